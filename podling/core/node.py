@@ -1,0 +1,49 @@
+"""A machine that runs work, as the masters know it."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from datetime import datetime
+from enum import StrEnum
+
+from podling.core.value import value
+
+
+class NodeStatus(StrEnum):
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+@value
+class Node:
+    """`capacity` is what the machine has, `allocatable` what tasks may use of it; both by resource.
+
+    `session_no` grows with every session of the node, and only the newest counts. A node that
+    registered by REST alone has `session_no` 0 and is never planned on.
+    """
+
+    node_id: str
+    hostname: str
+    port: int
+    status: NodeStatus
+    capacity: Mapping[str, int]
+    allocatable: Mapping[str, int]
+    registered_at: datetime
+    last_heartbeat: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ()
+    session_no: int = 0
+    master_id: str | None = None
+    cordoned: bool = False
+    unhealthy: str | None = None  # why its runtime takes no new work
+    lost_reason: str | None = None
+    version: str | None = None
+
+    @property
+    def is_schedulable(self) -> bool:
+        """Whether new work may be planned on it."""
+        return (
+            self.status is NodeStatus.ONLINE
+            and self.session_no > 0
+            and not self.cordoned
+            and self.unhealthy is None
+        )

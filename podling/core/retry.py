@@ -1,0 +1,98 @@
+"""Error codes, what each means for a retry, and how long the next attempt waits."""
+
+from enum import StrEnum
+
+from podling.core.spec import RetryPolicy
+
+
+class ErrorCode(StrEnum):
+    """Why an attempt ended badly. Advice for each is in `ADVICE`."""
+
+    EXIT_CODE = "EXIT_CODE"
+    SIGNAL = "SIGNAL"
+    OOM = "OOM"
+    TIMEOUT = "TIMEOUT"
+    IMAGE_PULL = "IMAGE_PULL"
+    IMAGE_MISSING = "IMAGE_MISSING"
+    CREATE = "CREATE"
+    START = "START"
+    EXTERNAL = "EXTERNAL"
+    RUNTIME = "RUNTIME"
+    UNKNOWN_EXIT = "UNKNOWN_EXIT"
+    NODE_LOST = "NODE_LOST"
+    DISCONNECTED = "DISCONNECTED"
+    QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
+    DEADLINE = "DEADLINE"
+    CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+
+
+INFRASTRUCTURE = frozenset(
+    {
+        ErrorCode.EXTERNAL,
+        ErrorCode.RUNTIME,
+        ErrorCode.UNKNOWN_EXIT,
+        ErrorCode.NODE_LOST,
+        ErrorCode.DISCONNECTED,
+    }
+)
+"""Not the task's fault: charged to `maxLosses`, never to `maxAttempts`."""
+
+FINAL = frozenset({ErrorCode.QUEUE_TIMEOUT, ErrorCode.DEADLINE, ErrorCode.CANCELLED})
+"""Never tried again, whatever the budget."""
+
+ADVICE: dict[ErrorCode, str] = {
+    ErrorCode.EXIT_CODE: "Read the end of its log; the program itself reported the failure.",
+    ErrorCode.SIGNAL: "Something sent it a signal; look for an operator, a limit or a crash in its log.",
+    ErrorCode.OOM: "It used more memory than its limit; raise resources.limits.memory or use less.",
+    ErrorCode.TIMEOUT: "It ran longer than timeoutSeconds; raise it or make the work shorter.",
+    ErrorCode.IMAGE_PULL: "The registry did not give the image; check its name, the registry and credentials.",
+    ErrorCode.IMAGE_MISSING: "The node has no such image and may not pull it; check the name or pullPolicy.",
+    ErrorCode.CREATE: "The engine refused to create the container; the message names the option.",
+    ErrorCode.START: "The container could not be started; check the command, user and working directory.",
+    ErrorCode.EXTERNAL: "Somebody removed or stopped the container by hand.",
+    ErrorCode.RUNTIME: "The container engine failed or did not answer; check it on the node.",
+    ErrorCode.UNKNOWN_EXIT: "Nobody saw how it ended; check its effects before you replay it.",
+    ErrorCode.NODE_LOST: "Its node stopped answering; see podling nodes.",
+    ErrorCode.DISCONNECTED: "Its worker lost every master for a lease and stopped it; check the network.",
+    ErrorCode.QUEUE_TIMEOUT: "No node had room in time; add capacity or raise queueTimeoutSeconds.",
+    ErrorCode.DEADLINE: "It did not end within deadlineSeconds of its submission, retries included.",
+    ErrorCode.CANCELLED: "It was cancelled on request.",
+    ErrorCode.UNKNOWN: "Read its log and the error message.",
+}
+
+
+def is_infrastructure(error_code: str) -> bool:
+    """Whether the code is charged to the budget of losses."""
+    return error_code in INFRASTRUCTURE
+
+
+def may_retry(policy: RetryPolicy, error_code: str, exit_code: int | None) -> bool:
+    """Whether the policy allows another attempt after this failure (budgets are not looked at)."""
+    if error_code in FINAL:
+        return False
+    names = {error_code, f"exit:{exit_code}"}
+    if names.intersection(policy.not_on):
+        return False
+    return not policy.on or bool(names.intersection(policy.on))
+
+
+def backoff_seconds(policy: RetryPolicy, failures: int, draw: float) -> float:
+    """Return the wait before the next attempt, in seconds.
+
+    `failures` is how many attempts have failed so far (1 or more); `draw` a random number in [0, 1).
+    """
+    try:
+        wait = policy.base_seconds * policy.factor ** (failures - 1)
+    except OverflowError:
+        wait = policy.max_seconds
+    spread = 1 + policy.jitter * (2 * draw - 1)
+    return min(min(wait, policy.max_seconds) * spread, policy.max_seconds)
+
+
+def advice_for(error_code: str | None) -> str | None:
+    """Return what a person should do about the code; None without a code."""
+    if error_code is None:
+        return None
+    known = error_code if error_code in ErrorCode.__members__ else ErrorCode.UNKNOWN
+    return ADVICE[ErrorCode(known)]

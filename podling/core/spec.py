@@ -1,0 +1,210 @@
+"""What a user asks for: a task's specification. Immutable once accepted."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from podling.core.value import value
+
+CPU = "cpu"  # millicores
+MEMORY = "memory"  # bytes
+SLOTS = "slots"  # tasks side by side
+
+
+class Runtime(StrEnum):
+    DOCKER = "docker"
+    PROCESS = "process"
+    SIMULATED = "simulated"  # for benchmarks: nothing is run
+
+
+class TaskKind(StrEnum):
+    """Through which of the two views a unit of work was submitted; each lists only its own."""
+
+    TASK = "task"
+    POD = "pod"
+
+
+class RestartPolicy(StrEnum):
+    """What the worker does inside one attempt when a container ends."""
+
+    ALWAYS = "Always"
+    ON_FAILURE = "OnFailure"
+    NEVER = "Never"
+
+
+class PullPolicy(StrEnum):
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class Delivery(StrEnum):
+    AT_LEAST_ONCE = "at_least_once"
+    AT_MOST_ONCE = "at_most_once"
+
+
+class OnLost(StrEnum):
+    """What the master does with the task of a lost node."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+    HOLD = "hold"
+
+
+class OnDisconnect(StrEnum):
+    """What the worker does with a container when its own lease ends."""
+
+    STOP = "stop"
+    KEEP = "keep"
+
+
+class Strategy(StrEnum):
+    SPREAD = "spread"
+    BINPACK = "binpack"
+
+
+class Operator(StrEnum):
+    IN = "in"
+    NOT_IN = "notIn"
+    EXISTS = "exists"
+    DOES_NOT_EXIST = "doesNotExist"
+
+
+class MountType(StrEnum):
+    VOLUME = "volume"
+    BIND = "bind"
+    TMPFS = "tmpfs"
+
+
+@value
+class Port:
+    """A container's port; `host_port` 0 or None lets the engine choose one only if 0."""
+
+    container_port: int
+    host_port: int | None = None
+    name: str | None = None
+    protocol: str = "TCP"
+
+
+@value
+class Mount:
+    type: MountType
+    target: str
+    source: str | None = None
+    read_only: bool = False
+
+
+@value
+class ResourceRequirements:
+    """Amounts by resource name: `cpu` in millicores, `memory` in bytes, others are counted."""
+
+    requests: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@value
+class ContainerSpec:
+    """One container. `command` replaces the image's entrypoint, `args` its command."""
+
+    name: str = "main"
+    image: str | None = None
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+    user: str | None = None
+    ports: tuple[Port, ...] = ()
+    resources: ResourceRequirements = field(default_factory=ResourceRequirements)
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    stop_signal: str | None = None
+    stop_grace_seconds: float = 10.0
+    init: bool = False
+
+
+@value
+class RetryPolicy:
+    """Exponential backoff: `base * factor ** (failures - 1)`, capped, spread by `± jitter`.
+
+    `on` lists the only error codes that are retried (empty: all that may be); `not_on` excludes some.
+    An entry is an error code (`TIMEOUT`) or an exit code (`exit:75`).
+    """
+
+    base_seconds: float = 2.0
+    factor: float = 2.0
+    max_seconds: float = 900.0
+    jitter: float = 0.2
+    on: tuple[str, ...] = ()
+    not_on: tuple[str, ...] = ()
+
+
+@value
+class Constraint:
+    """A condition on a node's labels; a node without the label meets `notIn` and `doesNotExist`."""
+
+    label: str
+    operator: Operator = Operator.IN
+    values: tuple[str, ...] = ()
+
+
+@value
+class Affinity:
+    """A wish: a node that meets the constraint gains `weight` (1 to 100, negative to avoid)."""
+
+    label: str
+    operator: Operator = Operator.IN
+    values: tuple[str, ...] = ()
+    weight: int = 50
+
+
+@value
+class Placement:
+    """Where a task may run (selector, constraints) and should run (affinity, spread, strategy).
+
+    `spread` names a label: tasks of one shape are spread over its values.
+    """
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+    affinity: tuple[Affinity, ...] = ()
+    spread: str | None = None
+    strategy: Strategy = Strategy.SPREAD
+
+
+@value
+class TaskSpec:
+    """A unit of work, complete with its defaults, as accepted."""
+
+    name: str
+    containers: tuple[ContainerSpec, ...]
+    kind: TaskKind = TaskKind.TASK
+    runtime: Runtime = Runtime.DOCKER
+    labels: Mapping[str, str] = field(default_factory=dict)
+    network: str = "bridge"
+    restart_policy: RestartPolicy = RestartPolicy.NEVER
+    queue: str = "default"
+    priority: int = 0
+    run_at: datetime | None = None
+    idempotency_key: str | None = None
+    max_attempts: int = 1
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout_seconds: float | None = None
+    queue_timeout_seconds: float | None = None
+    deadline_seconds: float | None = None
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    on_lost: OnLost = OnLost.RETRY
+    on_disconnect: OnDisconnect = OnDisconnect.STOP
+    max_losses: int = 5
+    placement: Placement = field(default_factory=Placement)
+    replay_of: str | None = None
+
+    @property
+    def main(self) -> ContainerSpec:
+        """The first container, which the task view shows."""
+        return self.containers[0]
+
+
+JsonObject = Mapping[str, Any]

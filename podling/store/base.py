@@ -1,0 +1,272 @@
+"""The port: what a master needs of a store. Stores are dumb: load, list, commit.
+
+Every method raises StoreUnavailable when the store cannot be reached in time, and only methods
+that take an `epoch` raise StaleEpoch. Nothing here decides what a task may become; see
+`podling.core.lifecycle`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from podling.core.node import Node, NodeStatus
+from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
+from podling.core.value import value
+
+
+@value
+class Master:
+    """One start of a master program; its id is new at every start."""
+
+    master_id: str
+    advertise_url: str
+    version: str
+    counter: int = 0
+
+
+@value
+class Leadership:
+    """Who leads. `epoch` grows with every takeover, `counter` with every renewal."""
+
+    epoch: int
+    holder: str | None
+    counter: int
+
+
+@value
+class TaskWrite:
+    """One task as it shall be; `expected_version` is what the store must hold, None to insert.
+
+    `attempts` are inserted or replaced whole, `events` appended. An insert with
+    `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse.
+    """
+
+    task: Task
+    expected_version: int | None = None
+    attempts: tuple[Attempt, ...] = ()
+    events: tuple[TaskEvent, ...] = ()
+    body_hash: str | None = None
+
+
+@value
+class Batch:
+    """What one master commits at once. `number` counts its batches: a repeat changes nothing twice.
+
+    With an `epoch` the whole batch is refused (StaleEpoch) unless that epoch still leads. `now` is
+    the wall clock by which pending tasks are ready or not yet.
+    """
+
+    master_id: str
+    number: int
+    now: datetime
+    tasks: tuple[TaskWrite, ...]
+    epoch: int | None = None
+
+
+class WriteStatus(StrEnum):
+    APPLIED = "applied"
+    CONFLICT = "conflict"  # another version (or no such task): load it and decide again
+    DUPLICATE = "duplicate"  # the idempotency key belongs to the task `task_id`
+
+
+@value
+class WriteResult:
+    """What became of one write of a batch, in the batch's order."""
+
+    task_id: str
+    status: WriteStatus
+    same_body: bool = True
+
+
+@value
+class Change:
+    """What the feed tells of an applied write; for more, load the task."""
+
+    task_id: str
+    version: int
+    status: TaskStatus
+    attempt: int
+    node_id: str | None
+
+
+@value
+class ChangeBatch:
+    master_id: str
+    number: int
+    changes: tuple[Change, ...]
+
+
+@value
+class Snapshot:
+    """What a view starts from: loaded in one transaction, with the feed's position in it."""
+
+    nodes: tuple[Node, ...]
+    live_tasks: tuple[Task, ...]
+    cursors: Mapping[str, int]
+
+
+@value
+class TaskQuery:
+    """Filters are joined by and. Newest first by (created_at, task_id); `after` is the last seen."""
+
+    statuses: tuple[TaskStatus, ...] = ()
+    queue: str | None = None
+    node_id: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    kind: str | None = None
+    after: tuple[datetime, str] | None = None
+    limit: int = 500
+
+
+class OverdueKind(StrEnum):
+    QUEUE_TIMEOUT = "queue_timeout"
+    DEADLINE = "deadline"
+
+
+@value
+class Overdue:
+    task_id: str
+    kind: OverdueKind
+
+
+@value
+class LogTail:
+    """The newest frames (see `core.logrecord`) of an attempt's output and the bytes before them."""
+
+    task_id: str
+    attempt: int
+    frames: bytes
+    dropped_bytes: int = 0
+    final: bool = False  # nothing will follow
+
+
+@value
+class Beat:
+    """A node's row in the narrow table. `counter` grows while its worker lives; `lost` is the mark."""
+
+    node_id: str
+    session_no: int
+    counter: int
+    at: datetime
+    lost: bool = False
+
+
+class Store(Protocol):
+    """See the module. Ids in arguments may be unknown; look-ups then leave them out."""
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date. Raises ConfigurationError with the way out."""
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Prove that a transaction can be made now."""
+
+    async def cluster_id(self) -> str:
+        """Return the name that all masters of this store share; made with the store."""
+
+    # Masters and leadership
+
+    async def register_master(self, master: Master) -> None: ...
+
+    async def beat_master(self, master_id: str) -> Sequence[Master]:
+        """Raise the master's counter; return all masters on record with their counters."""
+
+    async def remove_master(self, master_id: str) -> None: ...
+
+    async def leadership(self) -> Leadership: ...
+
+    async def take_leadership(self, master_id: str, seen: Leadership) -> int | None:
+        """Become leader if the record still is as `seen`; return the new epoch, None if not."""
+
+    async def renew_leadership(self, master_id: str, epoch: int) -> bool: ...
+
+    async def resign_leadership(self, master_id: str, epoch: int) -> None: ...
+
+    # Tasks
+
+    async def commit(self, batch: Batch) -> Sequence[WriteResult]:
+        """Write the batch in one transaction; each item is applied, or refused by itself.
+
+        Repeating a batch with the same number returns the first answer. A task that is terminal
+        after the write leaves the live rows for history.
+        """
+
+    async def load_tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]: ...
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]: ...
+
+    async def load_attempts(self, task_id: str) -> Sequence[Attempt]:
+        """Return every attempt, oldest first."""
+
+    async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
+        """Return the task's events in order of their commit."""
+
+    async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
+        """Return pending tasks that are due and not blocked, in claim order.
+
+        Claim order: priority descending, run_at, created_at, task_id.
+        """
+
+    async def ready_ahead_of(self, task: Task, limit: int) -> int:
+        """Count the ready tasks before `task` in claim order, blocked ones left out, up to `limit`."""
+
+    async def promote(self, now: datetime, limit: int) -> int:
+        """Make pending tasks whose run_at has come ready; return how many."""
+
+    async def next_run_at(self) -> datetime | None:
+        """Return the earliest run_at of a pending task that is not ready yet."""
+
+    async def block(self, task_ids: Sequence[str], epoch: int) -> None:
+        """Take pending tasks out of the ready order until their shape is unblocked."""
+
+    async def unblock(self, shapes: Sequence[str] | None, epoch: int, limit: int) -> int:
+        """Put blocked tasks of these shapes (None: of any) back; return how many."""
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
+        """Return tasks whose queue timeout or deadline has passed and that were not told yet."""
+
+    async def next_overdue_at(self) -> datetime | None: ...
+
+    async def count_tasks(self) -> Mapping[TaskStatus, int]:
+        """Count live and pending tasks exactly, ended ones as far as it is cheap."""
+
+    # The view and its feed
+
+    async def snapshot(self) -> Snapshot: ...
+
+    async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
+        """Return what masters committed after the cursors, each master's in order."""
+
+    # Nodes
+
+    async def open_session(self, node: Node) -> int:
+        """Insert or replace the node as online; return its new session number. Clears a lost mark."""
+
+    async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
+        """Replace (or insert) the node; False if its session number is no longer the expected one."""
+
+    async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
+        """Return nodes, newest registration first."""
+
+    async def remove_node(self, node_id: str) -> bool: ...
+
+    async def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
+        """Raise the counters of these nodes (node id: session number) in one write.
+
+        Returns the ids that counted: a node marked lost, or with a newer session, is left out.
+        """
+
+    async def load_beats(self) -> Sequence[Beat]: ...
+
+    async def mark_lost(self, node_id: str, seen_counter: int, epoch: int) -> bool:
+        """Mark the node lost if its counter still is `seen_counter`."""
+
+    # Logs
+
+    async def save_tails(self, tails: Sequence[LogTail]) -> None: ...
+
+    async def load_tail(self, task_id: str, attempt: int) -> LogTail | None: ...

@@ -1,0 +1,84 @@
+"""JSON in and out for the core's values. Fields are camelCase, times RFC 3339 in UTC."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from podling.core.errors import InvalidInput
+from podling.core.value import camel_case
+
+_T = TypeVar("_T")
+
+
+def rfc3339(at: datetime) -> str:
+    """Return `at` with six decimals and `Z`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def to_plain(value: Any) -> Any:
+    """Return dicts, lists, strings and numbers for a value of the core."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    return _converter(kind)(value)
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+
+
+@cache
+def _converter(kind: type[Any]) -> Callable[[Any], Any]:
+    if is_dataclass(kind):
+        names = tuple((field.name, camel_case(field.name)) for field in fields(kind))
+        return lambda value: {outside: to_plain(getattr(value, name)) for name, outside in names}
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, datetime):
+        return rfc3339
+    if issubclass(kind, Mapping):
+        return lambda value: {str(key): to_plain(item) for key, item in value.items()}
+    if issubclass(kind, tuple | list | frozenset | set):
+        return lambda value: [to_plain(item) for item in value]
+    raise TypeError(f"no JSON form for {kind.__name__}")
+
+
+def encode(value: Any) -> bytes:
+    """Return the JSON of a value of the core (or of plain data)."""
+    return orjson.dumps(to_plain(value))
+
+
+@cache
+def adapter(kind: type[_T]) -> TypeAdapter[_T]:
+    """Return the validator for a value's class; made once."""
+    return TypeAdapter(kind)
+
+
+def decode(kind: type[_T], body: bytes | str) -> _T:
+    """Read a value of class `kind` from JSON. Raises InvalidInput that names the field."""
+    try:
+        return adapter(kind).validate_json(body)
+    except ValidationError as error:
+        raise translate(error) from None
+
+
+def translate(error: ValidationError) -> InvalidInput:
+    """Return the sentence for the first fault that the validator found."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return InvalidInput(f"the body is not valid JSON: {first['msg']}", code="invalid_json")
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return InvalidInput(f"{path}: no such field", code="unknown_field", details={"field": path})
+    if first["type"] in ("missing", "missing_keyword_only_argument"):
+        return InvalidInput.field(path, "is required")
+    return InvalidInput.field(path or "body", _problem(first["msg"]))
+
+
+def _problem(message: str) -> str:
+    return message[:1].lower() + message[1:].replace("Input", "it")

@@ -1,0 +1,176 @@
+"""The messages of a worker's session, each its type, a newline and a JSON object. See docs/api.md."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from datetime import datetime
+from typing import Any
+
+from podling.core.errors import InvalidInput
+from podling.core.protocol import (
+    Assignment,
+    AttemptKey,
+    HeldAttempt,
+    Report,
+    ReportOutcome,
+    StopOrder,
+)
+from podling.core.value import value
+from podling.wire.codec import decode, encode
+
+# From the worker
+
+
+@value
+class Hello:
+    """The first message. `held` is everything the worker has, whatever its state.
+
+    `instance` is new at every start of the worker program, so that two workers that share a node
+    id by mistake can be told from one that reconnects.
+    """
+
+    protocol_version: int
+    instance: str
+    hostname: str
+    port: int
+    capacity: Mapping[str, int]
+    allocatable: Mapping[str, int]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ()
+    version: str = ""
+    held: tuple[HeldAttempt, ...] = ()
+    unhealthy: str | None = None
+
+
+@value
+class BeatMessage:
+    counter: int
+    unhealthy: str | None = None
+
+
+@value
+class Reports:
+    items: tuple[Report, ...]
+
+
+@value
+class Inventory:
+    """The full set again, every 30 s; answered by `desired`."""
+
+    held: tuple[HeldAttempt, ...]
+
+
+@value
+class StreamRefused:
+    """The worker cannot serve a stream that was asked for."""
+
+    stream_id: str
+    error: str
+
+
+# From the master
+
+
+@value
+class Welcome:
+    """Answers hello. `desired` follows from the inventory; see Desired."""
+
+    session_no: int
+    cluster_id: str
+    lease_seconds: float
+    masters: tuple[str, ...]
+    desired: "Desired"
+
+
+@value
+class Desired:
+    """The verdict over an inventory: attempts in none of the lists are to be kept.
+
+    `assign` are attempts of this node that the worker does not have.
+    """
+
+    assign: tuple[Assignment, ...] = ()
+    stop: tuple[StopOrder, ...] = ()
+    forget: tuple[AttemptKey, ...] = ()
+
+
+@value
+class Assign:
+    items: tuple[Assignment, ...]
+
+
+@value
+class Stop:
+    items: tuple[StopOrder, ...]
+
+
+@value
+class BeatAcknowledged:
+    counter: int
+
+
+@value
+class ReportsAcknowledged:
+    """Outcomes by the reports' sequence numbers."""
+
+    outcomes: Mapping[int, ReportOutcome]
+
+
+@value
+class OpenStream:
+    """Dial `path` on the master and send the attempt's log there as binary frames."""
+
+    stream_id: str
+    path: str
+    task_id: str
+    attempt: int
+    container: str | None = None
+    tail: int | None = None
+    since: datetime | None = None
+    follow: bool = False
+    stream: int | None = None
+
+
+@value
+class Goodbye:
+    """The master ends the session; `reconnect` says whether the worker should dial again."""
+
+    reason: str
+    reconnect: bool = True
+
+
+WorkerMessage = Hello | BeatMessage | Reports | Inventory | StreamRefused
+MasterMessage = (
+    Welcome | Desired | Assign | Stop | BeatAcknowledged | ReportsAcknowledged | OpenStream | Goodbye
+)
+
+_NAMES: dict[type[Any], str] = {
+    Hello: "hello",
+    BeatMessage: "beat",
+    Reports: "reports",
+    Inventory: "inventory",
+    StreamRefused: "streamRefused",
+    Welcome: "welcome",
+    Desired: "desired",
+    Assign: "assign",
+    Stop: "stop",
+    BeatAcknowledged: "beatAcknowledged",
+    ReportsAcknowledged: "reportsAcknowledged",
+    OpenStream: "openStream",
+    Goodbye: "goodbye",
+}
+_KINDS = {name: kind for kind, name in _NAMES.items()}
+_SEPARATOR = b"\n"
+
+
+def pack(message: WorkerMessage | MasterMessage) -> str:
+    """Return the message as one WebSocket text: its type, a newline, its JSON."""
+    return (_NAMES[type(message)].encode() + _SEPARATOR + encode(message)).decode()
+
+
+def unpack(text: str) -> Any:
+    """Read a message. Raises InvalidInput for an unknown type or a broken body."""
+    name, _, body = text.partition("\n")
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise InvalidInput(f"unknown message {name[:40]!r}", code="unknown_message")
+    return decode(kind, body)
