@@ -1,6 +1,6 @@
 """JSON in and out for the core's values. Fields are camelCase, times RFC 3339 in UTC."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -33,7 +33,8 @@ _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 @cache
-def _converter(kind: type[Any]) -> Callable[[Any], Any]:
+def _converter(kind: Hashable) -> Callable[[Any], Any]:
+    assert isinstance(kind, type)
     if is_dataclass(kind):
         names = tuple((field.name, camel_case(field.name)) for field in fields(kind))
         return lambda value: {outside: to_plain(getattr(value, name)) for name, outside in names}
@@ -53,10 +54,15 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(to_plain(value))
 
 
-@cache
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def adapter(kind: type[_T]) -> TypeAdapter[_T]:
     """Return the validator for a value's class; made once."""
-    return TypeAdapter(kind)
+    found = _adapters.get(kind)
+    if found is None:
+        found = _adapters[kind] = TypeAdapter(kind)
+    return found
 
 
 def decode(kind: type[_T], body: bytes | str) -> _T:

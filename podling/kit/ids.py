@@ -1,0 +1,17 @@
+"""Identifiers that sort by the time of their making."""
+
+import secrets
+import uuid
+from datetime import datetime
+
+
+def new_id(now: datetime) -> str:
+    """Return a UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random bits."""
+    milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
+    random_bits = secrets.randbits(74)
+    number = milliseconds << 80
+    number |= 0x7 << 76
+    number |= (random_bits >> 62) << 64
+    number |= 0b10 << 62
+    number |= random_bits & ((1 << 62) - 1)
+    return str(uuid.UUID(int=number))

@@ -1,0 +1,169 @@
+"""Tasks on the wire: one container, its fields beside the task's own."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import orjson
+
+from podling.core.errors import InvalidInput
+from podling.core.quantity import parse_resource
+from podling.core.spec import ContainerSpec, TaskKind, TaskSpec
+from podling.core.task import Attempt, Task
+from podling.core.value import camel_case
+from podling.wire.codec import decode, rfc3339, to_plain
+
+_CONTAINER_FIELDS = frozenset(camel_case(field.name) for field in fields(ContainerSpec)) - {"name"}
+_SPEC_FIELDS = frozenset(camel_case(field.name) for field in fields(TaskSpec)) - {
+    "containers",
+    "kind",
+    "replayOf",
+}
+OUTPUT_ONLY = frozenset(
+    "taskId status nodeId containerId createdAt startedAt finishedAt error healthStatus attempt exitCode"
+    " errorCode deadLetterReason schedulingError replayOf progress result restartCount held".split()
+)
+_NOT_YET = frozenset(
+    "handler payload statement parameters database concurrencyKey dependsOn secrets livenessProbe"
+    " readinessProbe".split()
+)
+_FREE_FORM = frozenset({"env", "labels", "nodeSelector", "tmpfs"})
+
+
+def load_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object. Raises InvalidInput."""
+    try:
+        plain = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    return as_object(plain)
+
+
+def as_object(plain: Any) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise InvalidInput("the body must be a JSON object", code="invalid_json")
+    return plain
+
+
+def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> TaskSpec:
+    """Return the specification of a submitted task, with defaults. Raises InvalidInput by field.
+
+    What the fields may hold is decided by `podling.core.policy`, not here.
+    """
+    given = {key: item for key, item in plain.items() if item is not None and key not in OUTPUT_ONLY}
+    _refuse_unknown(given)
+    container = {key: _stripped(key, item) for key, item in given.items() if key in _CONTAINER_FIELDS}
+    spec = {key: _stripped(key, item) for key, item in given.items() if key in _SPEC_FIELDS}
+    if "resources" in container:
+        container["resources"] = parse_resources(container["resources"])
+    if spec.setdefault("idempotencyKey", idempotency_key) != (idempotency_key or spec["idempotencyKey"]):
+        raise InvalidInput.field("idempotencyKey", "differs from the Idempotency-Key header")
+    spec["containers"] = [container]
+    spec["kind"] = TaskKind.TASK
+    try:
+        return decode(TaskSpec, orjson.dumps(spec))
+    except InvalidInput as error:
+        raise _without_prefix(error) from None
+
+
+def parse_resources(plain: Any) -> Any:
+    """Turn quantities into numbers; what isn't an object of objects is left for the validator."""
+    if not isinstance(plain, dict):
+        return plain
+    return {section: _amounts(section, amounts) for section, amounts in plain.items()}
+
+
+def _amounts(section: str, amounts: Any) -> Any:
+    if not isinstance(amounts, dict):
+        return amounts
+    return {name: _amount(f"resources.{section}.{name}", name, item) for name, item in amounts.items()}
+
+
+def _amount(path: str, name: str, item: Any) -> int:
+    if isinstance(item, bool) or not isinstance(item, int | float | str):
+        raise InvalidInput.field(path, "must be a quantity such as 500m or 256Mi, or a number")
+    try:
+        return parse_resource(name, item)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput.field(path, str(error)) from None
+
+
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    for key in given:
+        if key in _NOT_YET:
+            raise InvalidInput(
+                f"{key}: this version does not have it yet",
+                code="unsupported_field",
+                details={"field": key},
+            )
+        if key not in _CONTAINER_FIELDS and key not in _SPEC_FIELDS:
+            name = key[:80]
+            raise InvalidInput(f"{name}: no such field", code="unknown_field", details={"field": name})
+
+
+def _stripped(key: str, item: Any) -> Any:
+    """Leave out nulls inside a field's object, where each means absent."""
+    if key in _FREE_FORM:
+        return item
+    if isinstance(item, dict):
+        return {name: _stripped(name, inner) for name, inner in item.items() if inner is not None}
+    if isinstance(item, list):
+        return [_stripped("", inner) for inner in item]
+    return item
+
+
+def _without_prefix(error: InvalidInput) -> InvalidInput:
+    """Name the container's fields as they were sent: `image`, not `containers.0.image`."""
+    prefix = "containers.0."
+    field = str(error.details.get("field", "")).removeprefix(prefix)
+    return InvalidInput(error.message.removeprefix(prefix), code=error.code, details={"field": field})
+
+
+def task_view(task: Task, scheduling_error: str | None = None) -> dict[str, Any]:
+    """Return what is read of a task: the reference's fields, then what was submitted."""
+    spec = to_plain(task.spec)
+    container = spec.pop("containers")[0]
+    del container["name"], spec["kind"]
+    return {
+        "taskId": task.task_id,
+        **spec,
+        **container,
+        "runAt": rfc3339(task.run_at),
+        "status": task.status.value,
+        "nodeId": task.node_id,
+        "containerId": task.container_id,
+        "createdAt": rfc3339(task.created_at),
+        "startedAt": to_plain(task.started_at),
+        "finishedAt": to_plain(task.finished_at),
+        "error": task.error,
+        "livenessProbe": None,
+        "readinessProbe": None,
+        "healthStatus": task.health_status.value,
+        "attempt": task.attempt,
+        "exitCode": task.exit_code,
+        "errorCode": task.error_code,
+        "deadLetterReason": task.dead_letter_reason,
+        "schedulingError": scheduling_error,
+        "held": task.held,
+        "progress": None,
+        "result": None,
+        "restartCount": task.restart_count,
+    }
+
+
+def attempt_view(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "nodeId": attempt.node_id,
+        "containerId": attempt.container_id,
+        "status": attempt.status.value,
+        "scheduledAt": rfc3339(attempt.scheduled_at),
+        "startedAt": to_plain(attempt.started_at),
+        "finishedAt": to_plain(attempt.finished_at),
+        "exitCode": attempt.exit_code,
+        "errorCode": attempt.error_code,
+        "error": attempt.error,
+        "retryAt": to_plain(attempt.retry_at),
+        "imageDigest": attempt.image_digest,
+        "containers": to_plain(attempt.containers),
+    }
