@@ -39,6 +39,10 @@ class Node:
     version: str | None = None
 
     @property
+    def is_online(self) -> bool:
+        return self.status is NodeStatus.ONLINE
+
+    @property
     def is_schedulable(self) -> bool:
         """Whether new work may be planned on it."""
         return (

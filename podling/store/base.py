@@ -157,6 +157,8 @@ class Beat:
 class Store(Protocol):
     """See the module. Ids in arguments may be unknown; look-ups then leave them out."""
 
+    kind: str  # memory or postgres
+
     async def open(self) -> None:
         """Connect, and bring the schema up to date. Raises ConfigurationError with the way out."""
 
@@ -174,6 +176,9 @@ class Store(Protocol):
 
     async def beat_master(self, master_id: str) -> Sequence[Master]:
         """Raise the master's counter; return all masters on record with their counters."""
+
+    async def load_masters(self) -> Sequence[Master]:
+        """Return all masters on record, oldest registration first."""
 
     async def remove_master(self, master_id: str) -> None: ...
 
