@@ -46,7 +46,7 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.SIGNAL: "Something sent it a signal; look for an operator, a limit or a crash in its log.",
     ErrorCode.OOM: "It used more memory than its limit; raise resources.limits.memory or use less.",
     ErrorCode.TIMEOUT: "It ran longer than timeoutSeconds; raise it or make the work shorter.",
-    ErrorCode.IMAGE_PULL: "The registry did not give the image; check its name, the registry and credentials.",
+    ErrorCode.IMAGE_PULL: "The registry did not give the image; check its name and the credentials.",
     ErrorCode.IMAGE_MISSING: "The node has no such image and may not pull it; check the name or pullPolicy.",
     ErrorCode.CREATE: "The engine refused to create the container; the message names the option.",
     ErrorCode.START: "The container could not be started; check the command, user and working directory.",

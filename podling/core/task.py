@@ -111,8 +111,8 @@ class Task:
     """The whole state of a task. `version` grows by one with every commit that changes it.
 
     `failures` counts attempts charged to `max_attempts`, `losses` those charged to `max_losses`.
-    The times, the node and the
-    containers are those of the attempt numbered `attempt`. `held` says why a task whose node was lost waits for that node or an operator.
+    The times, the node and the containers are those of the attempt numbered `attempt`. `held` says
+    why a task whose node was lost waits for that node or an operator.
     """
 
     task_id: str
