@@ -1,0 +1,262 @@
+"""The settings of the master and of the worker, read once and frozen.
+
+Each is a flag, an environment variable of the same name, a line in a `--config` file, or a line in
+`.env` of the working directory; the first of them counts. The tables below are the whole list.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any, cast
+
+from podling.boot import parsers
+from podling.boot.options import Faults, Option, Program, read_options
+from podling.core.spec import Runtime
+from podling.core.value import value
+
+LEAST_TOKEN_LENGTH = 16
+DEFAULT_MASTER_URL = "http://127.0.0.1:8070"
+
+
+@value
+class MasterSettings:
+    """`notices` are sentences to be logged as warnings at the start."""
+
+    host: str = "127.0.0.1"
+    port: int = 8070
+    data_dir: Path
+    lease_seconds: float = 12.0
+    log_level: str = "info"
+    log_format: str = "text"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    token_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    store_type: str = "memory"
+    database_url: str | None = field(default=None, repr=False)
+    database_direct_url: str | None = field(default=None, repr=False)
+    advertise_url: str | None = None
+    allow_simulated: bool = False
+    notices: tuple[str, ...] = ()
+
+    def advertised(self, port: int) -> str:
+        """Return the address told to workers and masters; `port` is the one that was bound."""
+        if self.advertise_url:
+            return self.advertise_url
+        scheme = "https" if self.tls_cert else "http"
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@value
+class WorkerSettings:
+    """`node_id` None is the one kept in the data directory; `cpu` is millicores, `memory` bytes.
+
+    `capacity` (slots), `cpu` and `memory` None are detected. `heartbeat_interval` None follows the lease.
+    """
+
+    node_id: str | None = None
+    hostname: str
+    host: str = "127.0.0.1"
+    port: int = 8071
+    master_urls: tuple[str, ...] = (DEFAULT_MASTER_URL,)
+    data_dir: Path
+    capacity: int | None = None
+    cpu: int | None = None
+    memory: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = (Runtime.DOCKER.value,)
+    allow_root_processes: bool = False
+    docker_host: str | None = None
+    databases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    heartbeat_interval: float | None = None
+    shutdown_timeout: float = 30.0
+    token_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    log_level: str = "info"
+    log_format: str = "text"
+    notices: tuple[str, ...] = ()
+
+
+def _option(flag: str, parse: Callable[[str], Any], help: str, **more: Any) -> Option:
+    name = flag.removeprefix("--").replace("-", "_")
+    return Option(**cast(dict[str, Any], {"field": name, "flag": flag, "parse": parse, "help": help} | more))
+
+
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_SHARED = (
+    _option("--log-level", parsers.one_of(*_LOG_LEVELS), "debug, info, warning or error", default="info"),
+    _option("--log-format", parsers.one_of("text", "json"), "text, or json for one object a line"),
+    _option("--token-file", parsers.path, "a file with the token that all use", metavar="FILE"),
+)
+
+MASTER = Program(
+    name="podling-master",
+    description="Podling's master: takes tasks, keeps them, and places them on workers.",
+    options=(
+        _option("--host", parsers.text, "the address to listen on; other than loopback needs a token"),
+        _option("--port", parsers.port, "the port to listen on (8070); 0 chooses a free one", metavar="N"),
+        _option("--data-dir", parsers.path, "where the master keeps files of its own", metavar="DIR"),
+        _option("--lease-seconds", parsers.seconds(0.2, 3600), "how long a silent worker is waited for (12)"),
+        _option("--store-type", parsers.one_of("memory", "postgres"), "memory (lost at exit) or postgres",
+                variables=("STORE_TYPE", "PODLING_STORE_TYPE")),
+        _option("--database-url", parsers.database_url, "postgres://… or embedded:DIR", metavar="URL",
+                variables=("DATABASE_URL", "PODLING_DATABASE_URL")),
+        _option("--database-direct-url", parsers.database_url, "the same past a pooler, for LISTEN",
+                variables=("DATABASE_DIRECT_URL", "PODLING_DATABASE_DIRECT_URL"), metavar="URL"),
+        _option("--advertise-url", parsers.http_url, "the address that others use", metavar="URL"),
+        _option("--tls-cert", parsers.path, "a certificate chain in PEM; makes it https", metavar="FILE"),
+        _option("--tls-key", parsers.path, "the certificate's key in PEM", metavar="FILE"),
+        _option("--allow-simulated", parsers.switch, "take tasks that run nothing, for benchmarks",
+                is_switch=True),
+        *_SHARED,
+    ),
+)  # fmt: skip
+
+WORKER = Program(
+    name="podling-worker",
+    description="Podling's worker: runs on this machine what the master places here.",
+    options=(
+        _option("--node-id", parsers.name, "the node's id; without it the one kept in the data directory"),
+        _option("--hostname", parsers.name, "the name shown for this machine (its own)"),
+        _option("--host", parsers.text, "where its own API listens; other than loopback needs a token"),
+        _option("--port", parsers.port, "the port of its own API (8071); 0: a free one", metavar="N"),
+        _option("--master-url", parsers.http_url, f"masters, comma separated ({DEFAULT_MASTER_URL})",
+                field="master_urls", repeated=True, metavar="URL"),
+        _option("--data-dir", parsers.path, "where the journal and logs are kept", metavar="DIR"),
+        _option("--capacity", parsers.count(1, 100_000), "how many tasks side by side", metavar="SLOTS"),
+        _option("--cpu", parsers.cpu, "CPU for tasks, such as 2 or 1500m (detected)", metavar="QUANTITY"),
+        _option("--memory", parsers.memory, "memory for tasks, such as 8Gi (detected)", metavar="QUANTITY"),
+        _option("--label", parsers.label, "a label for placement; may be repeated", field="labels",
+                repeated=True, metavar="K=V"),
+        _option("--runtime", parsers.one_of(*Runtime), "docker, process (comma separated; docker)",
+                field="runtimes", repeated=True, metavar="NAMES"),
+        _option("--allow-root-processes", parsers.switch, "let runtime process run as uid 0", is_switch=True),
+        _option("--docker-host", parsers.text, "the Docker engine's address", metavar="URL",
+                variables=("PODLING_DOCKER_HOST", "DOCKER_HOST")),
+        _option("--database", parsers.named_database, "a database for runtime sql; may be repeated",
+                field="databases", repeated=True, separator=" ", metavar="NAME=URL"),
+        _option("--heartbeat-interval", parsers.seconds(0.05, 3600), "seconds, or 5s (follows the lease)"),
+        _option("--shutdown-timeout", parsers.seconds(0, 3600), "how long a stop may take (30)"),
+        *_SHARED,
+    ),
+)  # fmt: skip
+
+
+def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettings:
+    """Read the master's settings; `argv` is without the program's name.
+
+    Raises ConfigurationError that tells all faults at once.
+    """
+    faults = Faults(MASTER.name)
+    given = _given(MASTER, argv, environ, faults)
+    given.setdefault("data_dir", _data_home(environ) / "master")
+    given["token"] = _token(given, faults)
+    settings = MasterSettings(**given, notices=_store_notices(given))
+    _check_host(settings.host, settings.token, faults)
+    _check_store(settings, faults)
+    _check_tls(settings, faults)
+    faults.raise_if_any()
+    return settings
+
+
+def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettings:
+    """Read the worker's settings; `argv` is without the program's name.
+
+    Raises ConfigurationError that tells all faults at once.
+    """
+    faults = Faults(WORKER.name)
+    given = _given(WORKER, argv, environ, faults)
+    given.setdefault("data_dir", _data_home(environ) / "worker")
+    given.setdefault("hostname", socket.gethostname())
+    given["token"] = _token(given, faults)
+    for name in ("labels", "databases"):
+        given[name] = dict(given.get(name, ()))
+    given["runtimes"] = tuple(dict.fromkeys(given.get("runtimes") or (Runtime.DOCKER.value,)))
+    settings = WorkerSettings(**given)
+    _check_host(settings.host, settings.token, faults)
+    faults.raise_if_any()
+    return settings
+
+
+def _given(
+    program: Program, argv: Sequence[str], environ: Mapping[str, str], faults: Faults
+) -> dict[str, Any]:
+    """Return what was set anywhere; what was not is left to the settings' own defaults."""
+    found = read_options(program, argv, environ, faults)
+    return {name: setting for name, setting in found.items() if setting is not None}
+
+
+def _data_home(environ: Mapping[str, str]) -> Path:
+    home = environ.get("XDG_DATA_HOME") or ""
+    base = Path(home) if Path(home).is_absolute() else Path(environ.get("HOME") or "/root") / ".local/share"
+    return base / "podling"
+
+
+def _token(given: Mapping[str, Any], faults: Faults) -> str | None:
+    path: Path | None = given.get("token_file")
+    if path is None:
+        return None
+    how = f"write one line of at least {LEAST_TOKEN_LENGTH} characters, as `openssl rand -hex 32` makes it"
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        faults.add(f"--token-file (PODLING_TOKEN_FILE): {path} cannot be read: {error.strerror}; {how}")
+        return None
+    except UnicodeDecodeError:
+        token = ""
+    if len(token) < LEAST_TOKEN_LENGTH or len(token.split()) != 1:
+        faults.add(f"--token-file (PODLING_TOKEN_FILE): {path} holds no token; {how}")
+        return None
+    return token
+
+
+def _check_host(host: str, token: str | None, faults: Faults) -> None:
+    if token is None and not is_loopback(host):
+        faults.add(
+            f"--host (PODLING_HOST): {host} can be reached from other machines, so a token is needed: "
+            "add --token-file FILE, or listen on 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address; a name other than localhost is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_store(settings: MasterSettings, faults: Faults) -> None:
+    if settings.store_type == "postgres" and not settings.database_url:
+        faults.add(
+            "--store-type (STORE_TYPE) is postgres, so --database-url (DATABASE_URL) is needed: write "
+            "postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=disable, or embedded:DIR for one machine"
+        )
+
+
+def _check_tls(settings: MasterSettings, faults: Faults) -> None:
+    files = {
+        "--tls-cert (PODLING_TLS_CERT)": settings.tls_cert,
+        "--tls-key (PODLING_TLS_KEY)": settings.tls_key,
+    }
+    if len({path is None for path in files.values()}) == 2:
+        faults.add(
+            "--tls-cert and --tls-key (PODLING_TLS_CERT, PODLING_TLS_KEY) go together; give both or none"
+        )
+    for name, path in files.items():
+        if path is not None and not path.is_file():
+            faults.add(f"{name}: there is no file {path}; write the path of a PEM file")
+
+
+def _store_notices(given: Mapping[str, Any]) -> tuple[str, ...]:
+    if given.get("store_type", "memory") != "memory":
+        return ()
+    if "database_url" in given:
+        return ("DATABASE_URL is set, but STORE_TYPE is memory; STORE_TYPE=postgres uses the database.",)
+    return ("The store is memory: tasks are lost when this master ends; STORE_TYPE=postgres keeps them.",)
