@@ -205,7 +205,6 @@ def validate_node_id(node_id: str) -> str:
 
 
 def validate_node_registration(
-    *,
     hostname: str,
     port: int,
     capacity: Mapping[str, int],

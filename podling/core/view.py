@@ -1,0 +1,329 @@
+"""The leader's picture of the cluster, and the planner that reads it. Both pure."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import field
+
+from podling.core.node import Node
+from podling.core.nodeindex import NodeIndex
+from podling.core.placement import Lack, Requirement, lacks_of, requirement_of, shortages
+from podling.core.room import Room
+from podling.core.search import Ledger, ShapeSearch
+from podling.core.task import Task
+from podling.core.value import value
+
+NO_NODE = "no node online"
+BACKING_OFF = "backing off after a failure"
+MOST_CHECKS = 60_000  # of nodes, in one plan; what is left then belongs to the next
+_MOST_SHAPES = 10_000
+
+
+@value
+class WhyNot:
+    """Why a shape fits nowhere: of how many of the `nodes` each reason is true.
+
+    At `until` (by the planner's clock) a node ends its backing off, if that is among the reasons.
+    """
+
+    requirement: Requirement
+    nodes: int
+    reasons: Mapping[str, int]
+    until: float | None = None
+
+    def sentence(self) -> str:
+        """Return the reasons as a clause without a full stop."""
+        if NO_NODE in self.reasons:
+            return "no node is online"
+        counts = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        listed = ", ".join(f"{count} {reason}" for reason, count in counts)
+        one = "the only node does not fit" if self.nodes == 1 else f"none of {self.nodes} nodes fits"
+        return f"{one}: {listed}" if listed else one
+
+
+@value
+class PlannedPlacement:
+    task_id: str
+    node_id: str
+
+
+@value
+class Plan:
+    """`blocked` are the shapes of the page that fit nowhere (any more). Not `complete`: the plan
+    stopped for time; tasks neither placed nor blocked are to be planned again at once.
+    """
+
+    placements: tuple[PlannedPlacement, ...] = ()
+    blocked: Mapping[str, WhyNot] = field(default_factory=dict)
+    complete: bool = True
+
+
+class View:
+    """Nodes and live tasks, fed by changes. Nothing here depends on the order in which it was fed.
+
+    The versions of one task have to come in their order, or again; the rest does not matter.
+    """
+
+    def __init__(self) -> None:
+        self.index = NodeIndex()
+        self._live: dict[str, tuple[Task, Requirement]] = {}
+        self._on_node: dict[str, dict[str, None]] = {}
+        self._by_shape: dict[str, dict[str, int]] = {}
+        self._penalties: dict[str, dict[str, float]] = {}
+        self._requirements: OrderedDict[str, Requirement] = OrderedDict()
+
+    # Feeding
+
+    def put_node(self, node: Node) -> None:
+        """Insert or replace a node."""
+        room = Room.of(node.allocatable)
+        for task_id in self._on_node.get(node.node_id, ()):
+            room.take(self._live[task_id][1])
+        self.index.put(node, room)
+
+    def remove_node(self, node_id: str) -> None:
+        """Forget a node; live tasks on it stay known. Nothing happens if it is not known."""
+        self.index.remove(node_id)
+
+    def put_task(self, task: Task) -> None:
+        """Take in what a task is now: a live one occupies its node, any other releases it."""
+        known = self._live.get(task.task_id)
+        if known is not None and known[0].version > task.version:
+            return
+        if known is not None and task.status.is_live and known[0].node_id == task.node_id:
+            self._live[task.task_id] = (task, known[1])
+            return
+        if known is not None:
+            self._release(*known)
+        if task.status.is_live and task.node_id is not None:
+            self._occupy(task, task.node_id)
+
+    def _occupy(self, task: Task, node_id: str) -> None:
+        requirement = self.requirement(task)
+        self._live[task.task_id] = (task, requirement)
+        self._on_node.setdefault(node_id, {})[task.task_id] = None
+        nodes = self._by_shape.setdefault(task.shape, {})
+        nodes[node_id] = nodes.get(node_id, 0) + 1
+        self.index.take(node_id, requirement)
+
+    def _release(self, task: Task, requirement: Requirement) -> None:
+        node_id = task.node_id
+        assert node_id is not None
+        del self._live[task.task_id]
+        del self._on_node[node_id][task.task_id]
+        if not self._on_node[node_id]:
+            del self._on_node[node_id]
+        nodes = self._by_shape[task.shape]
+        nodes[node_id] -= 1
+        if not nodes[node_id]:
+            del nodes[node_id]
+        if not nodes:
+            del self._by_shape[task.shape]
+        self.index.give(node_id, requirement)
+
+    def penalise(self, node_id: str, shape: str, until: float) -> None:
+        """Plan nothing of this shape on the node before `until`, unless no other could ever take it."""
+        self._penalties.setdefault(shape, {})[node_id] = until
+
+    # Reading
+
+    def node(self, node_id: str) -> Node | None:
+        return self.index.nodes.get(node_id)
+
+    def nodes(self) -> Sequence[Node]:
+        return tuple(self.index.nodes.values())
+
+    def task(self, task_id: str) -> Task | None:
+        """Return a live task."""
+        known = self._live.get(task_id)
+        return None if known is None else known[0]
+
+    def live_tasks_on(self, node_id: str) -> Sequence[Task]:
+        return tuple(self._live[task_id][0] for task_id in self._on_node.get(node_id, ()))
+
+    def running_tasks(self, node_id: str) -> int:
+        """Return how many live tasks the node has."""
+        return len(self._on_node.get(node_id, ()))
+
+    def totals(self) -> Mapping[str, int]:
+        """Return the number of live tasks of every node that has any."""
+        return {node_id: len(tasks) for node_id, tasks in self._on_node.items()}
+
+    def used(self, node_id: str) -> Mapping[str, int]:
+        """Return what the node's live tasks requested, by resource."""
+        used: dict[str, int] = {}
+        for task_id in self._on_node.get(node_id, ()):
+            for resource, amount in self._live[task_id][1].requests.items():
+                used[resource] = used.get(resource, 0) + amount
+        return used
+
+    def requirement(self, task: Task) -> Requirement:
+        """Return what the task asks of a node; remembered by its shape."""
+        known = self._requirements.get(task.shape)
+        if known is None:
+            known = self._requirements[task.shape] = requirement_of(task.spec)
+            if len(self._requirements) > _MOST_SHAPES:
+                self._requirements.popitem(last=False)
+        else:
+            self._requirements.move_to_end(task.shape)
+        return known
+
+    def neighbours(self, shape: str) -> Mapping[str, int]:
+        """Return the number of the shape's live tasks by node."""
+        return self._by_shape.get(shape, {})
+
+    # Does it fit
+
+    def lacks(self, node_id: str, requirement: Requirement) -> tuple[Lack, ...]:
+        """Return everything that keeps the requirement off a known node; empty if it fits."""
+        return lacks_of(self.index.nodes[node_id], self.index.rooms[node_id], requirement)
+
+    def fits_somewhere(self, shape: str, now: float | None = None) -> bool:
+        """Whether a task of the shape could be placed; also true of a shape never seen here.
+
+        Without `now` no node backs off.
+        """
+        requirement = self._requirements.get(shape)
+        if requirement is None:
+            return True
+        eligible = self.index.eligible(requirement)
+        if now is not None:
+            eligible = eligible - self.backing_off(shape, eligible, now).keys()
+        return self._fits(requirement, eligible)
+
+    def scheduling_error(self, task: Task) -> str | None:
+        """Return why the task fits on no node at the moment; None if it fits."""
+        requirement = self.requirement(task)
+        eligible = self.index.eligible(requirement)
+        if self._fits(requirement, eligible):
+            return None
+        return self.why_not(requirement, eligible, {}).sentence()
+
+    def _fits(self, requirement: Requirement, eligible: Set[str]) -> bool:
+        rooms = self.index.rooms
+        candidates = self.index.candidates(requirement, eligible, fullest_first=False)
+        return any(rooms[node_id].fits(requirement) for node_id in candidates)
+
+    def backing_off(self, shape: str, eligible: Set[str], now: float) -> Mapping[str, float]:
+        """Return the eligible nodes that back off for the shape, and until when.
+
+        None does where every eligible node would: a bad node is better than none at all.
+        """
+        penalties = self._penalties.get(shape)
+        if penalties is None:
+            return {}
+        current = {node_id: until for node_id, until in penalties.items() if until > now}
+        if current:
+            self._penalties[shape] = current
+        else:
+            del self._penalties[shape]
+        found = {node_id: until for node_id, until in current.items() if node_id in eligible}
+        return found if len(found) < len(eligible) else {}
+
+    def why_not(
+        self, requirement: Requirement, eligible: Set[str], backing_off: Mapping[str, float]
+    ) -> WhyNot:
+        """Count what keeps the requirement off the nodes."""
+        reasons = dict(self.index.count_lacks(requirement, eligible))
+        if reasons.keys() <= {"offline"} and not eligible:
+            reasons = {NO_NODE: len(self.index.nodes)}
+        if backing_off:
+            reasons[BACKING_OFF] = len(backing_off)
+        until = min(backing_off.values(), default=None)
+        return WhyNot(requirement=requirement, nodes=len(self.index.nodes), reasons=reasons, until=until)
+
+
+def plan(view: View, page: Sequence[Task], now: float, most_checks: int = MOST_CHECKS) -> Plan:
+    """Give as many tasks of the page to nodes as fit, in the order of the page.
+
+    `now` is the clock that `View.penalise` was told of. The same view and page make the same plan.
+    """
+    draft = _Draft(view, now, most_checks)
+    for task in page:
+        draft.place(task)
+    return Plan(placements=tuple(draft.placements), blocked=draft.blocked, complete=not draft.deferred)
+
+
+class _Draft:
+    """A plan in the making: one search per shape."""
+
+    def __init__(self, view: View, now: float, most_checks: int) -> None:
+        self._view = view
+        self._now = now
+        self._most_checks = most_checks
+        self._ledger = Ledger(view.index)
+        self._searches: dict[str, ShapeSearch] = {}
+        self.placements: list[PlannedPlacement] = []
+        self.blocked: dict[str, WhyNot] = {}
+        self.deferred = False
+
+    def place(self, task: Task) -> None:
+        if task.shape in self.blocked or self._view.task(task.task_id) is not None:
+            return
+        search = self._searches.get(task.shape) or self._begin(task)
+        if search is None:
+            return
+        node_id = search.pick()
+        if node_id is None:
+            self.blocked[task.shape] = self._why_not(task)
+        else:
+            self.placements.append(PlannedPlacement(task_id=task.task_id, node_id=node_id))
+
+    def _begin(self, task: Task) -> ShapeSearch | None:
+        """Start the search of a further shape, while there is time; the first always gets it."""
+        if self._searches and self._ledger.checks > self._most_checks:
+            self.deferred = True
+            return None
+        requirement = self._view.requirement(task)
+        eligible, backing_off = self._eligible(task, requirement)
+        search = ShapeSearch(
+            self._view.index,
+            self._ledger,
+            requirement,
+            eligible - backing_off.keys() if backing_off else eligible,
+            self._view.neighbours(task.shape),
+            turn=len(self.placements),
+        )
+        self._searches[task.shape] = search
+        return search
+
+    def _eligible(self, task: Task, requirement: Requirement) -> tuple[Set[str], Mapping[str, float]]:
+        eligible = self._view.index.eligible(requirement)
+        return eligible, self._view.backing_off(task.shape, eligible, self._now)
+
+    def _why_not(self, task: Task) -> WhyNot:
+        requirement = self._view.requirement(task)
+        eligible, backing_off = self._eligible(task, requirement)
+        counted = self._view.why_not(requirement, eligible, backing_off)
+        reasons = dict(counted.reasons)
+        for node_id, room in self._ledger.taken.items():
+            if node_id in eligible:
+                self._count_taken(node_id, room, requirement, reasons)
+        return WhyNot(requirement=requirement, nodes=counted.nodes, reasons=reasons, until=counted.until)
+
+    def _count_taken(
+        self, node_id: str, room: Room, requirement: Requirement, reasons: dict[str, int]
+    ) -> None:
+        """Count what the plan itself has used up."""
+        node, before = self._view.index.nodes[node_id], self._view.index.rooms[node_id]
+        known = {lack.reason for lack in shortages(node, before, requirement)}
+        for lack in shortages(node, room, requirement):
+            if lack.reason not in known:
+                reasons[lack.reason] = reasons.get(lack.reason, 0) + 1
+
+
+def shapes_unblocked_by(
+    view: View, blocked: Mapping[str, WhyNot], change: str | Iterable[str], now: float = 0.0
+) -> frozenset[str]:
+    """Return the blocked shapes that may fit again, now that nodes have changed for the better.
+
+    `change` is the node (or nodes) that joined, came back or gained room; a shape whose node has
+    ended its backing off by `now` comes back too.
+    """
+    nodes = [change] if isinstance(change, str) else list(change)
+    known = [node_id for node_id in nodes if view.node(node_id) is not None]
+    return frozenset(
+        shape
+        for shape, why in blocked.items()
+        if (why.until is not None and why.until <= now)
+        or any(not view.lacks(node_id, why.requirement) for node_id in known)
+    )
