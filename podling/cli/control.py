@@ -1,0 +1,56 @@
+"""`podling cancel`, `retry` and `replay`: what a person may do to a task."""
+
+from typing import Annotated
+
+import typer
+
+from podling.cli.invocation import Invocation
+from podling.client import tasks
+from podling.core.errors import PodlingError
+
+_TASK = typer.Argument(metavar="TASK", help="An id, the beginning of one, or a name.")
+
+
+def cancel(
+    context: typer.Context,
+    task: Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids, beginnings of ids, or names.")],
+) -> None:
+    """Stop tasks; what waits is taken back, what runs is told to stop."""
+    cli: Invocation = context.obj
+    answers, first_error = [], None
+    for reference in task:
+        try:
+            answers.append(cli.client.send(tasks.cancel(cli.task_id(reference)).patient(5)))
+        except PodlingError as error:
+            first_error = first_error or error
+            if error is not first_error:
+                cli.note(f"podling: {reference}: {error.message}")
+            continue
+        if not cli.settings.json:
+            cli.line(f"{answers[-1]['taskId']} {_cancelled(answers[-1]['status'])}")
+    if cli.settings.json:
+        cli.print_json(answers)
+    if first_error is not None:
+        raise first_error
+
+
+def _cancelled(status: str) -> str:
+    return "cancelled" if status == "cancelled" else "is told to stop"
+
+
+def retry(context: typer.Context, task: Annotated[str, _TASK]) -> None:
+    """Let the next attempt of a waiting task start now."""
+    cli: Invocation = context.obj
+    answer = cli.client.send(tasks.retry(cli.task_id(task)))
+    cli.show(answer, lambda: cli.line(f"{answer['taskId']} need not wait any longer"))
+
+
+def replay(
+    context: typer.Context,
+    task: Annotated[str, _TASK],
+    queue: Annotated[str | None, typer.Option(help="The new task's queue.")] = None,
+) -> None:
+    """Run an ended task again, as a new task; print its id."""
+    cli: Invocation = context.obj
+    answer = cli.client.send(tasks.replay(cli.task_id(task), queue=queue))
+    cli.show(answer, lambda: cli.line(answer["taskId"]))

@@ -1,0 +1,81 @@
+"""One use of the command: its settings, its client, and where it writes."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+from podling.cli.settings import Settings, read_settings
+from podling.cli.text import visible
+from podling.client import Client
+from podling.client.call import JsonObject
+from podling.core.value import value
+
+
+class Database(Protocol):
+    """What `podling db` needs; see `podling.boot.database`."""
+
+    def install(self, url: str) -> Any: ...
+
+    def verify(self, url: str) -> Any: ...
+
+    def migrate(self, url: str) -> Any: ...
+
+
+@value
+class Programs:
+    """The parts of other programs that the command starts; given by boot, loaded when called."""
+
+    dev: Callable[[Sequence[str]], int | None]
+    database: Callable[[], Database]
+
+
+class Invocation:
+    """`given` collects the global flags, wherever they stand on the command line."""
+
+    def __init__(self, programs: Programs, environment: Mapping[str, str] = os.environ) -> None:
+        self.programs = programs
+        self.environment = environment
+        self.given: dict[str, Any] = {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        return read_settings(self.given, self.environment)
+
+    @cached_property
+    def client(self) -> Client:
+        return Client(self.settings.master, token=self.settings.token)
+
+    def find(self, reference: str) -> JsonObject:
+        """Return the task that the argument means."""
+        return self.client.find(reference)
+
+    def task_id(self, reference: str) -> str:
+        return str(self.find(reference)["taskId"])
+
+    def show(self, plain: Any, draw: Callable[[], None]) -> None:
+        """Print what the API gave with --json, else let `draw` print it for people."""
+        if self.settings.json:
+            self.print_json(plain)
+        else:
+            draw()
+
+    def print_json(self, plain: Any) -> None:
+        import json
+
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+
+    def line(self, text: str = "") -> None:
+        """Print a line of the answer."""
+        sys.stdout.write(visible(text) + "\n")
+
+    def note(self, text: str) -> None:
+        """Print a remark beside the answer, to standard error."""
+        sys.stderr.write(visible(text) + "\n")
+        sys.stderr.flush()
+
+    def detail(self, text: str) -> None:
+        """Print a remark with --verbose only."""
+        if self.settings.verbose:
+            self.note(text)

@@ -1,0 +1,55 @@
+"""`podling logs`: what a task wrote, byte by byte as it was written."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from podling.cli.follow import SILENCE_SECONDS, Follower, write_raw
+from podling.cli.invocation import Invocation
+from podling.cli.text import parse_since
+from podling.client import tasks
+from podling.client.call import Call
+from podling.core.errors import DeadlineExceeded
+
+
+class StreamName(StrEnum):
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+def logs(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="An id, the beginning of one, or a name.")],
+    tail: Annotated[int | None, typer.Option(min=0, help="Only so many lines from the end.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the task has ended.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only from then on: 10m (ago), or a time.")
+    ] = None,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, help="Which attempt; the newest if not given.")
+    ] = None,
+    stream: Annotated[StreamName | None, typer.Option(help="Only one of the two.")] = None,
+) -> None:
+    """Show what a task wrote."""
+    cli: Invocation = context.obj
+    found = cli.find(task)
+    start = None if since is None else parse_since(since, datetime.now(UTC))
+    name = None if stream is None else str(stream)
+    if follow and attempt is None:
+        follower = Follower(cli, stream=name, tail=tail, since=start)
+        follower.until_end(found, first_attempt=max(found.get("attempt") or 0, 1))
+        return
+    _write(
+        cli,
+        tasks.logs(found["taskId"], attempt=attempt, stream=name, tail=tail, since=start, follow=follow),
+        follow,
+    )
+
+
+def _write(cli: Invocation, call: Call[str], follow: bool) -> None:
+    for chunk in cli.client.stream(call, silence_seconds=SILENCE_SECONDS):
+        if not chunk and not follow:
+            raise DeadlineExceeded(f"the log broke off: nothing came for {SILENCE_SECONDS:g} s")
+        write_raw(chunk)

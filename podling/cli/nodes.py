@@ -1,0 +1,51 @@
+"""`podling nodes`: the machines that run work."""
+
+from datetime import UTC, datetime
+
+import typer
+
+from podling.cli.invocation import Invocation
+from podling.cli.text import age, cores, megabytes
+from podling.client import nodes as calls
+from podling.client.call import JsonObject
+
+_COLUMNS = ("ID", "HOST", "STATUS", "TASKS", "CPU", "MEMORY", "BEAT", "LABELS", "REMARK")
+
+
+def nodes(context: typer.Context) -> None:
+    """List the nodes, with what they have and what is in use."""
+    cli: Invocation = context.obj
+    listed = cli.client.send(calls.listing())
+    cli.show(listed, lambda: _draw(listed))
+
+
+def _draw(listed: list[JsonObject]) -> None:
+    from podling.cli.table import print_table
+
+    now = datetime.now(UTC)
+    print_table(_COLUMNS, [_row(node, now) for node in listed])
+
+
+def _row(node: JsonObject, now: datetime) -> list[object]:
+    resources = node.get("resources") or {}
+    used, allocatable = resources.get("used") or {}, resources.get("allocatable") or {}
+    return [
+        node["nodeId"],
+        node.get("hostname"),
+        state(node),
+        f"{node.get('runningTasks', 0)}/{node.get('capacity', 0)}",
+        f"{cores(used.get('cpu', 0))}/{cores(allocatable.get('cpu', 0))}",
+        f"{megabytes(used.get('memory', 0))}/{megabytes(allocatable.get('memory', 0))}",
+        age(node.get("lastHeartbeat"), now),
+        ",".join(f"{name}={item}" for name, item in (node.get("labels") or {}).items()),
+        node.get("unhealthy") or node.get("lostReason"),
+    ]
+
+
+def state(node: JsonObject) -> str:
+    """Return one word for whether the node takes new work, and why not."""
+    if node["status"] != "online":
+        return str(node["status"])
+    if node.get("unhealthy"):
+        return "unhealthy"
+    return "cordoned" if node.get("cordoned") else "online"

@@ -1,0 +1,111 @@
+"""`podling ps`: the tasks, newest first."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from podling.cli.invocation import Invocation
+from podling.cli.text import age, parse_time, short_ids, span, visible
+from podling.client import tasks
+from podling.client.call import Call, JsonObject, Page
+
+_COLUMNS = ("ID", "NAME", "STATUS", "AGE", "TOOK", "TRY", "NODE", "IMAGE", "REMARK")
+_PAGE = 500
+_REMARK_CHARACTERS = 80
+
+
+def ps(
+    context: typer.Context,
+    task: Annotated[str | None, typer.Option("-t", "--task", metavar="TASK", help="Only this one.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATE", help="Only in this state. Repeatable.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="Only of this queue.")] = None,
+    node: Annotated[str | None, typer.Option(help="Only on this node.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Only with this label. Repeatable.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="List without a limit.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+) -> None:
+    """List tasks, newest first."""
+    cli: Invocation = context.obj
+    if task is not None:
+        found = cli.find(task)
+        cli.show(found, lambda: _draw_one(cli, found))
+        return
+    filters = partial(tasks.listing, statuses=status or (), queue=queue, node=node, labels=label or ())
+    listed = _collect(cli, filters, None if everything else limit)
+    cli.show(listed.items, lambda: _draw(listed.items))
+    if listed.next_cursor and not cli.settings.json:
+        cli.note(f"there are more; --limit N or --all shows them ({len(listed.items)} listed)")
+
+
+def _collect(cli: Invocation, filters: Callable[..., Call[Page]], limit: int | None) -> Page:
+    items: list[JsonObject] = []
+    cursor: str | None = None
+    while limit is None or len(items) < limit:
+        size = _PAGE if limit is None else min(limit - len(items), _PAGE)
+        page = cli.client.send(filters(limit=size, cursor=cursor))
+        items += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return Page(items=items, next_cursor=cursor)
+
+
+def _draw(items: list[JsonObject]) -> None:
+    from podling.cli.table import print_table
+
+    now = datetime.now(UTC)
+    ids = short_ids([item["taskId"] for item in items])
+    nodes = short_ids([item["nodeId"] for item in items if item.get("nodeId")])
+    print_table(_COLUMNS, [_row(item, ids, nodes, now) for item in items])
+
+
+def _row(item: JsonObject, ids: dict[str, str], nodes: dict[str, str], now: datetime) -> list[object]:
+    return [
+        ids[item["taskId"]],
+        item["name"],
+        item["status"],
+        age(item["createdAt"], now),
+        took(item, now),
+        item.get("attempt") or "-",
+        nodes.get(item.get("nodeId") or ""),
+        item.get("image"),
+        remark(item),
+    ]
+
+
+def took(item: JsonObject, now: datetime) -> str:
+    """Return how long its attempt has run, or ran."""
+    started = parse_time(item.get("startedAt"))
+    if started is None:
+        return "-"
+    return span(((parse_time(item.get("finishedAt")) or now) - started).total_seconds())
+
+
+def remark(item: JsonObject) -> str:
+    """Return what a person should know of it: why it waits, or how it ended."""
+    code = item.get("exitCode")
+    told = item.get("held") or item.get("schedulingError") or item.get("error") or item.get("errorCode")
+    text = visible(told or (f"exit code {code}" if code else ""))
+    return text if len(text) <= _REMARK_CHARACTERS else text[: _REMARK_CHARACTERS - 1] + "…"
+
+
+def _draw_one(cli: Invocation, item: JsonObject) -> None:
+    """Print every field that says something, one to a line."""
+    for name, given in item.items():
+        if given not in (None, "", [], {}):
+            cli.line(f"{name + ':':<20} {_plain(given)}")
+
+
+def _plain(given: object) -> str:
+    if isinstance(given, dict):
+        return ", ".join(f"{name}={_plain(item)}" for name, item in given.items())
+    if isinstance(given, list):
+        return " ".join(_plain(item) for item in given)
+    return str(given)

@@ -1,0 +1,190 @@
+"""`podling run`: submit a task, and with --wait stay until it has ended."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from podling.cli.follow import Follower
+from podling.cli.invocation import Invocation
+from podling.cli.options import Command
+from podling.cli.specification import Wishes, specification
+from podling.client import tasks
+from podling.client.call import JsonObject
+from podling.client.program import has_ended
+from podling.core.errors import Conflict, InvalidInput
+
+CANCEL_SECONDS = 60.0
+INTERRUPTED = 130
+
+
+class RunCommand(Command):
+    """Hands everything from the task's command on to the task, without a `--` in between too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, before_command(args, self.params))
+
+
+def before_command(arguments: Sequence[str], parameters: Sequence[Any]) -> list[str]:
+    """Return the arguments with a `--` put before the first word of the task's command.
+
+    That is the second word beside the options if an image was named by -i, else the third.
+    """
+    takes_value = {name: not option.is_flag for option in parameters for name in _flags(option)}
+    words, index, image_named = 0, 0, False
+    while index < len(arguments) and arguments[index] != "--":
+        argument = arguments[index]
+        if argument.startswith("-") and argument != "-":
+            name, attached = _split(argument)
+            image_named = image_named or name in ("-i", "--image")
+            index += 1 if attached or not takes_value.get(name) else 2
+            continue
+        words += 1
+        if words == (2 if image_named else 3):
+            return [*arguments[:index], "--", *arguments[index:]]
+        index += 1
+    return list(arguments)
+
+
+def _flags(parameter: Any) -> Sequence[str]:
+    return parameter.opts if parameter.param_type_name == "option" else ()
+
+
+def _split(argument: str) -> tuple[str, bool]:
+    """Return the option's name, and whether its value is part of the same argument."""
+    if argument.startswith("--"):
+        name, equals, _ = argument.partition("=")
+        return name, bool(equals)
+    return argument[:2], len(argument) > 2
+
+
+def run(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the task.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[--] [IMAGE] [COMMAND]...",
+            help="Without -i the first word is the image; the rest is what it runs.",
+        ),
+    ] = None,
+    image: Annotated[str | None, typer.Option("-i", "--image", help="The container's image.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("-e", "--env", metavar="K=V", help="A variable. Repeatable.")
+    ] = None,
+    port: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--port", metavar="HOST:CONTAINER[/udp]", help="A published port. Repeatable."),
+    ] = None,
+    cpu: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="CPU to reserve and not to exceed: 500m, 2.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="Memory to reserve and not to exceed: 256Mi, 1Gi.")
+    ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COUNT", help="Another resource to reserve, such as gpu=1. Repeatable."),
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label. Repeatable.")] = None,
+    queue: Annotated[str | None, typer.Option(help="The queue to wait in.")] = None,
+    priority: Annotated[int | None, typer.Option(help="Higher starts earlier.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(help="How often to try it in all.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="The longest an attempt may take: 90, 10m.")
+    ] = None,
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE:TARGET[:ro]", help="A volume, or a host's path. Repeatable."),
+    ] = None,
+    tmpfs: Annotated[
+        list[str] | None, typer.Option(metavar="PATH[:OPTIONS]", help="Memory as a folder. Repeatable.")
+    ] = None,
+    workdir: Annotated[str | None, typer.Option(metavar="PATH", help="Where the command starts.")] = None,
+    user: Annotated[str | None, typer.Option(help="Who runs the command: a name or uid[:gid].")] = None,
+    entrypoint: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Replaces the image's entrypoint.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="none, bridge or the name of a network.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="docker (the default) or process.")] = None,
+    node_selector: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="A label that the node must have. Repeatable.")
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="K=A,B or K!=A,B or K (exists) or !K (does not). Repeatable."),
+    ] = None,
+    pull: Annotated[str | None, typer.Option(help="always, missing or never.")] = None,
+    restart: Annotated[
+        str | None, typer.Option(help="Inside one attempt: always, on-failure or never.")
+    ] = None,
+    init: Annotated[bool, typer.Option("--init", help="Run an init process in the container.")] = False,
+    stop_signal: Annotated[str | None, typer.Option(metavar="SIGNAL", help="What stops it.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key never makes a second task.")
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", "--follow", "-f", help="Show its output, end with its exit code; Ctrl-C cancels it."
+        ),
+    ] = False,
+) -> None:
+    """Submit a task."""
+    cli: Invocation = context.obj
+    given = {key: item for key, item in locals().items() if key in Wishes.__annotations__}
+    try:
+        spec = specification(Wishes(**given))
+    except InvalidInput as error:
+        raise typer.BadParameter(error.message, ctx=context) from None
+    submitted = cli.client.submit(spec, idempotency_key)
+    if wait:
+        raise typer.Exit(_stay(cli, submitted))
+    _announce(cli, submitted)
+
+
+run.command_settings = {"cls": RunCommand}  # type: ignore[attr-defined]
+
+
+def _announce(cli: Invocation, task: JsonObject) -> None:
+    cli.show(task, lambda: cli.line(task["taskId"]))
+    if task.get("schedulingError"):
+        cli.note(f"it waits: {task['schedulingError']}")
+
+
+def _stay(cli: Invocation, task: JsonObject) -> int:
+    """Follow the task to its end; return the exit code to end with."""
+    cli.detail(f"task {task['taskId']} was submitted")
+    try:
+        ended = Follower(cli, quiet=cli.settings.json).until_end(task)
+    except KeyboardInterrupt:
+        return _cancel(cli, task)
+    if cli.settings.json:
+        cli.print_json(ended)
+    return outcome(cli, ended)
+
+
+def _cancel(cli: Invocation, task: JsonObject) -> int:
+    cli.note(f"interrupted: cancelling task {task['taskId']} (Ctrl-C again to leave it to the master)")
+    try:
+        cli.client.send(tasks.cancel(task["taskId"]).patient(10))
+        ended = cli.client.wait(task["taskId"], CANCEL_SECONDS)
+    except Conflict:
+        ended = cli.client.send(tasks.read(task["taskId"]))
+    except KeyboardInterrupt:
+        cli.note(f"left; podling wait {task['taskId']} tells its end")
+        return INTERRUPTED
+    return outcome(cli, ended)
+
+
+def outcome(cli: Invocation, task: JsonObject) -> int:
+    """Say how an ended task ended unless well; return the exit code for it."""
+    assert has_ended(task), "only an ended task has an outcome"
+    if task["status"] == "completed":
+        return int(task.get("exitCode") or 0)
+    if task["status"] == "cancelled":
+        cli.note(f"task {task['taskId']} was cancelled")
+        return INTERRUPTED
+    reason = task.get("error") or task.get("errorCode") or "no reason was given"
+    cli.note(f"task {task['taskId']} failed: {reason}")
+    return int(task.get("exitCode") or 1)

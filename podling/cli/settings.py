@@ -1,0 +1,83 @@
+"""The settings of the command line: a flag, else the environment, else a line of the --config file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from podling.core.errors import ConfigurationError
+from podling.core.value import value
+
+DEFAULT_MASTER = "http://127.0.0.1:8070"
+_ENVIRONMENT = {
+    "master": "PODLING_MASTER_URL",
+    "token_file": "PODLING_TOKEN_FILE",
+    "json": "PODLING_JSON",
+    "verbose": "PODLING_VERBOSE",
+}
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
+
+
+@value
+class Settings:
+    master: str = DEFAULT_MASTER
+    token: str | None = None
+    json: bool = False
+    verbose: bool = False
+
+
+def read_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """Return the settings; `given` are the flags. Raises ConfigurationError with what to change."""
+    config = given.get("config") or environment.get("PODLING_CONFIG")
+    lines = _read_config(Path(config)) if config else {}
+    found = {
+        name: given.get(name) or environment.get(variable) or lines.get(name)
+        for name, variable in _ENVIRONMENT.items()
+    }
+    return Settings(
+        master=found["master"] or DEFAULT_MASTER,
+        token=_read_token(Path(found["token_file"])) if found["token_file"] else None,
+        json=_flag("json", found["json"]),
+        verbose=_flag("verbose", found["verbose"]),
+    )
+
+
+def _read_config(path: Path) -> Mapping[str, str]:
+    """Read lines of `name = value`; a name is a flag's or an environment variable's."""
+    names = {variable.lower(): name for name, variable in _ENVIRONMENT.items()}
+    names |= {name: name for name in _ENVIRONMENT} | {"master_url": "master"}
+    settings = {}
+    for number, line in enumerate(_text_of(path).splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, text = line.partition("=")
+        known = names.get(name.strip().removeprefix("--").replace("-", "_").lower())
+        if known is None or not equals:
+            raise ConfigurationError(
+                f"{path}, line {number}: write NAME = VALUE with one of {', '.join(sorted(_ENVIRONMENT))}"
+            )
+        settings[known] = text.strip().strip("\"'")
+    return settings
+
+
+def _read_token(path: Path) -> str:
+    token = _text_of(path).strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise ConfigurationError(f"{path} holds no token; it must be one line of plain characters")
+    return token
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not a text file") from None
+
+
+def _flag(name: str, text: Any) -> bool:
+    if isinstance(text, bool) or text is None:
+        return bool(text)
+    if text.lower() not in _TRUE | _FALSE:
+        raise ConfigurationError(f"{name}: {text!r} is neither true nor false")
+    return text.lower() in _TRUE

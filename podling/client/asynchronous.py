@@ -1,0 +1,142 @@
+"""The asynchronous client, on aiohttp."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from podling.client import program, tasks
+from podling.client.call import (
+    Call,
+    JsonObject,
+    Request,
+    Response,
+    T,
+    encoded,
+    error_of,
+    headers_of,
+    target_of,
+)
+from podling.client.program import ConnectionLost, Effect, Link, Outcome, Program, Send, Sleep
+
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+class AsyncClient:
+    """As `Client`, for asyncio. Use it as a context manager, or close it."""
+
+    def __init__(
+        self, url: str = program.DEFAULT_URL, *, token: str | None = None, timeout_seconds: float = 30.0
+    ) -> None:
+        addresses = program.addresses_of(url)
+        self.link = Link(addresses=addresses, token=token, timeout_seconds=timeout_seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, call: Call[T]) -> T:
+        """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
+        return await self.run(program.exchange(self.link, call))
+
+    async def submit(self, spec: Mapping[str, Any], key: str | None = None) -> JsonObject:
+        """Submit a task once, however often the request has to be sent; return it."""
+        return await self.send(tasks.submit(spec, key or program.new_key()))
+
+    async def find(self, reference: str) -> JsonObject:
+        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput."""
+        return await self.run(program.find_task(self.link, reference))
+
+    async def wait(self, task_id: str, timeout_seconds: float | None) -> JsonObject:
+        """Return the task once it has ended. Raises DeadlineExceeded after the timeout."""
+        return await self.run(program.wait_for_end(self.link, task_id, timeout_seconds))
+
+    async def run(self, steps: Program[T]) -> T:
+        """Perform a program of `podling.client.program`."""
+        outcome: Outcome = None
+        while True:
+            try:
+                effect = steps.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = await self._perform(effect)
+
+    async def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> AsyncIterator[bytes]:
+        """Yield the answer's body as it arrives; empty bytes after each `silence_seconds` without any.
+
+        Raises Unavailable (code `stream_lost`) if it breaks off.
+        """
+        response = await self._open_stream(call)
+        async with response:
+            while True:
+                try:
+                    async with asyncio.timeout(silence_seconds):
+                        chunk = await response.content.readany()
+                except TimeoutError:
+                    yield b""
+                    continue
+                except _BROKEN as error:
+                    raise program.stream_lost(program.reason_of(error)) from error
+                if not chunk:
+                    return
+                yield chunk
+
+    async def _perform(self, effect: Effect) -> Outcome:
+        if isinstance(effect, Sleep):
+            await asyncio.sleep(effect.seconds)
+            return None
+        try:
+            async with (
+                asyncio.timeout(self.link.timeout_seconds),
+                await self._open(effect.request, effect.address) as response,
+            ):
+                return await _whole(response)
+        except _BROKEN as error:
+            return _lost(effect, error)
+
+    async def _open_stream(self, call: Call[Any]) -> aiohttp.ClientResponse:
+        lost: ConnectionLost | None = None
+        for address in self.link.addresses:
+            try:
+                async with asyncio.timeout(self.link.timeout_seconds):
+                    response = await self._open(call.request, address)
+                    if response.status in call.expected:
+                        return response
+                    async with response:
+                        raise error_of(await _whole(response))
+            except _BROKEN as error:
+                lost = _lost(Send(request=call.request, address=address), error)
+        assert lost is not None, "a link has at least one address"
+        raise program.unreachable(self.link, lost)
+
+    async def _open(self, request: Request, address: str) -> aiohttp.ClientResponse:
+        if self._session is None:
+            # The deadlines are set around each request; a stream may last as long as it likes.
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout())
+        return await self._session.request(
+            request.method,
+            URL(address + target_of(request), encoded=True),
+            data=encoded(request),
+            headers=headers_of(request, self.link.token),
+            allow_redirects=False,
+        )
+
+
+async def _whole(response: aiohttp.ClientResponse) -> Response:
+    headers = {name.lower(): text for name, text in response.headers.items()}
+    return Response(status=response.status, headers=headers, body=await response.read())
+
+
+def _lost(send: Send, error: BaseException) -> ConnectionLost:
+    never_sent = isinstance(error, aiohttp.ClientConnectorError)
+    return ConnectionLost(address=send.address, reason=program.reason_of(error), sent=not never_sent)

@@ -1,0 +1,191 @@
+"""The blocking client, on the standard library alone."""
+
+import http.client
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from podling.client import program, tasks
+from podling.client.call import Call, JsonObject, Response, T, encoded, error_of, headers_of, target_of
+from podling.client.program import ConnectionLost, Effect, Link, Outcome, Program, Send, Sleep
+
+_CHUNK = 64 * 1024
+_BROKEN = (OSError, http.client.HTTPException)
+
+
+class Client:
+    """Talks to the masters at `url` (several with commas: the first that answers is used).
+
+    `timeout_seconds` is the deadline of each request. Safe to use from several threads.
+    """
+
+    def __init__(
+        self, url: str = program.DEFAULT_URL, *, token: str | None = None, timeout_seconds: float = 30.0
+    ) -> None:
+        addresses = program.addresses_of(url)
+        self.link = Link(addresses=addresses, token=token, timeout_seconds=timeout_seconds)
+
+    def send(self, call: Call[T]) -> T:
+        """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
+        return self.run(program.exchange(self.link, call))
+
+    def submit(self, spec: Mapping[str, Any], key: str | None = None) -> JsonObject:
+        """Submit a task once, however often the request has to be sent; return it.
+
+        `key` is its idempotency key, made up if not given.
+        """
+        return self.send(tasks.submit(spec, key or program.new_key()))
+
+    def find(self, reference: str) -> JsonObject:
+        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput."""
+        return self.run(program.find_task(self.link, reference))
+
+    def wait(self, task_id: str, timeout_seconds: float | None) -> JsonObject:
+        """Return the task once it has ended. Raises DeadlineExceeded after the timeout."""
+        return self.run(program.wait_for_end(self.link, task_id, timeout_seconds))
+
+    def run(self, steps: Program[T]) -> T:
+        """Perform a program of `podling.client.program`."""
+        outcome: Outcome = None
+        while True:
+            try:
+                effect = steps.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = self._perform(effect)
+
+    def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> Iterator[bytes]:
+        """Yield the answer's body as it arrives; empty bytes after each `silence_seconds` without any.
+
+        Raises Unavailable (code `stream_lost`) if it breaks off.
+        """
+        with closing(self._open_stream(call)) as exchange:
+            try:
+                yield from exchange.chunks(silence_seconds)
+            except _BROKEN as error:
+                raise program.stream_lost(program.reason_of(error)) from error
+
+    def _perform(self, effect: Effect) -> Outcome:
+        if isinstance(effect, Sleep):
+            time.sleep(effect.seconds)
+            return None
+        with closing(_Exchange(effect, self.link)) as exchange:
+            return exchange.open() or exchange.whole_answer()
+
+    def _open_stream(self, call: Call[Any]) -> "_Exchange":
+        lost: ConnectionLost | None = None
+        for address in self.link.addresses:
+            exchange = _Exchange(Send(request=call.request, address=address), self.link)
+            lost = exchange.open()
+            if lost is None:
+                return _accepted(exchange, call)
+            exchange.close()
+        assert lost is not None, "a link has at least one address"
+        raise program.unreachable(self.link, lost)
+
+
+def _accepted(exchange: "_Exchange", call: Call[Any]) -> "_Exchange":
+    if exchange.response.status in call.expected:
+        return exchange
+    with closing(exchange):
+        answer = exchange.whole_answer()
+    raise error_of(answer) if isinstance(answer, Response) else program.stream_lost(answer.reason)
+
+
+class _Exchange:
+    """One request on a connection of its own, and the answer to it."""
+
+    def __init__(self, send: Send, link: Link) -> None:
+        parts = urlsplit(send.address)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=link.timeout_seconds)
+        self._send, self._link = send, link
+        self._deadline = link.clock() + link.timeout_seconds
+        self._socket: socket.socket
+        self.response: http.client.HTTPResponse
+
+    def open(self) -> ConnectionLost | None:
+        """Send the request and read the head of its answer; return why that was not possible."""
+        sent = False
+        request = self._send.request
+        try:
+            self._connection.connect()
+            self._socket = self._connection.sock
+            sent = True
+            self._connection.request(
+                request.method,
+                target_of(request),
+                body=encoded(request),
+                headers=headers_of(request, self._link.token),
+            )
+            self.response = self._connection.getresponse()
+        except (*_BROKEN, UnicodeError) as error:
+            return self._lost(error, sent)
+        return None
+
+    def whole_answer(self) -> Response | ConnectionLost:
+        """Return the answer with its body, read before the deadline."""
+        try:
+            body = b"".join(self._timed_chunks())
+        except _BROKEN as error:
+            return self._lost(error, sent=True)
+        headers = {name.lower(): text for name, text in self.response.getheaders()}
+        return Response(status=self.response.status, headers=headers, body=body)
+
+    def chunks(self, silence_seconds: float) -> Iterator[bytes]:
+        """Yield the body as it arrives, empty bytes for each stretch of silence."""
+        while True:
+            if not self._has_data(silence_seconds):
+                yield b""
+                continue
+            chunk = self._read()
+            if not chunk:
+                return
+            yield chunk
+
+    def close(self) -> None:
+        self._connection.close()
+        if hasattr(self, "response"):
+            self.response.close()
+
+    def _timed_chunks(self) -> Iterator[bytes]:
+        while True:
+            left = self._deadline - self._link.clock()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            chunk = self._read()
+            if not chunk:
+                return
+            yield chunk
+
+    def _read(self) -> bytes:
+        chunk = self.response.read1(_CHUNK)
+        if not chunk and self.response.length:
+            raise http.client.IncompleteRead(b"", self.response.length)
+        return chunk
+
+    def _has_data(self, seconds: float) -> bool:
+        """Wait until data or the end can be read; False after so many seconds of silence.
+
+        A read that times out leaves the response unusable, so the silence is spent outside of one.
+        """
+        if self.response.isclosed():
+            return True
+        self._socket.setblocking(False)
+        try:
+            with suppress(ssl.SSLWantReadError):
+                if self.response.fp.peek(1):
+                    return True
+        finally:
+            self._socket.settimeout(self._link.timeout_seconds)
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
+    def _lost(self, error: BaseException, sent: bool) -> ConnectionLost:
+        return ConnectionLost(address=self._send.address, reason=program.reason_of(error), sent=sent)
