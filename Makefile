@@ -1,0 +1,62 @@
+# The targets that people use; each sets up what it needs. `make demo` is the place to start.
+
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+SCENARIO ?= containers
+STORE ?= postgres
+PYTEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+setup: ## make the virtual environment .venv from requirements.lock
+	@bin/setup
+
+demo: setup ## watch real containers placed, retried, cancelled and adopted, then clean up
+	@$(PYTHON) -m podling.boot.demo
+
+run: setup ## a master on embedded Postgres and two workers, until Ctrl-C
+	@$(PYTHON) -m podling.boot.demo --stay
+
+dev: setup ## master and worker in one process
+	@bin/podling dev
+
+test: setup ## all tests, with real Docker and real Postgres
+	@bin/prepare-tests
+	@$(PYTHON) -m pytest $(PYTEST_FLAGS)
+
+lint: setup ## ruff, mypy --strict, import-linter
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy --strict
+	@.venv/bin/lint-imports
+
+fmt: setup ## format the code and repair what ruff can repair
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+build: setup ## a wheel in dist/
+	@$(PYTHON) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+run-cluster: setup ## a master and two workers in the background, files in var/cluster
+	@bin/cluster start
+
+stop-cluster: ## end what run-cluster started
+	@bin/cluster stop
+
+bench: setup ## SCENARIO=containers|latency|… STORE=memory|postgres
+	@bin/ensure-docker && bin/make-image
+	@$(PYTHON) -m bench $(SCENARIO) --store $(STORE)
+
+soak: setup ## the long runs: kill -9 at fifty seeded steps
+	@bin/prepare-tests
+	@PODLING_SOAK=1 $(PYTHON) -m pytest -m soak --timeout 3600 $(PYTEST_FLAGS)
+
+clean: ## remove what was built or cached, and the stopped cluster's files; .venv stays
+	@bin/cluster stop
+	@rm -rf build dist var *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find podling tests bench cmd examples -name __pycache__ -type d -prune -exec rm -rf {} +

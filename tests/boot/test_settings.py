@@ -1,0 +1,237 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from podling.boot.settings import MasterSettings, WorkerSettings, is_loopback, read_master, read_worker
+from podling.core.errors import ConfigurationError
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def master(*argv: str, **environ: str) -> MasterSettings:
+    return read_master(argv, environ)
+
+
+def worker(*argv: str, **environ: str) -> WorkerSettings:
+    return read_worker(argv, environ)
+
+
+def faults_of(*argv: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read_master(argv, environ)
+    faults = caught.value.details["faults"]
+    assert all(fault in caught.value.message for fault in faults)
+    return list(faults)
+
+
+def test_defaults_of_the_master_are_those_of_the_contract() -> None:
+    settings = master(HOME="/home/ada")
+    assert (settings.host, settings.port, settings.lease_seconds) == ("127.0.0.1", 8070, 12.0)
+    assert (settings.store_type, settings.database_url) == ("memory", None)
+    assert settings.data_dir == Path("/home/ada/.local/share/podling/master")
+    assert "lost when this master ends" in settings.notices[0]
+
+
+def test_defaults_of_the_worker_are_those_of_the_contract() -> None:
+    settings = worker(XDG_DATA_HOME="/data")
+    assert (settings.host, settings.port, settings.node_id) == ("127.0.0.1", 8071, None)
+    assert settings.master_urls == ("http://127.0.0.1:8070",)
+    assert settings.runtimes == ("docker",)
+    assert settings.data_dir == Path("/data/podling/worker")
+    assert (settings.heartbeat_interval, settings.shutdown_timeout) == (None, 30.0)
+
+
+def test_flag_wins_over_environment_over_config_over_dot_env_over_default(tmp_path: Path) -> None:
+    Path(".env").write_text("PODLING_PORT=1\nPODLING_LOG_LEVEL=debug\nOTHER=ignored\n")
+    assert master().port == 1
+    config = tmp_path / "master.conf"
+    config.write_text("port = 2\n")
+    assert master("--config", str(config)).port == 2
+    assert master("--config", str(config), PODLING_PORT="3").port == 3
+    assert master("--config", str(config), "--port", "4", PODLING_PORT="3").port == 4
+    assert master(PODLING_CONFIG=str(config)).log_level == "debug"
+
+
+@pytest.mark.parametrize("line", ["lease-seconds = 3", "PODLING_LEASE_SECONDS=3s", "lease-seconds='3'"])
+def test_config_file_takes_flag_and_variable_names(tmp_path: Path, line: str) -> None:
+    config = tmp_path / "master.conf"
+    config.write_text(f"# a comment\n\n{line}  # and another\n")
+    assert master("--config", str(config)).lease_seconds == 3.0
+
+
+def test_config_file_with_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "master.conf"
+    config.write_text("prot = 8070\n")
+    assert faults_of("--config", str(config)) == [
+        f"'prot' in {config} is not a setting of podling-master; see podling-master --help"
+    ]
+
+
+def test_config_file_that_is_missing_or_malformed_is_told(tmp_path: Path) -> None:
+    assert "No such file" in faults_of("--config", "nowhere.conf")[0]
+    (tmp_path / "bad.conf").write_text("port = 1\nport 2\n")
+    assert "line 2 is not of the form name = value" in faults_of("--config", "bad.conf")[0]
+
+
+def test_all_faults_are_told_together_and_each_names_its_setting() -> None:
+    faults = faults_of("--port", "abc", "--lease-seconds", "long", "--what", STORE_TYPE="redis")
+    assert len(faults) == 4
+    told = "\n".join(faults)
+    for name in (
+        "--port (PODLING_PORT)",
+        "--lease-seconds (PODLING_LEASE_SECONDS)",
+        "'--what'",
+        "STORE_TYPE",
+    ):
+        assert name in told
+    assert "write a whole number from 0 to 65535" in told
+
+
+def test_postgres_needs_an_address() -> None:
+    assert "DATABASE_URL" in faults_of(STORE_TYPE="postgres")[0]
+    settings = master(STORE_TYPE="postgres", DATABASE_URL="embedded:/var/lib/podling")
+    assert (settings.store_type, settings.database_url) == ("postgres", "embedded:/var/lib/podling")
+    assert settings.notices == ()
+
+
+def test_an_address_without_a_store_type_stays_in_memory_and_says_so() -> None:
+    settings = master(DATABASE_URL="postgres://podling@localhost/podling")
+    assert settings.store_type == "memory"
+    assert "STORE_TYPE=postgres" in settings.notices[0]
+
+
+def test_flags_may_name_the_store_too() -> None:
+    settings = master("--store-type", "postgres", "--database-url", "postgresql://localhost/podling")
+    assert settings.database_url == "postgresql://localhost/podling"
+
+
+def test_no_password_is_told_or_shown() -> None:
+    (fault,) = faults_of(DATABASE_URL="mysql://podling:hunter22@db/podling")
+    assert "hunter22" not in fault
+    settings = master(STORE_TYPE="postgres", DATABASE_URL="postgres://podling:hunter22@db/podling")
+    assert "hunter22" not in repr(settings)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "master.example.org"])
+def test_without_a_token_only_loopback_is_listened_on(host: str, tmp_path: Path) -> None:
+    assert "--token-file" in faults_of("--host", host)[0]
+    with pytest.raises(ConfigurationError):
+        worker("--host", host)
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    assert master("--host", host, "--token-file", "token").token == TOKEN
+
+
+@pytest.mark.parametrize("content", ["", "short", "two words that are long enough", "schlüssel" * 5])
+def test_a_token_file_without_a_token_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(content)
+    assert "holds no token" in faults_of("--token-file", "token")[0]
+
+
+def test_a_token_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    assert TOKEN not in repr(master("--token-file", "token"))
+    assert TOKEN not in repr(worker("--token-file", "token"))
+
+
+def test_certificate_and_key_go_together(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("")
+    assert faults_of("--tls-cert", "cert.pem") == [
+        "--tls-cert and --tls-key (PODLING_TLS_CERT, PODLING_TLS_KEY) go together; give both or none"
+    ]
+    assert "there is no file" in faults_of("--tls-cert", "cert.pem", "--tls-key", "key.pem")[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("5", 5.0), ("5s", 5.0), ("500ms", 0.5), ("1m30s", 90.0), ("2.5", 2.5)]
+)
+def test_durations_are_seconds_or_have_units(given: str, seconds: float) -> None:
+    assert worker("--heartbeat-interval", given).heartbeat_interval == seconds
+
+
+@pytest.mark.parametrize("given", ["-1", "0", "1e9", "nan", "5 s", "s", "٣"])
+def test_durations_out_of_range_or_form_are_refused(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="--heartbeat-interval"):
+        worker(f"--heartbeat-interval={given}")
+
+
+def test_lists_are_repeated_flags_or_separated_by_commas() -> None:
+    settings = worker("--label", "zone=a", "--label", "disk=ssd", "--runtime", "docker,process")
+    assert settings.labels == {"zone": "a", "disk": "ssd"}
+    assert settings.runtimes == ("docker", "process")
+    settings = worker(PODLING_LABEL="zone=a, disk=ssd", PODLING_MASTER_URL="http://a:8070/,https://b")
+    assert settings.labels == {"zone": "a", "disk": "ssd"}
+    assert settings.master_urls == ("http://a:8070", "https://b")
+
+
+def test_quantities_are_read_as_millicores_and_bytes() -> None:
+    settings = worker("--cpu", "1500m", "--memory", "2Gi", "--capacity", "4")
+    assert (settings.cpu, settings.memory, settings.capacity) == (1500, 2 * 2**30, 4)
+
+
+def test_the_engine_s_own_variable_is_read_after_ours() -> None:
+    assert worker(DOCKER_HOST="unix:///a").docker_host == "unix:///a"
+    assert worker(DOCKER_HOST="unix:///a", PODLING_DOCKER_HOST="unix:///b").docker_host == "unix:///b"
+
+
+BAD_WORKER_SETTINGS: Mapping[str, str] = {
+    "--port": "65536",
+    "--cpu": "0",
+    "--memory": "1Xi",
+    "--capacity": "-1",
+    "--label": "zone",
+    "--runtime": "podman",
+    "--master-url": "localhost:8070",
+    "--node-id": "../up",
+    "--hostname": "a b",
+    "--database": "postgres://localhost",
+    "--log-format": "xml",
+}
+
+
+@pytest.mark.parametrize("flag", BAD_WORKER_SETTINGS)
+def test_a_bad_worker_setting_is_named(flag: str) -> None:
+    with pytest.raises(ConfigurationError, match=flag):
+        worker(f"{flag}={BAD_WORKER_SETTINGS[flag]}")
+
+
+@pytest.mark.parametrize("url", ["http://", "ftp://a", "http://a:99999", "http://a:0", "http://u:p@a", "a"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="--master-url"):
+        worker("--master-url", url)
+
+
+def test_a_flag_without_its_value_is_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="--port: expected one argument; see podling-master --help"):
+        master("--port")
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert master(PODLING_PORT="", STORE_TYPE="").port == 8070
+
+
+def test_advertised_address_follows_what_was_bound(tmp_path: Path) -> None:
+    assert master("--port", "0").advertised(4711) == "http://127.0.0.1:4711"
+    assert master("--host", "::1").advertised(8070) == "http://[::1]:8070"
+    assert master("--advertise-url", "https://m.example.org/").advertised(1) == "https://m.example.org"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)],
+)
+def test_loopback_addresses_are_known(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_print_and_end_well(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        master(flag)
+    assert ended.value.code == 0
+    assert "podling-master" in capsys.readouterr().out
