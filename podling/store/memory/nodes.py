@@ -1,0 +1,71 @@
+"""Nodes, their sessions and their beats."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from podling.core.node import Node, NodeStatus
+from podling.store.base import Beat
+
+
+class NodeTable:
+    """Every node has a beat, made with it and removed with it."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._beats: dict[str, Beat] = {}
+
+    def open_session(self, node: Node) -> int:
+        known = self._nodes.get(node.node_id)
+        number = known.session_no + 1 if known else 1
+        self._nodes[node.node_id] = replace(node, status=NodeStatus.ONLINE, session_no=number)
+        self._restart_beat(self._nodes[node.node_id])
+        return number
+
+    def save(self, node: Node, expected_session_no: int | None) -> bool:
+        known = self._nodes.get(node.node_id)
+        if expected_session_no is not None and (known is None or known.session_no != expected_session_no):
+            return False
+        self._nodes[node.node_id] = node
+        # Nothing is planned on a node without sessions, so its mark fences nothing and may go.
+        if known is None or (node.session_no == 0 and node.is_online):
+            self._restart_beat(node)
+        return True
+
+    def load(self, status: NodeStatus | None) -> list[Node]:
+        chosen = [node for node in self._nodes.values() if status is None or node.status is status]
+        return sorted(chosen, key=lambda node: (node.registered_at, node.node_id), reverse=True)
+
+    def remove(self, node_id: str) -> bool:
+        self._beats.pop(node_id, None)
+        return self._nodes.pop(node_id, None) is not None
+
+    def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
+        return frozenset(node_id for node_id, number in sessions.items() if self._beat(node_id, number, now))
+
+    def load_beats(self) -> Sequence[Beat]:
+        return list(self._beats.values())
+
+    def mark_lost(self, node_id: str, seen_counter: int) -> bool:
+        beat = self._beats.get(node_id)
+        if beat is None or beat.counter != seen_counter:
+            return False
+        self._beats[node_id] = replace(beat, lost=True)
+        return True
+
+    def _beat(self, node_id: str, session_no: int, now: datetime) -> bool:
+        beat = self._beats.get(node_id)
+        if beat is None or beat.lost or beat.session_no != session_no:
+            return False
+        self._beats[node_id] = replace(beat, counter=beat.counter + 1, at=now)
+        return True
+
+    def _restart_beat(self, node: Node) -> None:
+        """Clear the mark; a counter that grows shows whoever watches it that the node lives."""
+        known = self._beats.get(node.node_id)
+        self._beats[node.node_id] = Beat(
+            node_id=node.node_id,
+            session_no=node.session_no,
+            counter=known.counter + 1 if known else 0,
+            at=node.last_heartbeat,
+        )

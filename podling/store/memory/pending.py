@@ -1,0 +1,121 @@
+"""Pending tasks: which are ready, in claim order; which wait for their time; which are blocked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from podling.core.task import Task
+from podling.store.memory.sorted_keys import SortedKeys
+
+ClaimKey = tuple[int, datetime, datetime, str]
+
+
+def claim_key(task: Task) -> ClaimKey:
+    return (-task.spec.priority, task.run_at, task.created_at, task.task_id)
+
+
+@dataclass(slots=True)
+class _Row:
+    """`due`: its run_at has come, as far as anybody said. Ready is due and not blocked."""
+
+    task: Task
+    key: ClaimKey
+    due: bool
+    blocked: bool
+
+
+class PendingTable:
+    def __init__(self) -> None:
+        self._rows: dict[str, _Row] = {}
+        self._ready: SortedKeys[ClaimKey] = SortedKeys()
+        self._waiting: SortedKeys[tuple[datetime, str]] = SortedKeys()
+        self._blocked: dict[str, dict[str, None]] = {}  # task ids by shape, in order of blocking
+
+    def put(self, task: Task, now: datetime) -> None:
+        """Insert or replace a pending task; one that is blocked stays so."""
+        known = self.discard(task.task_id)
+        blocked = known is not None and known.blocked
+        row = _Row(task, claim_key(task), task.run_at <= now, blocked)
+        self._rows[task.task_id] = row
+        self._enter(row)
+
+    def discard(self, task_id: str) -> _Row | None:
+        """Forget the task if it is here; return what was known of it."""
+        row = self._rows.pop(task_id, None)
+        if row is not None:
+            self._leave(row)
+        return row
+
+    def page(self, limit: int, skip_task_ids: Sequence[str]) -> list[Task]:
+        skipped, page = frozenset(skip_task_ids), list[Task]()
+        if limit <= 0:
+            return page
+        for *_, task_id in self._ready:
+            if task_id not in skipped:
+                page.append(self._rows[task_id].task)
+                if len(page) == limit:
+                    break
+        return page
+
+    def count_ahead_of(self, task: Task, limit: int) -> int:
+        return self._ready.count_before(claim_key(task), limit)
+
+    def promote(self, now: datetime, limit: int) -> int:
+        count = 0
+        while count < limit and (first := self._waiting.first()) is not None and first[0] <= now:
+            row = self._rows[first[1]]
+            self._leave(row)
+            row.due = True
+            self._enter(row)
+            count += 1
+        return count
+
+    def next_run_at(self) -> datetime | None:
+        first = self._waiting.first()
+        return first[0] if first else None
+
+    def block(self, task_ids: Sequence[str]) -> None:
+        for task_id in task_ids:
+            row = self._rows.get(task_id)
+            if row is not None and not row.blocked:
+                self._set_blocked(row, True)
+
+    def unblock(self, shapes: Sequence[str] | None, limit: int) -> int:
+        wanted = list(self._blocked) if shapes is None else list(dict.fromkeys(shapes))
+        count = 0
+        for shape in wanted:
+            for task_id in list(self._blocked.get(shape, ())):
+                if count == limit:
+                    return count
+                self._set_blocked(self._rows[task_id], False)
+                count += 1
+        return count
+
+    def _set_blocked(self, row: _Row, blocked: bool) -> None:
+        self._leave(row)
+        row.blocked = blocked
+        self._enter(row)
+
+    def _enter(self, row: _Row) -> None:
+        task = row.task
+        if row.blocked:
+            self._blocked.setdefault(task.shape, {})[task.task_id] = None
+        if not row.due:
+            self._waiting.add((task.run_at, task.task_id))
+        elif not row.blocked:
+            self._ready.add(row.key)
+
+    def _leave(self, row: _Row) -> None:
+        task = row.task
+        if row.blocked:
+            self._leave_blocked(task)
+        if not row.due:
+            self._waiting.remove((task.run_at, task.task_id))
+        elif not row.blocked:
+            self._ready.remove(row.key)
+
+    def _leave_blocked(self, task: Task) -> None:
+        alike = self._blocked[task.shape]
+        del alike[task.task_id]
+        if not alike:
+            del self._blocked[task.shape]

@@ -1,0 +1,196 @@
+"""The store as a whole. No method awaits anything, so each is one transaction."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from podling.core.node import Node, NodeStatus
+from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
+from podling.kit.clock import Clock, SystemClock
+from podling.store.base import (
+    Batch,
+    Beat,
+    ChangeBatch,
+    Leadership,
+    LogTail,
+    Master,
+    Overdue,
+    Snapshot,
+    Store,
+    TaskQuery,
+    WriteResult,
+)
+from podling.store.memory.changes import ChangeTable
+from podling.store.memory.logs import TailTable
+from podling.store.memory.masters import MasterTable
+from podling.store.memory.nodes import NodeTable
+from podling.store.memory.tasks import TaskTable
+
+MOST_ENDED = 100_000
+MOST_CHANGES = 200_000
+MOST_TAIL_BYTES = 256 * 1024 * 1024
+
+
+class MemoryStore(Store):
+    """See the port. Several masters of one process may share it; it needs no opening or closing.
+
+    Memory is bounded by what has not ended: of ended tasks the newest `most_ended` are kept, with
+    their attempts, events, keys and logs; of the feed `most_changes`; of logs `most_tail_bytes`.
+    """
+
+    kind = "memory"
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        most_ended: int = MOST_ENDED,
+        most_changes: int = MOST_CHANGES,
+        most_tail_bytes: int = MOST_TAIL_BYTES,
+    ) -> None:
+        self._cluster_id = str(uuid.uuid4())
+        self._masters = MasterTable()
+        self._tails = TailTable(most_tail_bytes)
+        self._tasks = TaskTable(most_ended, self._drop_tails)
+        self._changes = ChangeTable(clock or SystemClock(), most_changes)
+        self._nodes = NodeTable()
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def ping(self) -> None:
+        pass
+
+    async def cluster_id(self) -> str:
+        return self._cluster_id
+
+    # Masters and leadership
+
+    async def register_master(self, master: Master) -> None:
+        self._masters.register(master)
+
+    async def beat_master(self, master_id: str) -> Sequence[Master]:
+        return self._masters.beat(master_id)
+
+    async def load_masters(self) -> Sequence[Master]:
+        return self._masters.all()
+
+    async def remove_master(self, master_id: str) -> None:
+        self._masters.remove(master_id)
+
+    async def leadership(self) -> Leadership:
+        return self._masters.leadership
+
+    async def take_leadership(self, master_id: str, seen: Leadership) -> int | None:
+        return self._masters.take_leadership(master_id, seen)
+
+    async def renew_leadership(self, master_id: str, epoch: int) -> bool:
+        return self._masters.renew_leadership(master_id, epoch)
+
+    async def resign_leadership(self, master_id: str, epoch: int) -> None:
+        self._masters.resign_leadership(master_id, epoch)
+
+    # Tasks
+
+    async def commit(self, batch: Batch) -> Sequence[WriteResult]:
+        first_answer = self._changes.answer_to(batch.master_id, batch.number)
+        if first_answer is not None:
+            return first_answer
+        if batch.epoch is not None:
+            self._masters.check_epoch(batch.epoch)
+        results = tuple(self._tasks.write(write, batch.now) for write in batch.tasks)
+        self._changes.add(batch, results)
+        return results
+
+    async def load_tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
+        found = {task_id: self._tasks.get(task_id) for task_id in task_ids}
+        return {task_id: task for task_id, task in found.items() if task is not None}
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        return self._tasks.query(query)
+
+    async def load_attempts(self, task_id: str) -> Sequence[Attempt]:
+        return self._tasks.attempts(task_id)
+
+    async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
+        return self._tasks.events(task_id)
+
+    async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
+        return self._tasks.pending.page(limit, skip_task_ids)
+
+    async def ready_ahead_of(self, task: Task, limit: int) -> int:
+        return self._tasks.pending.count_ahead_of(task, limit)
+
+    async def promote(self, now: datetime, limit: int) -> int:
+        return self._tasks.pending.promote(now, limit)
+
+    async def next_run_at(self) -> datetime | None:
+        return self._tasks.pending.next_run_at()
+
+    async def block(self, task_ids: Sequence[str], epoch: int) -> None:
+        self._masters.check_epoch(epoch)
+        self._tasks.pending.block(task_ids)
+
+    async def unblock(self, shapes: Sequence[str] | None, epoch: int, limit: int) -> int:
+        self._masters.check_epoch(epoch)
+        return self._tasks.pending.unblock(shapes, limit)
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
+        return self._tasks.deadlines.overdue(now, limit)
+
+    async def next_overdue_at(self) -> datetime | None:
+        return self._tasks.deadlines.next_at()
+
+    async def count_tasks(self) -> Mapping[TaskStatus, int]:
+        return self._tasks.counts()
+
+    # The view and its feed
+
+    async def snapshot(self) -> Snapshot:
+        return Snapshot(
+            nodes=tuple(self._nodes.load(None)),
+            live_tasks=tuple(self._tasks.live()),
+            cursors=self._changes.cursors(),
+        )
+
+    async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
+        return self._changes.after(cursors, limit)
+
+    # Nodes
+
+    async def open_session(self, node: Node) -> int:
+        return self._nodes.open_session(node)
+
+    async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
+        return self._nodes.save(node, expected_session_no)
+
+    async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
+        return self._nodes.load(status)
+
+    async def remove_node(self, node_id: str) -> bool:
+        return self._nodes.remove(node_id)
+
+    async def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
+        return self._nodes.beat(sessions, now)
+
+    async def load_beats(self) -> Sequence[Beat]:
+        return self._nodes.load_beats()
+
+    async def mark_lost(self, node_id: str, seen_counter: int, epoch: int) -> bool:
+        self._masters.check_epoch(epoch)
+        return self._nodes.mark_lost(node_id, seen_counter)
+
+    # Logs
+
+    async def save_tails(self, tails: Sequence[LogTail]) -> None:
+        self._tails.save(tails)
+
+    async def load_tail(self, task_id: str, attempt: int) -> LogTail | None:
+        return self._tails.load(task_id, attempt)
+
+    def _drop_tails(self, task_id: str, attempts: Iterable[int]) -> None:
+        for attempt in attempts:
+            self._tails.drop(task_id, attempt)

@@ -1,0 +1,157 @@
+"""Tasks, their attempts and events, and the idempotency keys they claimed."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from heapq import nlargest
+from itertools import islice
+
+from podling.core.task import TERMINAL, Attempt, Task, TaskEvent, TaskStatus
+from podling.store.base import TaskQuery, TaskWrite, WriteResult, WriteStatus
+from podling.store.memory.deadlines import DeadlineTable
+from podling.store.memory.pending import PendingTable
+from podling.store.memory.sorted_keys import SortedKeys
+
+_Place = tuple[datetime, str]
+
+
+class TaskTable:
+    """Ended tasks beyond `most_ended` are forgotten, the first ended first; `forgotten` is told."""
+
+    def __init__(self, most_ended: int, forgotten: Callable[[str, Iterable[int]], None]) -> None:
+        self.pending = PendingTable()
+        self.deadlines = DeadlineTable()
+        self._most_ended = most_ended
+        self._forgotten = forgotten
+        self._unended: dict[str, Task] = {}
+        self._ended: OrderedDict[str, Task] = OrderedDict()
+        self._by_status: dict[TaskStatus, set[str]] = {status: set() for status in TaskStatus}
+        self._by_age: SortedKeys[_Place] = SortedKeys()
+        self._attempts: dict[str, dict[int, Attempt]] = {}
+        self._events: dict[str, list[TaskEvent]] = {}
+        self._keys: dict[str, tuple[str, str | None]] = {}
+
+    def write(self, write: TaskWrite, now: datetime) -> WriteResult:
+        task = write.task
+        if write.expected_version is None:
+            return self._insert(write, now)
+        known = self._unended.get(task.task_id)
+        if known is None or known.version != write.expected_version:
+            return WriteResult(task_id=task.task_id, status=WriteStatus.CONFLICT)
+        self._by_status[known.status].remove(task.task_id)
+        return self._put(write, now)
+
+    def get(self, task_id: str) -> Task | None:
+        return self._unended.get(task_id) or self._ended.get(task_id)
+
+    def live(self) -> list[Task]:
+        """Return the tasks that have an attempt on a node."""
+        ids = self._by_status[TaskStatus.SCHEDULED] | self._by_status[TaskStatus.RUNNING]
+        return [self._unended[task_id] for task_id in sorted(ids)]
+
+    def counts(self) -> dict[TaskStatus, int]:
+        return {status: len(ids) for status, ids in self._by_status.items()}
+
+    def attempts(self, task_id: str) -> list[Attempt]:
+        rows = self._attempts.get(task_id, {})
+        return [rows[number] for number in sorted(rows)]
+
+    def events(self, task_id: str) -> list[TaskEvent]:
+        return list(self._events.get(task_id, ()))
+
+    def query(self, query: TaskQuery) -> list[Task]:
+        candidates = self._few(query.statuses)
+        if candidates is None:
+            found = filter(_matcher(query), self._newest_first(query.after))
+            return list(islice(found, query.limit))
+        after = query.after
+        chosen = [task for task in candidates if after is None or _place(task) < after]
+        return nlargest(query.limit, filter(_matcher(query), chosen), key=_place)
+
+    def _few(self, statuses: Sequence[TaskStatus]) -> list[Task] | None:
+        """Return the tasks in these states if they are few, so that the others need no look."""
+        if not statuses or TERMINAL.intersection(statuses):
+            return None
+        ids = [task_id for status in set(statuses) for task_id in self._by_status[status]]
+        if len(ids) * 4 > len(self._by_age):
+            return None
+        return [self._unended[task_id] for task_id in ids]
+
+    def _newest_first(self, after: _Place | None) -> Iterator[Task]:
+        for _, task_id in self._by_age.descending(after):
+            task = self.get(task_id)
+            assert task is not None
+            yield task
+
+    def _insert(self, write: TaskWrite, now: datetime) -> WriteResult:
+        task, key = write.task, write.task.spec.idempotency_key
+        if key is not None and key in self._keys:
+            first_id, body_hash = self._keys[key]
+            same = body_hash == write.body_hash
+            return WriteResult(task_id=first_id, status=WriteStatus.DUPLICATE, same_body=same)
+        if self.get(task.task_id) is not None:
+            return WriteResult(task_id=task.task_id, status=WriteStatus.CONFLICT)
+        if key is not None:
+            self._keys[key] = (task.task_id, write.body_hash)
+        self._by_age.add(_place(task))
+        return self._put(write, now)
+
+    def _put(self, write: TaskWrite, now: datetime) -> WriteResult:
+        task = write.task
+        self._by_status[task.status].add(task.task_id)
+        if write.attempts:
+            rows = self._attempts.setdefault(task.task_id, {})
+            rows.update({row.attempt: row for row in write.attempts})
+        if write.events:
+            self._events.setdefault(task.task_id, []).extend(write.events)
+        if task.status.is_terminal:
+            self._end(task)
+        else:
+            self._keep(task, now)
+        return WriteResult(task_id=task.task_id, status=WriteStatus.APPLIED)
+
+    def _keep(self, task: Task, now: datetime) -> None:
+        self._unended[task.task_id] = task
+        self.deadlines.put(task)
+        if task.status is TaskStatus.PENDING:
+            self.pending.put(task, now)
+        else:
+            self.pending.discard(task.task_id)
+
+    def _end(self, task: Task) -> None:
+        self._unended.pop(task.task_id, None)
+        self.pending.discard(task.task_id)
+        self.deadlines.discard(task.task_id)
+        self._ended[task.task_id] = task
+        while len(self._ended) > self._most_ended:
+            _, oldest = self._ended.popitem(last=False)
+            self._forget(oldest)
+
+    def _forget(self, task: Task) -> None:
+        self._by_status[task.status].remove(task.task_id)
+        self._by_age.remove(_place(task))
+        self._events.pop(task.task_id, None)
+        if task.spec.idempotency_key is not None:
+            self._keys.pop(task.spec.idempotency_key, None)
+        self._forgotten(task.task_id, self._attempts.pop(task.task_id, {}))
+
+
+def _place(task: Task) -> _Place:
+    return (task.created_at, task.task_id)
+
+
+def _matcher(query: TaskQuery) -> Callable[[Task], bool]:
+    statuses = frozenset(query.statuses)
+
+    def matches(task: Task) -> bool:
+        spec = task.spec
+        return (
+            (not statuses or task.status in statuses)
+            and (query.queue is None or spec.queue == query.queue)
+            and (query.node_id is None or task.node_id == query.node_id)
+            and (query.name is None or spec.name == query.name)
+            and (query.kind is None or spec.kind == query.kind)
+            and query.labels.items() <= spec.labels.items()
+        )
+
+    return matches
