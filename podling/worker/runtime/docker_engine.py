@@ -1,0 +1,212 @@
+"""Calls to one Docker engine: on a bounded number of threads, each with a deadline."""
+
+import asyncio
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import requests
+import urllib3
+from docker import APIClient
+from docker.errors import APIError, DockerException
+from docker.types import CancellableStream
+from docker.utils import kwargs_from_env
+
+from podling.core.errors import RuntimeFailure
+from podling.core.retry import ErrorCode
+
+CALL_SECONDS = 120.0
+PING_SECONDS = 3.0
+CONNECT_SECONDS = 5.0
+CHUNK_BYTES = 64 * 1024
+
+_T = TypeVar("_T")
+
+
+class Refused(RuntimeFailure):
+    """The engine answered no; `status` is its HTTP status, the message its own sentence."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, code=ErrorCode.RUNTIME)
+        self.status = status
+
+
+class Engine:
+    """One Docker engine, at `host` or where DOCKER_HOST says, or at the default socket.
+
+    Calls, streams, pulls and the health check have threads of their own, so that none of them can
+    starve another.
+    """
+
+    def __init__(self, host: str | None = None, *, threads: int = 16, streams: int = 512) -> None:
+        self._host = host
+        self._threads = threads
+        self._calls = ThreadPoolExecutor(threads, "docker-call")
+        self._streams = ThreadPoolExecutor(streams, "docker-stream")
+        self._pulls = ThreadPoolExecutor(4, "docker-pull")
+        self._health = ThreadPoolExecutor(1, "docker-health")
+        self._clients: dict[str, APIClient] = {}
+        self._ping: asyncio.Future[bool] | None = None
+        self._open_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+    async def open(self) -> None:
+        """Agree with the engine on a version. Raises RuntimeFailure if none answers."""
+        await self._run(self._calls, "version", self._connect, CALL_SECONDS)
+
+    def _connect(self) -> None:
+        first = self._client("auto", self._threads, CALL_SECONDS)
+        version = first.api_version
+        self._clients = {
+            "call": first,
+            "stream": self._client(version, 4, CALL_SECONDS),
+            "health": self._client(version, 1, PING_SECONDS),
+        }
+
+    def _client(self, version: str, connections: int, seconds: float) -> APIClient:
+        settings = kwargs_from_env()
+        if self._host:
+            settings["base_url"] = self._host
+        return APIClient(version=version, max_pool_size=connections, timeout=int(seconds), **settings)
+
+    def close(self) -> None:
+        """Let go of threads and connections; calls under way end by their own deadline."""
+        for stream in list(self._open_streams):
+            stream.close()
+        for pool in (self._calls, self._streams, self._pulls, self._health):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for client in self._clients.values():
+            client.close()
+
+    async def call(
+        self, what: str, operation: Callable[[APIClient], _T], *, seconds: float = CALL_SECONDS
+    ) -> _T:
+        """Return what `operation` returns. Raises Refused, or RuntimeFailure if no answer came in time."""
+        return await self._run(self._calls, what, partial(operation, self._clients["call"]), seconds)
+
+    async def pull(self, operation: Callable[[APIClient], _T], seconds: float) -> _T:
+        """Like `call`, on the threads for pulls and with credentials as they are now."""
+
+        def run() -> _T:
+            client = self._client(self._clients["call"].api_version, 1, CALL_SECONDS)
+            try:
+                return operation(client)
+            finally:
+                client.close()
+
+        return await self._run(self._pulls, "pull", run, seconds)
+
+    async def ping(self) -> str | None:
+        """Return why the engine cannot be used now, or None. Never takes longer than PING_SECONDS."""
+        if self._ping is None or self._ping.done():
+            client = self._clients["health"]
+            self._ping = asyncio.ensure_future(self._run(self._health, "ping", client.ping, PING_SECONDS * 2))
+            self._ping.add_done_callback(lambda ping: ping.cancelled() or ping.exception())
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ping), PING_SECONDS)
+        except TimeoutError:
+            return f"The Docker engine did not answer a ping within {PING_SECONDS:g} s."
+        except RuntimeFailure as failure:
+            return failure.message
+        return None
+
+    async def open_stream(self, path: str, parameters: Mapping[str, str]) -> "Stream":
+        """Ask for an endless answer, on the threads for streams."""
+        return await self._run(self._streams, path, partial(self.stream, path, parameters), CALL_SECONDS)
+
+    def stream(self, path: str, parameters: Mapping[str, str], idle_seconds: float | None = None) -> "Stream":
+        """Ask for an endless answer, on the caller's thread; it breaks after `idle_seconds` of silence."""
+        client = self._clients["stream"]
+        url = f"{client.base_url}/v{client.api_version}{path}"
+        with translated(path):
+            response = client.get(
+                url, params=dict(parameters), stream=True, timeout=(CONNECT_SECONDS, idle_seconds)
+            )
+            response.raise_for_status()
+        stream = Stream(response)
+        self._open_streams.add(stream)
+        return stream
+
+    async def next_of(self, items: Iterator[_T], end: _T) -> _T:
+        """Return the next item of a stream, `end` after the last; waits as long as the stream is silent."""
+        return await self._run(self._streams, "read", partial(next, items, end), None)
+
+    async def _run(
+        self, pool: ThreadPoolExecutor, what: str, operation: Callable[[], _T], seconds: float | None
+    ) -> _T:
+        def run() -> _T:
+            with translated(what):
+                return operation()
+
+        try:
+            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, run), seconds)
+        except TimeoutError:
+            raise RuntimeFailure(
+                f"The Docker engine did not answer ({what}) within {seconds:g} s.", code=ErrorCode.RUNTIME
+            ) from None
+
+
+class Stream:
+    """An answer that goes on; `close`, from any thread, ends the reading."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self._closed = threading.Event()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield what arrives, as it arrives. Raises RuntimeFailure if it breaks and was not closed."""
+        try:
+            with translated("read"):
+                yield from self._response.raw.stream(CHUNK_BYTES)
+        except (RuntimeFailure, AttributeError, ValueError):
+            # The SDK's way to close pulls socket and file away from under the reader.
+            if not self._closed.is_set():
+                raise
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield whole lines, without their ends."""
+        rest = b""
+        for chunk in self.chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from filter(None, map(bytes.strip, whole))
+
+    def close(self) -> None:
+        """End the reading; a second call does nothing."""
+        if not self._closed.is_set():
+            self._closed.set()
+            with contextlib.suppress(OSError, AttributeError):  # it has ended by itself already
+                CancellableStream(iter(()), self._response).close()
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the errors of SDK, HTTP library and socket into Refused or RuntimeFailure."""
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 500
+        raise Refused(_sentence(error), status) from error
+    except (urllib3.exceptions.HTTPError, DockerException, OSError) as error:
+        raise RuntimeFailure(
+            f"The Docker engine cannot be reached ({what}): {_innermost(error)}.", code=ErrorCode.RUNTIME
+        ) from error
+
+
+def _sentence(error: requests.HTTPError) -> str:
+    """Return the engine's own words."""
+    if isinstance(error, APIError):
+        return str(error.explanation or error)
+    try:
+        return str(error.response.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error)
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the system's words, which lie below three layers of libraries'."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,172 @@
+"""Images on the node: there or pulled, once at a time for each."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from docker import APIClient, auth
+from docker.utils import parse_repository_tag
+
+from podling.core.errors import RuntimeFailure
+from podling.core.retry import ErrorCode
+from podling.core.spec import PullPolicy
+from podling.core.value import value
+from podling.worker.runtime.docker_engine import CONNECT_SECONDS, Engine, Refused
+
+TRUST_SECONDS = 10.0
+"""So long an image that was seen counts as there; a create that misses it ends the trust."""
+
+PULL_SECONDS = 1800.0
+STALL_SECONDS = 120.0
+TRIES = 3
+FIRST_PAUSE = 0.5
+LONGEST_COOLDOWN = 30.0
+_FINAL = ("not found", "manifest unknown", "unauthorized", "denied", "authentication required", "invalid")
+
+
+@value
+class _Failed:
+    failure: RuntimeFailure
+    times: int
+    until: float
+
+
+class Images:
+    """Sees to it that an image is there before a container is made of it."""
+
+    def __init__(self, engine: Engine, *, pull_seconds: float = PULL_SECONDS) -> None:
+        self._engine = engine
+        self._pull_seconds = pull_seconds
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._digests: dict[str, str] = {}
+        self._pulls: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, _Failed] = {}
+
+    async def ensure(self, image: str, policy: PullPolicy) -> str:
+        """Return the image's digest once it is there. Raises RuntimeFailure: IMAGE_PULL, IMAGE_MISSING."""
+        if policy is PullPolicy.ALWAYS:
+            await self._pull_once(image)
+        elif (digest := self._trusted(image)) is not None:
+            return digest
+        digest = await self._look(image)
+        if digest is None and policy is PullPolicy.IF_NOT_PRESENT:
+            await self._pull_once(image)
+            digest = await self._look(image)
+        if digest is None:
+            raise RuntimeFailure(
+                f"The node has no image {image}, and the pull policy is {policy.value}.",
+                code=ErrorCode.IMAGE_MISSING,
+            )
+        return digest
+
+    def forget(self, image: str) -> None:
+        """End the trust in an image that the engine does not find any more."""
+        self._seen.pop(image, None)
+
+    async def digest_of(self, image_id: str) -> str:
+        """Return the registry's digest for an image's id; the id itself for one without."""
+        if image_id not in self._digests:
+            return await self._look(image_id) or image_id
+        return self._digests[image_id]
+
+    async def close(self) -> None:
+        """Give up the pulls under way."""
+        pulls = list(self._pulls.values())
+        for pull in pulls:
+            pull.cancel()
+        await asyncio.gather(*pulls, return_exceptions=True)
+
+    def _trusted(self, image: str) -> str | None:
+        digest, until = self._seen.get(image, (None, 0.0))
+        return digest if time.monotonic() < until else None
+
+    async def _look(self, image: str) -> str | None:
+        try:
+            data = await self._engine.call("image", lambda client: client.inspect_image(image))
+        except Refused as refusal:
+            if refusal.status != 404:
+                raise
+            self.forget(image)
+            return None
+        digest = _digest(data)
+        self._digests[data["Id"]] = digest
+        self._seen[image] = (digest, time.monotonic() + TRUST_SECONDS)
+        return digest
+
+    async def _pull_once(self, image: str) -> None:
+        """Join the pull of the image that is under way, or begin one."""
+        self._refuse_while_cooling(image)
+        pull = self._pulls.get(image)
+        if pull is None:
+            pull = self._pulls[image] = asyncio.create_task(self._pull(image))
+            pull.add_done_callback(lambda done: self._pulls.pop(image, None))
+            pull.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(pull)
+
+    def _refuse_while_cooling(self, image: str) -> None:
+        failed = self._failed.get(image)
+        if failed is not None and time.monotonic() < failed.until:
+            wait = failed.until - time.monotonic()
+            raise RuntimeFailure(
+                f"{failed.failure.message} (next try in {wait:.0f} s)", code=failed.failure.code
+            )
+
+    async def _pull(self, image: str) -> None:
+        for attempt in range(TRIES):
+            try:
+                await self._engine.pull(
+                    lambda client: _pull(client, image, self._pull_seconds), self._pull_seconds + 10
+                )
+                self._failed.pop(image, None)
+                return
+            except RuntimeFailure as problem:
+                failure = problem
+            if attempt + 1 == TRIES or any(word in failure.message.lower() for word in _FINAL):
+                break
+            await asyncio.sleep(FIRST_PAUSE * 2**attempt)
+        raise self._remember(image, failure)
+
+    def _remember(self, image: str, problem: RuntimeFailure) -> RuntimeFailure:
+        before = self._failed.get(image)
+        times = before.times + 1 if before else 1
+        failure = RuntimeFailure(
+            f"The image {image} could not be pulled: {problem.message}",
+            code=ErrorCode.IMAGE_PULL,
+        )
+        cooldown = min(2.0 ** (times - 1), LONGEST_COOLDOWN)
+        self._failed[image] = _Failed(failure=failure, times=times, until=time.monotonic() + cooldown)
+        return failure
+
+
+def _digest(data: dict[str, Any]) -> str:
+    for name in data.get("RepoDigests") or ():
+        return str(name).partition("@")[2]
+    return str(data["Id"])
+
+
+def _pull(client: APIClient, image: str, seconds: float) -> None:
+    """Pull with the credentials of Docker's own configuration, which the client has just read."""
+    repository, tag = parse_repository_tag(image)
+    registry, _ = auth.resolve_repository_name(repository)
+    credentials = auth.get_config_header(client, registry)
+    response = client.post(
+        f"{client.base_url}/v{client.api_version}/images/create",
+        params={"fromImage": repository, "tag": tag or "latest"},
+        headers={"X-Registry-Auth": credentials} if credentials else {},
+        stream=True,
+        timeout=(CONNECT_SECONDS, STALL_SECONDS),
+    )
+    response.raise_for_status()
+    deadline = time.monotonic() + seconds
+    for report in _reports(response.iter_lines(chunk_size=8192)):
+        if "error" in report:
+            raise RuntimeFailure(str(report["error"]))
+        if time.monotonic() > deadline:
+            response.close()
+            raise RuntimeFailure(f"it took longer than {seconds:g} s.")
+
+
+def _reports(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    return (orjson.loads(line) for line in lines if line.strip())
