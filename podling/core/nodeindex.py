@@ -1,16 +1,58 @@
 """The nodes, found by what they are (sets by label and runtime) and by what they have free (buckets)."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Set
+from itertools import chain, islice
 
 from podling.core.node import Node
 from podling.core.placement import Requirement, describe_unmet, unavailability
 from podling.core.room import Bucket, Room, bucket_of
-from podling.core.spec import CPU, MEMORY, SLOTS, Constraint, Operator, Placement
+from podling.core.spec import CPU, MEMORY, SLOTS, Affinity, Constraint, Operator, Placement
 
 FEW = 64  # so many eligible nodes are looked at one by one, whatever their buckets
 _DIMENSIONS = {SLOTS: 0, CPU: 1, MEMORY: 2}
 _NONE: Set[str] = frozenset()
+
+
+class Eligible:
+    """The nodes that stand in every set of `within` and in none of `without`; not copied until asked."""
+
+    def __init__(self, within: Collection[Set[str]], without: Collection[Set[str]] = ()) -> None:
+        self._within = sorted(within, key=len)
+        self._without = tuple(without)
+
+    def __contains__(self, node_id: str) -> bool:
+        for members in self._within:
+            if node_id not in members:
+                return False
+        return not self._without or all(node_id not in members for members in self._without)
+
+    def __iter__(self) -> Iterator[str]:
+        return (node_id for node_id in self._within[0] if node_id in self)
+
+    def all(self) -> Set[str]:
+        """Return them as one set, which must not be changed."""
+        found = self._within[0]
+        for members in self._within[1:]:
+            found = found & members
+        for gone in self._without:
+            found = found - gone
+        return found
+
+    def covers(self, nodes: Set[str]) -> bool:
+        """Whether it is known to be all of these nodes, without looking at each."""
+        return len(self._within) == 1 and not self._without and self.bound == len(nodes)
+
+    @property
+    def bound(self) -> int:
+        """The number of nodes that it may have at most."""
+        return len(self._within[0])
+
+    def but(self, nodes: Set[str]) -> "Eligible":
+        return Eligible(self._within, (*self._without, nodes)) if nodes else self
+
+    def and_in(self, nodes: Set[str]) -> "Eligible":
+        return Eligible((*self._within, nodes), self._without)
 
 
 class NodeIndex:
@@ -26,6 +68,7 @@ class NodeIndex:
         self._available: set[str] = set()
         self._unavailable: Counter[str] = Counter()
         self._by_runtime: dict[str, set[str]] = {}
+        self._by_key: dict[str, set[str]] = {}
         self._by_label: dict[str, dict[str, set[str]]] = {}
         self._buckets: dict[Bucket, dict[str, None]] = {}
         self._bucket_of: dict[str, Bucket] = {}
@@ -73,6 +116,7 @@ class NodeIndex:
         for runtime in node.runtimes:
             self._by_runtime.setdefault(runtime, set()).add(node_id)
         for label, text in node.labels.items():
+            self._by_key.setdefault(label, set()).add(node_id)
             self._by_label.setdefault(label, {}).setdefault(text, set()).add(node_id)
         self._enter(node_id, self.rooms[node_id].bucket())
 
@@ -82,6 +126,7 @@ class NodeIndex:
         for runtime in node.runtimes:
             self._by_runtime[runtime].discard(node_id)
         for label, text in node.labels.items():
+            self._by_key[label].discard(node_id)
             values = self._by_label[label]
             values[text].discard(node_id)
             if not values[text]:
@@ -107,86 +152,90 @@ class NodeIndex:
 
     # What a node is
 
-    def eligible(self, requirement: Requirement) -> Set[str]:
+    def eligible(self, requirement: Requirement) -> Eligible:
         """Return the nodes that take new work and meet the runtime, selector and constraints."""
-        sets = [self._offering(requirement), *self._matching(requirement.placement)]
-        sets.sort(key=len)
-        found = sets[0]
-        for other in sets[1:]:
-            found = found & other
-        return found
+        within, without = [self._offering(requirement)], []
+        for condition in _conditions(requirement.placement):
+            matching = self.named(condition)
+            if condition.operator in (Operator.IN, Operator.EXISTS):
+                within.append(matching)
+            else:
+                without.append(matching)
+        return Eligible(within, without)
 
     def _offering(self, requirement: Requirement) -> Set[str]:
         return self._by_runtime.get(requirement.runtime.value, _NONE)
 
-    def _matching(self, placement: Placement) -> Iterator[Set[str]]:
-        for label, text in placement.node_selector.items():
-            yield self._by_label.get(label, {}).get(text, _NONE)
-        for constraint in placement.constraints:
-            yield self._meeting(constraint)
+    def named(self, condition: Constraint | Affinity) -> Set[str]:
+        """Return the nodes that have the condition's label, and one of its values if it names any."""
+        if condition.operator in (Operator.EXISTS, Operator.DOES_NOT_EXIST):
+            return self._by_key.get(condition.label, _NONE)
+        values = self._by_label.get(condition.label, {})
+        named = [values[text] for text in condition.values if text in values]
+        return named[0] if len(named) == 1 else frozenset[str]().union(*named)
 
-    def _meeting(self, constraint: Constraint) -> Set[str]:
-        values = self._by_label.get(constraint.label, {})
-        named = [values[text] for text in constraint.values if text in values]
-        match constraint.operator:
-            case Operator.IN:
-                return set[str]().union(*named)
-            case Operator.NOT_IN:
-                return self._available.difference(*named)
-            case Operator.EXISTS:
-                return set[str]().union(*values.values())
-            case Operator.DOES_NOT_EXIST:
-                return self._available.difference(*values.values())
+    def by_value(self, label: str) -> dict[str, set[str]]:
+        """Return the nodes by their value of the label."""
+        return self._by_label.get(label, {})
 
     # What a node has free
 
     def candidates(
-        self, requirement: Requirement, eligible: Set[str], *, fullest_first: bool, turn: int = 0
+        self, requirement: Requirement, eligible: Eligible, *, fullest_first: bool, turn: int = 0
     ) -> Iterator[str]:
         """Yield eligible nodes whose bucket does not rule them out, the emptiest bucket first.
 
         `turn` shifts where in a bucket to begin, so that shapes do not all begin with the same node.
         """
-        if len(eligible) <= FEW:
+        if eligible.bound <= FEW:
             yield from sorted(eligible)
             return
         wanted = bucket_of(requirement.requests)
         possible = [bucket for bucket in self._buckets if _may_hold(bucket, wanted)]
         possible.sort(key=lambda bucket: (sum(bucket), bucket), reverse=not fullest_first)
-        everybody = len(eligible) == len(self._available)
+        everybody = eligible.covers(self._available)
         for bucket in possible:
-            members = list(self._buckets[bucket])
-            start = turn % len(members)
-            for node_id in (*members[start:], *members[:start]):
+            for node_id in self._roomy(bucket, requirement, turn):
                 if everybody or node_id in eligible:
                     yield node_id
 
-    def count_lacks(self, requirement: Requirement, eligible: Set[str]) -> Counter[str]:
+    def _roomy(self, bucket: Bucket, requirement: Requirement, turn: int) -> Iterator[str]:
+        """Yield the bucket's nodes that have enough of the resource which its size leaves open."""
+        members, rooms = self._buckets[bucket], self.rooms
+        start = turn % len(members)
+        turned = chain(islice(members, start, None), islice(members, start))
+        resource, wanted = _open_resource(bucket, requirement)
+        if resource is None:
+            return turned
+        return (node_id for node_id in turned if rooms[node_id].free.get(resource, 0) >= wanted)
+
+    def count_lacks(self, requirement: Requirement, eligible: Eligible) -> Counter[str]:
         """Return of how many nodes each thing is true that keeps the requirement off them."""
         counts = Counter({reason: count for reason, count in self._unavailable.items() if count})
         self._count_mismatches(requirement, counts)
+        inside = eligible.all()
         for bucket, members in self._buckets.items():
-            inside = members.keys() & eligible if len(eligible) < len(self._available) else members
-            self._count_shortages(requirement, bucket, inside, counts)
-        if requirement.host_ports:
-            self._count_ports(requirement, eligible, counts)
+            nodes = members if len(inside) == len(self._available) else members.keys() & inside
+            self._count_shortages(requirement, bucket, nodes, counts)
+        for port in requirement.host_ports:
+            taken = sum(port in self.rooms[node_id].ports for node_id in inside)
+            counts[f"host port {port} in use"] += taken
         return +counts
 
     def _count_mismatches(self, requirement: Requirement, counts: Counter[str]) -> None:
         total = len(self._available)
         reason = f"runtime {requirement.runtime.value} missing"
         counts[reason] += total - len(self._offering(requirement))
-        placement = requirement.placement
-        names = [f"label {label} != {text}" for label, text in placement.node_selector.items()]
-        names += [describe_unmet(constraint) for constraint in placement.constraints]
-        for name, matching in zip(names, self._matching(placement), strict=True):
-            counts[name] += total - len(matching)
+        for condition in _conditions(requirement.placement):
+            named = len(self.named(condition))
+            inclusive = condition.operator in (Operator.IN, Operator.EXISTS)
+            counts[describe_unmet(condition)] += total - named if inclusive else named
 
     def _count_shortages(
         self,
         requirement: Requirement,
         bucket: Bucket,
-        inside: Mapping[str, None] | Set[str],
+        inside: Collection[str],
         counts: Counter[str],
     ) -> None:
         rooms = self.rooms
@@ -199,11 +248,20 @@ class NodeIndex:
                 short = len(inside) if size < wanted.bit_length() else 0
             counts[f"insufficient {resource}"] += short
 
-    def _count_ports(self, requirement: Requirement, eligible: Set[str], counts: Counter[str]) -> None:
-        for port in requirement.host_ports:
-            counts[f"host port {port} in use"] += sum(
-                port in self.rooms[node_id].ports for node_id in eligible
-            )
+
+def _conditions(placement: Placement) -> Iterator[Constraint]:
+    for label, text in placement.node_selector.items():
+        yield Constraint(label=label, values=(text,))
+    yield from placement.constraints
+
+
+def _open_resource(bucket: Bucket, requirement: Requirement) -> tuple[str | None, int]:
+    """Return a resource of which the bucket's nodes may have enough or not, and how much is wanted."""
+    for resource, wanted in requirement.requests.items():
+        dimension = _DIMENSIONS.get(resource)
+        if dimension is None or bucket[dimension] == wanted.bit_length():
+            return resource, wanted
+    return None, 0
 
 
 def _may_hold(bucket: Bucket, wanted: Bucket) -> bool:

@@ -1,18 +1,21 @@
 """The search of nodes for the tasks of one shape, within one plan."""
 
 import heapq
-from collections.abc import Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from podling.core.nodeindex import NodeIndex
+from podling.core.nodeindex import FEW, Eligible, NodeIndex
 from podling.core.placement import Requirement, affinity_of
 from podling.core.room import Room
-from podling.core.spec import Strategy
+from podling.core.spec import Affinity, Operator, Strategy
 
 SAMPLES = 16
 NEW_SAMPLES = 2  # with every further task of the shape
 
-_Score = tuple[int, int, float]
+_Score = tuple[int, float]  # wishes, load: lower is better
+_Sample = tuple[_Score, int, str]
+_Rank = tuple[int, int, float]
 
 
 class Ledger:
@@ -39,8 +42,8 @@ class Ledger:
 class ShapeSearch:
     """Finds the best of a few samples, again and again, until nothing fits any more.
 
-    With wishes (affinity, spread) every node that fits is a sample. `neighbours` counts the tasks
-    of the shape by node, for the spread.
+    Samples come from all eligible nodes, and apart from those that meet a wish and from each value
+    of the label to spread over. `neighbours` counts the shape's live tasks by node.
     """
 
     def __init__(
@@ -48,84 +51,149 @@ class ShapeSearch:
         index: NodeIndex,
         ledger: Ledger,
         requirement: Requirement,
-        eligible: Set[str],
+        eligible: Eligible,
         neighbours: Mapping[str, int],
         turn: int,
     ) -> None:
         self._index = index
         self._ledger = ledger
         self._requirement = requirement
-        placement = requirement.placement
-        self._binpack = placement.strategy is Strategy.BINPACK
-        self._source: Iterator[str] = index.candidates(
-            requirement, eligible, fullest_first=self._binpack, turn=0 if self._binpack else turn
-        )
-        self._wishes = bool(placement.affinity or placement.spread)
-        self._by_value = self._spread_counts(neighbours)
-        self._heap: list[tuple[_Score, int, str]] = []
+        self._placement = requirement.placement
+        self._binpack = self._placement.strategy is Strategy.BINPACK
+        self._turn = 0 if self._binpack else turn
+        self._sources = [self._fitting(part) for part in self._parts(eligible)]
+        self._seen: set[str] = set()
         self._order = 0
+        self._crowds = self._count_crowds(neighbours)
+        self._nodes: dict[str, list[_Sample]] = {}
+        self._values: list[tuple[_Rank, str]] = []
+        self._offered: dict[str, _Rank] = {}
 
     def pick(self) -> str | None:
         """Return the node for the next task and take its room there; None if nothing fits."""
-        self._sample(None if self._wishes else max(NEW_SAMPLES, SAMPLES - len(self._heap)))
-        while self._heap:
-            score, order, node_id = heapq.heappop(self._heap)
-            if self._ledger.fits(node_id, self._requirement):
-                present = self._score(node_id)
-                if present <= score:
-                    return self._choose(node_id, order)
-                heapq.heappush(self._heap, (present, order, node_id))
-            elif not self._heap:
-                self._sample(SAMPLES)
+        self._sample(NEW_SAMPLES if self._seen else SAMPLES)
+        while True:
+            node_id = self._pick_sampled()
+            if node_id is not None:
+                return node_id
+            if not self._sample(SAMPLES):
+                return None
+
+    # Samples
+
+    def _parts(self, eligible: Eligible) -> Iterator[Eligible]:
+        for wish in self._placement.affinity:
+            yield self._granting(eligible, wish)
+        if self._placement.spread is not None:
+            values = self._index.by_value(self._placement.spread)
+            if len(values) <= FEW:
+                yield from (eligible.and_in(values[text]) for text in sorted(values))
+        yield eligible
+
+    def _granting(self, eligible: Eligible, wish: Affinity) -> Eligible:
+        """Return the eligible nodes to which the wish leads."""
+        named = self._index.named(wish)
+        meant = (wish.operator in (Operator.IN, Operator.EXISTS)) == (wish.weight > 0)
+        return eligible.and_in(named) if meant else eligible.but(named)
+
+    def _fitting(self, part: Eligible) -> Iterator[str]:
+        ledger, requirement = self._ledger, self._requirement
+        candidates = self._index.candidates(requirement, part, fullest_first=self._binpack, turn=self._turn)
+        for node_id in candidates:
+            if node_id not in self._seen and ledger.fits(node_id, requirement):
+                self._seen.add(node_id)
+                yield node_id
+
+    def _sample(self, count: int) -> bool:
+        """Take up to `count` further nodes from each source; False if there are none."""
+        found = [node_id for source in self._sources for node_id in islice(source, count)]
+        for node_id in found:
+            self._order += 1
+            self._add(node_id, self._order)
+        return bool(found)
+
+    def _add(self, node_id: str, order: int) -> None:
+        spread_value = self._value_of(node_id)
+        heapq.heappush(self._nodes.setdefault(spread_value, []), (self._score(node_id), order, node_id))
+        self._offer(spread_value)
+
+    def _offer(self, spread_value: str) -> None:
+        """Let the value stand in the choice with the rank of its best node."""
+        rank = self._rank(spread_value)
+        known = self._offered.get(spread_value)
+        if known is None or rank < known:
+            self._offered[spread_value] = rank
+            heapq.heappush(self._values, (rank, spread_value))
+
+    # Choice: a heap of nodes per value of the label to spread over, and a heap of those values
+
+    def _pick_sampled(self) -> str | None:
+        while self._values:
+            rank, spread_value = heapq.heappop(self._values)
+            if self._offered.get(spread_value) != rank:
+                continue  # a better offer of it was looked at already
+            del self._offered[spread_value]
+            if not self._refresh(self._nodes[spread_value]):
+                continue
+            if self._rank(spread_value) <= rank:
+                return self._choose(spread_value)
+            self._offer(spread_value)
         return None
 
-    def _sample(self, count: int | None) -> None:
-        for node_id in islice(self._fitting(), count):
-            self._order += 1
-            heapq.heappush(self._heap, (self._score(node_id), self._order, node_id))
+    def _refresh(self, nodes: list[_Sample]) -> bool:
+        """Bring the best of the nodes up to date; False if none of them fits any more."""
+        while nodes:
+            score, order, node_id = nodes[0]
+            if node_id not in self._ledger.taken:
+                return True
+            if not self._ledger.fits(node_id, self._requirement):
+                heapq.heappop(nodes)
+                continue
+            present = self._score(node_id)
+            if present <= score:
+                return True
+            heapq.heapreplace(nodes, (present, order, node_id))
+        return False
 
-    def _fitting(self) -> Iterator[str]:
-        ledger, requirement = self._ledger, self._requirement
-        return (node_id for node_id in self._source if ledger.fits(node_id, requirement))
-
-    def _choose(self, node_id: str, order: int) -> str:
+    def _choose(self, spread_value: str) -> str:
+        _, order, node_id = heapq.heappop(self._nodes[spread_value])
         self._ledger.take(node_id, self._requirement)
-        if self._requirement.placement.spread is not None:
-            label = self._spread_value(node_id)
-            self._by_value[label] = self._by_value.get(label, 0) + 1
-        heapq.heappush(self._heap, (self._score(node_id), order, node_id))
+        self._crowds[spread_value] += 1
+        self._add(node_id, order)
         return node_id
 
+    def _rank(self, spread_value: str) -> _Rank:
+        """Return how well the best node of this value suits: wishes first, then crowd, then load."""
+        wishes, load = self._nodes[spread_value][0][0]
+        return wishes, self._crowds[spread_value] if self._placement.spread else 0, load
+
     def _score(self, node_id: str) -> _Score:
-        """Return how well the node suits, lower is better: wishes, spread, then load."""
+        node = self._index.nodes[node_id]
+        wishes = -affinity_of(node, self._placement) if self._placement.affinity else 0
         load = self._load(node_id)
-        if not self._wishes:
-            return 0, 0, -load if self._binpack else load
-        placement = self._requirement.placement
-        crowd = self._by_value.get(self._spread_value(node_id), 0) if placement.spread else 0
-        affinity = affinity_of(self._index.nodes[node_id], placement)
-        return -affinity, crowd, -load if self._binpack else load
+        return wishes, -load if self._binpack else load
 
     def _load(self, node_id: str) -> float:
         """Return the fraction in use of what the task needs most of there, from 0 to 1."""
         allocatable = self._index.nodes[node_id].allocatable
         free = self._ledger.room(node_id).free
-        load = 0.0
+        least = 1.0
         for resource in self._requirement.requests:
             total = allocatable.get(resource)
             if total:
-                load = max(load, 1 - free.get(resource, 0) / total)
-        return load
+                least = min(least, free[resource] / total)
+        return 1 - least
 
-    def _spread_counts(self, neighbours: Mapping[str, int]) -> dict[str | None, int]:
-        counts: dict[str | None, int] = {}
-        if self._requirement.placement.spread is not None:
+    def _count_crowds(self, neighbours: Mapping[str, int]) -> Counter[str]:
+        crowds: Counter[str] = Counter()
+        if self._placement.spread is not None:
             for node_id, count in neighbours.items():
                 if node_id in self._index.nodes:
-                    label = self._spread_value(node_id)
-                    counts[label] = counts.get(label, 0) + count
-        return counts
+                    crowds[self._value_of(node_id)] += count
+        return crowds
 
-    def _spread_value(self, node_id: str) -> str | None:
-        spread = self._requirement.placement.spread
-        return None if spread is None else self._index.nodes[node_id].labels.get(spread)
+    def _value_of(self, node_id: str) -> str:
+        """Return the node's value of the label to spread over; nodes without it are one crowd."""
+        if self._placement.spread is None:
+            return ""
+        return self._index.nodes[node_id].labels.get(self._placement.spread, "")

@@ -1,11 +1,11 @@
 """The leader's picture of the cluster, and the planner that reads it. Both pure."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 
 from podling.core.node import Node
-from podling.core.nodeindex import NodeIndex
+from podling.core.nodeindex import Eligible, NodeIndex
 from podling.core.placement import Lack, Requirement, lacks_of, requirement_of, shortages
 from podling.core.room import Room
 from podling.core.search import Ledger, ShapeSearch
@@ -14,7 +14,7 @@ from podling.core.value import value
 
 NO_NODE = "no node online"
 BACKING_OFF = "backing off after a failure"
-MOST_CHECKS = 60_000  # of nodes, in one plan; what is left then belongs to the next
+MOST_CHECKS = 20_000  # of nodes, in one plan; what is left then belongs to the next
 _MOST_SHAPES = 10_000
 
 
@@ -187,7 +187,7 @@ class View:
             return True
         eligible = self.index.eligible(requirement)
         if now is not None:
-            eligible = eligible - self.backing_off(shape, eligible, now).keys()
+            eligible = eligible.but(self.backing_off(shape, eligible, now).keys())
         return self._fits(requirement, eligible)
 
     def scheduling_error(self, task: Task) -> str | None:
@@ -198,12 +198,12 @@ class View:
             return None
         return self.why_not(requirement, eligible, {}).sentence()
 
-    def _fits(self, requirement: Requirement, eligible: Set[str]) -> bool:
+    def _fits(self, requirement: Requirement, eligible: Eligible) -> bool:
         rooms = self.index.rooms
         candidates = self.index.candidates(requirement, eligible, fullest_first=False)
         return any(rooms[node_id].fits(requirement) for node_id in candidates)
 
-    def backing_off(self, shape: str, eligible: Set[str], now: float) -> Mapping[str, float]:
+    def backing_off(self, shape: str, eligible: Eligible, now: float) -> Mapping[str, float]:
         """Return the eligible nodes that back off for the shape, and until when.
 
         None does where every eligible node would: a bad node is better than none at all.
@@ -217,14 +217,14 @@ class View:
         else:
             del self._penalties[shape]
         found = {node_id: until for node_id, until in current.items() if node_id in eligible}
-        return found if len(found) < len(eligible) else {}
+        return found if any(node_id not in found for node_id in eligible) else {}
 
     def why_not(
-        self, requirement: Requirement, eligible: Set[str], backing_off: Mapping[str, float]
+        self, requirement: Requirement, eligible: Eligible, backing_off: Mapping[str, float]
     ) -> WhyNot:
         """Count what keeps the requirement off the nodes."""
         reasons = dict(self.index.count_lacks(requirement, eligible))
-        if reasons.keys() <= {"offline"} and not eligible:
+        if reasons.keys() <= {"offline"} and not eligible.bound:
             reasons = {NO_NODE: len(self.index.nodes)}
         if backing_off:
             reasons[BACKING_OFF] = len(backing_off)
@@ -279,14 +279,14 @@ class _Draft:
             self._view.index,
             self._ledger,
             requirement,
-            eligible - backing_off.keys() if backing_off else eligible,
+            eligible.but(backing_off.keys()),
             self._view.neighbours(task.shape),
             turn=len(self.placements),
         )
         self._searches[task.shape] = search
         return search
 
-    def _eligible(self, task: Task, requirement: Requirement) -> tuple[Set[str], Mapping[str, float]]:
+    def _eligible(self, task: Task, requirement: Requirement) -> tuple[Eligible, Mapping[str, float]]:
         eligible = self._view.index.eligible(requirement)
         return eligible, self._view.backing_off(task.shape, eligible, self._now)
 
