@@ -1,0 +1,111 @@
+"""The driver's errors, told in Podling's words. A password never gets into a message."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from podling.core.errors import ConfigurationError, InvalidInput, PodlingError, StoreUnavailable
+
+LOST_CONNECTION = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,
+)
+"""After one of these nobody knows what the server made of the last command."""
+
+REPEATABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""The transaction was rolled back for the sake of another; the same again may pass."""
+
+_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+_FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError, asyncpg.TooManyConnectionsError)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise StoreUnavailable (or InvalidInput for a value no column can hold) for a driver's error."""
+    try:
+        yield
+    except _DRIVER as error:
+        raise _runtime_error(error) from None
+
+
+def _runtime_error(error: BaseException) -> PodlingError:
+    if isinstance(error, asyncpg.DataError):
+        return InvalidInput("a value is out of the range that the database can keep")
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return InvalidInput(f"the database refused a row by its rule {error.constraint_name}")
+    return StoreUnavailable(f"the database is not available: {reason(error)}")
+
+
+def reason(error: BaseException) -> str:
+    """Return a short cause without addresses, statements or secrets."""
+    if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
+        return "it did not answer in time"
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return "it is starting up or shutting down"
+    if isinstance(error, _FULL):
+        return f"it has run out of something ({error.sqlstate})"
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "nothing listens at its address"
+    if isinstance(error, LOST_CONNECTION):
+        return "the connection was lost"
+    if isinstance(error, asyncpg.PostgresError):
+        return f"{type(error).__name__} ({error.sqlstate})"
+    return type(error).__name__
+
+
+@contextmanager
+def translated_at_open(where: str) -> Iterator[None]:
+    """Raise ConfigurationError with what to do, for a fault that a person has to mend.
+
+    `where` names the server without its password.
+    """
+    try:
+        yield
+    except (*_DRIVER, ValueError) as error:
+        raise _open_error(error, where) from None
+
+
+def _open_error(error: BaseException, where: str) -> PodlingError:
+    sentence = _advice(error, where)
+    return ConfigurationError(sentence) if sentence else _runtime_error(error)
+
+
+def _advice(error: BaseException, where: str) -> str | None:
+    """Return the sentence for a person; None if it is not a matter of configuration."""
+    match error:
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            return f"the database at {where} refused the login: check user and password in DATABASE_URL"
+        case asyncpg.InvalidCatalogNameError():
+            return f"the database of {where} does not exist: run CREATE DATABASE, or correct the name"
+        case asyncpg.InsufficientPrivilegeError():
+            return (
+                f"the login of {where} may not create tables: "
+                "GRANT ALL PRIVILEGES ON DATABASE … TO the login, or make it the owner"
+            )
+        case ssl.SSLCertVerificationError():
+            return f"the certificate of {where} cannot be verified: check sslrootcert, or sslmode=require"
+        case ConnectionRefusedError():
+            return f"nothing listens at {where} (connection refused): start it or correct DATABASE_URL"
+        case FileNotFoundError():
+            return f"no socket at {where}: start PostgreSQL or correct DATABASE_URL"
+        case ConnectionError() if "SSL" in str(error):
+            return f"the server at {where} does not speak TLS: use sslmode=disable, or turn TLS on there"
+        case OSError() if not isinstance(error, TimeoutError):
+            return f"{where} cannot be reached ({error.strerror or 'unknown host'}): correct DATABASE_URL"
+        case TimeoutError():
+            return f"{where} does not answer: check address and firewall, or correct DATABASE_URL"
+        case asyncpg.InterfaceError() | ValueError():
+            return (
+                "DATABASE_URL is not a valid address: write "
+                "postgres://user:password@host:5432/database?sslmode=disable"
+            )
+    return None

@@ -1,0 +1,97 @@
+"""What keeps the tables from growing for ever."""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+
+from podling.store.postgres.pool import Pool
+from podling.store.postgres.queries import load
+
+_SQL = load("maintenance")
+_BATCH = 1000
+_DROP_TASK = (_SQL.drop_specs, _SQL.drop_ended, _SQL.drop_attempts, _SQL.drop_events, _SQL.drop_tails)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """What one pass has done."""
+
+    partitions_made: int
+    partitions_dropped: int
+    changes_removed: int
+    keys_removed: int
+    tasks_removed: int
+
+
+async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
+    """See `PostgresStore.maintain`."""
+    return Maintained(
+        partitions_made=await make_partitions(pool),
+        changes_removed=await _delete(pool, _SQL.drop_changes),
+        keys_removed=await _delete(pool, _SQL.drop_keys),
+        tasks_removed=0 if keep_ended is None else await _drop_tasks(pool, keep_ended),
+        partitions_dropped=await _drop_partitions(pool),
+    )
+
+
+async def make_partitions(pool: Pool) -> int:
+    """Make the partitions of this month and the next two; return how many were missing."""
+    async with pool.connection() as connection:
+        months = await connection.fetch(_SQL.months)
+    made = 0
+    for month in months:
+        try:
+            async with pool.transaction("SET LOCAL lock_timeout = '2s'") as connection:
+                await connection.execute(
+                    f"CREATE TABLE IF NOT EXISTS {month['name']} PARTITION OF ended_tasks "
+                    f"FOR VALUES FROM ('{month['first']}+00') TO ('{month['next']}+00')"
+                )
+            made += 1
+        except (asyncpg.LockNotAvailableError, asyncpg.CheckViolationError) as error:
+            # The default partition takes the rows meanwhile.
+            _log.warning("the partition %s was not made: %s", month["name"], type(error).__name__)
+    return made
+
+
+async def _delete(pool: Pool, sql: str) -> int:
+    """Delete in batches until a batch is not full."""
+    removed = 0
+    while True:
+        async with pool.transaction() as connection:
+            count = int((await connection.execute(sql, _BATCH)).rpartition(" ")[2])
+        removed += count
+        if count < _BATCH:
+            return removed
+
+
+async def _drop_tasks(pool: Pool, keep: timedelta) -> int:
+    removed = 0
+    while True:
+        async with pool.transaction() as connection:
+            rows = await connection.fetch(_SQL.old_tasks, keep, _BATCH)
+            task_ids = [row["task_id"] for row in rows]
+            for sql in _DROP_TASK:
+                await connection.execute(sql, task_ids)
+        removed += len(task_ids)
+        if len(task_ids) < _BATCH:
+            return removed
+
+
+async def _drop_partitions(pool: Pool) -> int:
+    """Drop the empty partitions of past months; one that is in use is left for the next time."""
+    async with pool.connection() as connection:
+        names = [row["name"] for row in await connection.fetch(_SQL.past_partitions)]
+    dropped = 0
+    for name in names:
+        try:
+            async with pool.transaction("SET LOCAL lock_timeout = '500ms'") as connection:
+                # Rows of a month that has passed are only ever deleted, so empty means: for good.
+                if await connection.fetchval(f"SELECT NOT EXISTS (SELECT FROM {name})"):
+                    await connection.execute(f"DROP TABLE {name}")
+                    dropped += 1
+        except asyncpg.LockNotAvailableError:
+            _log.info("the empty partition %s is in use and stays for now", name)
+    return dropped

@@ -1,0 +1,89 @@
+"""Nodes, their sessions and their beats."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+
+import asyncpg
+
+from podling.core.node import Node, NodeStatus
+from podling.store.base import Beat
+from podling.store.postgres.errors import translated
+from podling.store.postgres.leader import LeaderGuard
+from podling.store.postgres.pool import Connection, Pool
+from podling.store.postgres.queries import load
+from podling.store.postgres.rows import from_json, to_json
+
+_SQL = load("nodes")
+
+
+class Nodes:
+    """The part of the store about nodes; see `Store` for what each method means."""
+
+    _pool: Pool
+    _guard: LeaderGuard
+
+    async def open_session(self, node: Node) -> int:
+        async with self._transaction() as connection:
+            session_no = int(
+                await connection.fetchval(_SQL.open_session, node.node_id, node.registered_at, to_json(node))
+            )
+            await connection.execute(_SQL.start_beats, node.node_id, session_no, node.last_heartbeat)
+            return session_no
+
+    async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
+        async with self._transaction() as connection:
+            if expected_session_no is not None:
+                held = await connection.fetchval(_SQL.session_no, node.node_id)
+                if held != expected_session_no:
+                    return False
+            row = (node.node_id, node.status, node.session_no, node.registered_at, to_json(node))
+            saved = await connection.fetchval(_SQL.save, *row, expected_session_no)
+            if saved is not None:
+                await connection.execute(
+                    _SQL.save_heartbeat, node.node_id, node.session_no, node.last_heartbeat
+                )
+            return saved is not None
+
+    async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
+        return read_nodes(await self._pool.fetch(_SQL.load, status))
+
+    async def remove_node(self, node_id: str) -> bool:
+        async with self._transaction() as connection:
+            removed = await connection.fetchval(_SQL.remove, node_id)
+            await connection.execute(_SQL.remove_beats, node_id)
+            return removed is not None
+
+    async def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
+        if not sessions:
+            return frozenset()
+        rows = await self._pool.fetch(_SQL.beat, list(sessions), list(sessions.values()), now)
+        return frozenset(row["node_id"] for row in rows)
+
+    async def load_beats(self) -> Sequence[Beat]:
+        return [Beat(**row) for row in await self._pool.fetch(_SQL.beats)]
+
+    async def mark_lost(self, node_id: str, seen_counter: int, epoch: int) -> bool:
+        async with self._transaction(epoch) as connection:
+            return await connection.fetchval(_SQL.mark_lost, node_id, seen_counter) is not None
+
+    @asynccontextmanager
+    async def _transaction(self, epoch: int | None = None) -> AsyncIterator[Connection]:
+        with translated():
+            async with self._pool.transaction(*self._guard.settings(epoch)) as connection:
+                await self._guard.check(connection, epoch)
+                yield connection
+
+
+def read_nodes(rows: Sequence[asyncpg.Record]) -> list[Node]:
+    """Put the record and its beat together."""
+    return [
+        replace(
+            from_json(Node, row["body"]),
+            status=NodeStatus(row["status"]),
+            session_no=row["session_no"],
+            last_heartbeat=row["at"],
+        )
+        for row in rows
+    ]

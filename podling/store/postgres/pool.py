@@ -1,0 +1,216 @@
+"""Connections to PostgreSQL: bounded in number, age and waiting time."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from podling.core.errors import ConfigurationError
+from podling.store.postgres.errors import translated
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+if TYPE_CHECKING:
+    _Base = asyncpg.Connection[asyncpg.Record]
+else:  # generic in its stubs alone
+    _Base = asyncpg.Connection
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+# A generic plan made while the hot tables were empty would be kept when they are full.
+_PLAN_SETTINGS = {"plan_cache_mode": "force_custom_plan", "jit": "off"}
+_KEEPALIVE_SETTINGS = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+_CONNECTION_AGE_SECONDS = 1800.0
+_IDLE_SECONDS = 300.0
+_MANY_QUERIES = 1_000_000
+
+
+class _Connection(_Base):
+    def get_reset_query(self) -> str:
+        """Nothing here changes a session's state, so giving a connection back costs no round trip."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A DSN that never shows its password. `pooled`: a transaction pooler stands before the server."""
+
+    dsn: str
+    command_timeout_seconds: float
+    pooled: bool = False
+
+    def __repr__(self) -> str:
+        return f"Address({self.where!r})"
+
+    @property
+    def where(self) -> str:
+        """Return host, port and database; neither user nor password."""
+        try:
+            parts = urlsplit(self.dsn)
+            hosts = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["localhost"])[0]
+            return f"{hosts}{parts.path}"
+        except ValueError:
+            return "DATABASE_URL"
+
+    def check(self) -> None:
+        """Raise ConfigurationError for what the driver would only tell in riddles."""
+        parts = urlsplit(self.dsn)
+        if parts.scheme not in ("postgres", "postgresql"):
+            raise ConfigurationError(
+                "DATABASE_URL must begin with postgres:// (or be embedded:DIR): write "
+                "postgres://user:password@host:5432/database?sslmode=disable"
+            )
+        mode = parse_qs(parts.query).get("sslmode", ["prefer"])[-1]
+        if mode not in SSL_MODES:
+            raise ConfigurationError(
+                "sslmode in DATABASE_URL is unknown: use disable, require, verify-ca or verify-full"
+            )
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments for asyncpg's connect and create_pool."""
+        settings = {"application_name": "podling"}
+        if not self.pooled:
+            milliseconds = int(self.command_timeout_seconds * 1000)
+            settings |= _PLAN_SETTINGS | _KEEPALIVE_SETTINGS
+            settings["statement_timeout"] = str(milliseconds)
+            settings["idle_in_transaction_session_timeout"] = str(milliseconds)
+        return {
+            "dsn": self.dsn,
+            "timeout": self.command_timeout_seconds,
+            "command_timeout": self.command_timeout_seconds,
+            "server_settings": settings,
+            "statement_cache_size": 0 if self.pooled else 100,
+        }
+
+
+def keep_alive(connection: Connection) -> None:
+    """Make the kernel notice within half a minute that the other side is gone."""
+    transport = getattr(connection, "_transport", None)
+    raw = transport.get_extra_info("socket") if transport is not None else None
+    if raw is None or raw.family == socket.AF_UNIX:
+        return
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+
+
+async def _on_connect(connection: Connection) -> None:
+    keep_alive(connection)
+
+
+class Pool:
+    """A pool whose errors are Podling's own."""
+
+    def __init__(self, address: Address, size: int) -> None:
+        self._address = address
+        self._size = size
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._fresh_until = 0.0
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    async def open(self) -> None:
+        """Connect once. Raises the driver's own errors."""
+        if self._pool is None:
+            self._pool = await asyncpg.create_pool(
+                min_size=1,
+                max_size=self._size,
+                max_queries=_MANY_QUERIES,
+                max_inactive_connection_lifetime=_IDLE_SECONDS,
+                connection_class=_Connection,
+                init=_on_connect,
+                **self._address.options(),
+            )
+            self._fresh_until = _now() + _CONNECTION_AGE_SECONDS
+
+    async def close(self) -> None:
+        """Close politely, or at the deadline by force."""
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        try:
+            await asyncio.wait_for(pool.close(), self._address.command_timeout_seconds)
+        except TimeoutError:
+            pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection; raises the driver's own errors."""
+        if self._pool is None:
+            raise asyncpg.InterfaceError("the store is not open")
+        if _now() > self._fresh_until:
+            self._fresh_until = _now() + _CONNECTION_AGE_SECONDS
+            await self._pool.expire_connections()
+        async with self._pool.acquire(timeout=self._address.command_timeout_seconds) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self, *settings: str) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction; `settings` are SQL commands that begin it.
+
+        Raises the driver's own errors.
+        """
+        async with self.connection() as connection:
+            await connection.execute("; ".join(["BEGIN", *self._local_settings(), *settings]))
+            try:
+                yield connection
+            except BaseException:
+                await _roll_back(connection)
+                raise
+            await connection.execute("COMMIT")
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run one statement. Raises StoreUnavailable."""
+        with translated():
+            async with self._statement() as connection:
+                return await connection.fetch(sql, *arguments)
+
+    async def fetch_row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
+        """Run one statement and return its first row. Raises StoreUnavailable."""
+        rows = await self.fetch(sql, *arguments)
+        return rows[0] if rows else None
+
+    @asynccontextmanager
+    async def _statement(self) -> AsyncIterator[Connection]:
+        source = self.transaction() if self._address.pooled else self.connection()
+        async with source as connection:
+            yield connection
+
+    def _local_settings(self) -> list[str]:
+        """A pooler forgets a session's settings, so there they are made in every transaction."""
+        if not self._address.pooled:
+            return []
+        milliseconds = int(self._address.command_timeout_seconds * 1000)
+        settings = _PLAN_SETTINGS | {
+            "statement_timeout": str(milliseconds),
+            "idle_in_transaction_session_timeout": str(milliseconds),
+        }
+        return [f"SET LOCAL {name} = '{text}'" for name, text in settings.items()]
+
+
+async def _roll_back(connection: Connection) -> None:
+    if connection.is_closed():
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        # The caller's own error says what happened; a broken connection only must not be lent again.
+        connection.terminate()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

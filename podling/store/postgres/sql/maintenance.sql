@@ -1,0 +1,54 @@
+-- name: months
+SELECT to_char(month, '"ended_tasks_"YYYY_MM') AS name,
+       month::text AS first,
+       (month + interval '1 month')::text AS next
+FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
+                     date_trunc('month', now() AT TIME ZONE 'UTC') + interval '2 months',
+                     interval '1 month') AS month
+WHERE to_regclass(to_char(month, '"ended_tasks_"YYYY_MM')) IS NULL
+
+-- name: drop_changes
+DELETE FROM changes
+WHERE (master_id, number) IN (
+    SELECT master_id, number FROM changes WHERE committed_at < now() - interval '10 minutes' LIMIT $1
+)
+
+-- name: drop_keys
+DELETE FROM idempotency_keys
+WHERE key IN (
+    SELECT k.key
+    FROM idempotency_keys k
+    WHERE k.claimed_at < now() - interval '7 days'
+      AND NOT EXISTS (SELECT FROM live_tasks l WHERE l.task_id = k.task_id)
+    ORDER BY k.claimed_at
+    LIMIT $1
+)
+
+-- name: old_tasks
+SELECT task_id
+FROM ended_tasks
+WHERE ended_at < now() - $1::interval
+LIMIT $2
+
+-- name: drop_tails
+DELETE FROM log_tails WHERE task_id = ANY ($1::text[])
+
+-- name: drop_events
+DELETE FROM task_events WHERE task_id = ANY ($1::text[])
+
+-- name: drop_attempts
+DELETE FROM attempts WHERE task_id = ANY ($1::text[])
+
+-- name: drop_ended
+DELETE FROM ended_tasks WHERE task_id = ANY ($1::text[])
+
+-- name: drop_specs
+DELETE FROM task_specs WHERE task_id = ANY ($1::text[])
+
+-- name: past_partitions
+SELECT relation.relname AS name
+FROM pg_inherits
+JOIN pg_class relation ON relation.oid = pg_inherits.inhrelid
+WHERE pg_inherits.inhparent = to_regclass('ended_tasks')
+  AND relation.relname ~ '^ended_tasks_\d{4}_\d{2}$'
+  AND relation.relname < to_char(now() AT TIME ZONE 'UTC', '"ended_tasks_"YYYY_MM')

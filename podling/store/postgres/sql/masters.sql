@@ -1,0 +1,33 @@
+-- name: cluster_id
+SELECT cluster_id FROM cluster
+
+-- name: register
+INSERT INTO masters (master_id, advertise_url, version, counter) VALUES ($1, $2, $3, $4)
+ON CONFLICT (master_id) DO UPDATE
+SET advertise_url = excluded.advertise_url, version = excluded.version, counter = excluded.counter
+
+-- name: beat
+UPDATE masters SET counter = counter + 1 WHERE master_id = $1
+
+-- name: list
+SELECT master_id, advertise_url, version, counter FROM masters ORDER BY master_id
+
+-- name: remove
+DELETE FROM masters WHERE master_id = $1
+
+-- name: leadership
+SELECT epoch, holder, counter FROM leadership
+
+-- name: hold_epoch
+SELECT epoch, holder FROM leadership FOR KEY SHARE
+
+-- name: take
+UPDATE leadership SET epoch = epoch + 1, holder = $1, counter = 0
+WHERE epoch = $2 AND counter = $3 AND holder IS NOT DISTINCT FROM $4
+RETURNING epoch
+
+-- name: renew
+UPDATE leadership SET counter = counter + 1 WHERE holder = $1 AND epoch = $2 RETURNING epoch
+
+-- name: resign
+UPDATE leadership SET holder = NULL WHERE holder = $1 AND epoch = $2

@@ -1,0 +1,160 @@
+-- name: load
+SELECT * FROM all_tasks WHERE task_id = ANY ($1::text[])
+
+-- name: specs
+SELECT task_id, body FROM task_specs WHERE task_id = ANY ($1::text[])
+
+-- name: list_newest
+SELECT t.*
+FROM all_tasks t
+JOIN task_specs s ON s.task_id = t.task_id AND s.created_at = t.created_at
+WHERE ($1::text IS NULL OR t.node_id = $1)
+  AND ($2::text IS NULL OR s.kind = $2)
+  AND ($3::text IS NULL OR s.queue = $3)
+  AND ($4::text IS NULL OR s.name = $4)
+  AND ($5::jsonb IS NULL OR s.labels @> $5)
+  AND ($6::timestamptz IS NULL OR (t.created_at, t.task_id) < ($6, $7::text))
+ORDER BY t.created_at DESC, t.task_id DESC
+LIMIT $8
+
+-- name: list_by_status
+SELECT newest.*
+FROM unnest($9::text[]) AS wanted (status)
+CROSS JOIN LATERAL (
+    SELECT t.*
+    FROM all_tasks t
+    JOIN task_specs s ON s.task_id = t.task_id
+    WHERE t.status = wanted.status
+      AND ($1::text IS NULL OR t.node_id = $1)
+      AND ($2::text IS NULL OR s.kind = $2)
+      AND ($3::text IS NULL OR s.queue = $3)
+      AND ($4::text IS NULL OR s.name = $4)
+      AND ($5::jsonb IS NULL OR s.labels @> $5)
+      AND ($6::timestamptz IS NULL OR (t.created_at, t.task_id) < ($6, $7::text))
+    ORDER BY t.created_at DESC, t.task_id DESC
+    LIMIT $8
+) newest
+ORDER BY newest.created_at DESC, newest.task_id DESC
+LIMIT $8
+
+-- name: attempts
+SELECT body FROM attempts WHERE task_id = $1 ORDER BY attempt
+
+-- name: events
+SELECT body FROM task_events WHERE task_id = $1 ORDER BY event_id
+
+-- name: ready
+SELECT *
+FROM live_tasks
+WHERE status = 'pending' AND due AND NOT blocked AND NOT task_id = ANY ($2::text[])
+ORDER BY precedence, run_at, created_at, task_id
+LIMIT $1
+
+-- name: ready_ahead_of
+SELECT count(*) AS ahead
+FROM (
+    SELECT
+    FROM live_tasks
+    WHERE status = 'pending' AND due AND NOT blocked
+      AND (precedence, run_at, created_at, task_id) < ($1::bigint, $2::timestamptz, $3::timestamptz, $4::text)
+    LIMIT $5
+) ready
+
+-- name: promote
+WITH chosen AS (
+    SELECT task_id
+    FROM live_tasks
+    WHERE status = 'pending' AND NOT due AND run_at <= $1
+    ORDER BY run_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+),
+promoted AS (
+    UPDATE live_tasks l SET due = true FROM chosen WHERE l.task_id = chosen.task_id RETURNING 1
+)
+SELECT count(*) AS promoted FROM promoted
+
+-- name: next_run_at
+SELECT min(run_at) AS run_at FROM live_tasks WHERE status = 'pending' AND NOT due
+
+-- name: block
+WITH chosen AS (
+    SELECT task_id
+    FROM live_tasks
+    WHERE task_id = ANY ($1::text[]) AND status = 'pending'
+    ORDER BY task_id
+    FOR UPDATE
+)
+UPDATE live_tasks l SET blocked = true FROM chosen WHERE l.task_id = chosen.task_id
+
+-- name: unblock
+WITH chosen AS (
+    SELECT task_id
+    FROM live_tasks
+    WHERE blocked AND ($1::text[] IS NULL OR shape = ANY ($1))
+    ORDER BY task_id
+    LIMIT $2
+    FOR UPDATE
+),
+unblocked AS (
+    UPDATE live_tasks l SET blocked = false FROM chosen WHERE l.task_id = chosen.task_id RETURNING 1
+)
+SELECT count(*) AS unblocked FROM unblocked
+
+-- name: overdue
+SELECT task_id, queue_timeout_at, deadline_at
+FROM live_tasks
+WHERE least(queue_timeout_at, deadline_at) <= $1
+ORDER BY least(queue_timeout_at, deadline_at), task_id
+LIMIT $2
+
+-- name: next_overdue_at
+SELECT min(least(queue_timeout_at, deadline_at)) AS at
+FROM live_tasks
+WHERE least(queue_timeout_at, deadline_at) IS NOT NULL
+
+-- name: count
+SELECT status, count(*) AS tasks FROM live_tasks GROUP BY status
+UNION ALL
+SELECT ended.status, ended.tasks
+FROM unnest(ARRAY ['completed', 'failed', 'cancelled']) AS wanted (status)
+CROSS JOIN LATERAL (
+    SELECT wanted.status, count(*) AS tasks
+    FROM (SELECT FROM ended_tasks e WHERE e.status = wanted.status LIMIT $1) newest
+) ended
+
+-- name: live
+SELECT * FROM live_tasks WHERE status IN ('scheduled', 'running')
+
+-- name: cursors
+WITH RECURSIVE writers AS (
+    (SELECT master_id FROM changes ORDER BY master_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.master_id FROM changes c WHERE c.master_id > w.master_id ORDER BY c.master_id LIMIT 1)
+    FROM writers w
+    WHERE w.master_id IS NOT NULL
+)
+SELECT w.master_id, (SELECT max(c.number) FROM changes c WHERE c.master_id = w.master_id) AS number
+FROM writers w
+WHERE w.master_id IS NOT NULL
+
+-- name: changes_after
+WITH RECURSIVE writers AS (
+    (SELECT master_id FROM changes ORDER BY master_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.master_id FROM changes c WHERE c.master_id > w.master_id ORDER BY c.master_id LIMIT 1)
+    FROM writers w
+    WHERE w.master_id IS NOT NULL
+)
+SELECT batch.*
+FROM writers w
+LEFT JOIN unnest($1::text[], $2::bigint[]) AS seen (master_id, number) ON seen.master_id = w.master_id
+CROSS JOIN LATERAL (
+    SELECT c.master_id, c.number, c.body
+    FROM changes c
+    WHERE c.master_id = w.master_id AND c.number > coalesce(seen.number, -1)
+    ORDER BY c.number
+    LIMIT $3
+) batch
+WHERE w.master_id IS NOT NULL
+LIMIT $3

@@ -1,0 +1,101 @@
+"""The store on PostgreSQL 12 to 18."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from podling.store.base import Snapshot
+from podling.store.postgres import maintenance
+from podling.store.postgres.commit import Committer
+from podling.store.postgres.errors import translated, translated_at_open
+from podling.store.postgres.hints import Listener, Notifier
+from podling.store.postgres.leader import LeaderGuard
+from podling.store.postgres.logs import Logs
+from podling.store.postgres.masters import Masters
+from podling.store.postgres.migrations import migrate
+from podling.store.postgres.nodes import Nodes, read_nodes
+from podling.store.postgres.pool import Address, Pool
+from podling.store.postgres.queries import load
+from podling.store.postgres.specs import SpecCache
+from podling.store.postgres.tasks import Tasks
+
+_TASKS = load("tasks")
+_NODES = load("nodes")
+_SPECS_KEPT = 50_000
+
+
+class PostgresStore(Tasks, Nodes, Masters, Logs):
+    """A `Store` whose truth is a PostgreSQL database.
+
+    `direct_dsn` leads to the server itself where `dsn` leads to a transaction pooler; hints travel
+    on it. `leader_timeout_seconds` bounds a leader's waits inside a transaction: a quarter lease.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        direct_dsn: str | None = None,
+        pool_size: int = 10,
+        command_timeout_seconds: float = 10.0,
+        leader_timeout_seconds: float = 3.0,
+    ) -> None:
+        pooled = direct_dsn is not None and direct_dsn != dsn
+        address = Address(dsn, command_timeout_seconds, pooled=pooled)
+        self._direct = Address(direct_dsn or dsn, command_timeout_seconds)
+        self._pool = Pool(address, pool_size)
+        self._guard = LeaderGuard(leader_timeout_seconds)
+        self._committer = Committer(self._pool, self._guard)
+        self._notifier = Notifier(self._direct)
+        self._specs = SpecCache(_SPECS_KEPT)
+
+    async def open(self) -> None:
+        """See `Store.open`."""
+        self._pool.address.check()
+        self._direct.check()
+        try:
+            with translated_at_open(self._pool.address.where):
+                await self._pool.open()
+                await migrate(self._pool)
+                await maintenance.make_partitions(self._pool)
+        except BaseException:
+            await self._pool.close()
+            raise
+        self._notifier.start()
+
+    async def close(self) -> None:
+        await self._notifier.stop()
+        await self._pool.close()
+
+    async def ping(self) -> None:
+        """See `Store.ping`. A standby that takes no writes does not count."""
+        with translated():
+            async with self._pool.transaction() as connection:
+                await connection.execute("SELECT txid_current()")
+
+    async def snapshot(self) -> Snapshot:
+        with translated():
+            begin = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            async with self._pool.transaction(begin) as connection:
+                cursors = await connection.fetch(_TASKS.cursors)
+                nodes = await connection.fetch(_NODES.load, None)
+                live = await self._with_specs(connection, await connection.fetch(_TASKS.live))
+        return Snapshot(
+            nodes=tuple(read_nodes(nodes)),
+            live_tasks=tuple(live),
+            cursors={row["master_id"]: row["number"] for row in cursors},
+        )
+
+    async def listen(self, on_hint: Callable[[], None]) -> None:
+        """Call `on_hint` whenever other masters may have committed. Runs until it is cancelled.
+
+        It is called once after each connection, too: whoever listens then looks what has changed.
+        """
+        await Listener(self._direct).run(on_hint)
+
+    async def maintain(self, keep_ended: timedelta | None = None) -> maintenance.Maintained:
+        """Make coming partitions, remove old changes and keys, and tasks ended longer ago than `keep_ended`.
+
+        Call it every few minutes from one place; it does a bounded amount of work.
+        """
+        with translated():
+            return await maintenance.maintain(self._pool, keep_ended)

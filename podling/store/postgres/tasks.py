@@ -1,0 +1,149 @@
+"""Tasks: committed, looked up, listed, and put in or out of the ready order."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import asyncpg
+
+from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
+from podling.store.base import (
+    Batch,
+    ChangeBatch,
+    Overdue,
+    OverdueKind,
+    TaskQuery,
+    WriteResult,
+    WriteStatus,
+)
+from podling.store.postgres.commit import Committer, read_changes
+from podling.store.postgres.errors import translated
+from podling.store.postgres.hints import Notifier
+from podling.store.postgres.leader import LeaderGuard
+from podling.store.postgres.pool import Connection, Pool
+from podling.store.postgres.queries import load
+from podling.store.postgres.rows import read_all, read_task, to_json
+from podling.store.postgres.specs import SpecCache
+
+_SQL = load("tasks")
+# Ended tasks are counted up to here; more would read all of history.
+_MAX_COUNT = 10_000
+
+
+class Tasks:
+    """The part of the store about tasks; see `Store` for what each method means."""
+
+    _pool: Pool
+    _guard: LeaderGuard
+    _committer: Committer
+    _notifier: Notifier
+    _specs: SpecCache
+
+    async def commit(self, batch: Batch) -> Sequence[WriteResult]:
+        results = await self._committer.commit(batch)
+        applied = [
+            write.task
+            for write, result in zip(batch.tasks, results, strict=True)
+            if result.status is WriteStatus.APPLIED
+        ]
+        self._specs.keep(applied)
+        if applied:
+            self._notifier.hint()
+        return results
+
+    async def load_tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
+        tasks = await self._read(_SQL.load, list(task_ids))
+        return {task.task_id: task for task in tasks}
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        after_at, after_id = query.after or (None, None)
+        arguments = [
+            query.node_id,
+            query.kind,
+            query.queue,
+            query.name,
+            to_json(query.labels) if query.labels else None,
+            after_at,
+            after_id,
+            query.limit,
+        ]
+        if query.statuses:
+            return await self._read(_SQL.list_by_status, *arguments, list(dict.fromkeys(query.statuses)))
+        return await self._read(_SQL.list_newest, *arguments)
+
+    async def load_attempts(self, task_id: str) -> Sequence[Attempt]:
+        rows = await self._pool.fetch(_SQL.attempts, task_id)
+        return read_all(Attempt, (row["body"] for row in rows))
+
+    async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
+        rows = await self._pool.fetch(_SQL.events, task_id)
+        return read_all(TaskEvent, (row["body"] for row in rows))
+
+    async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
+        return await self._read(_SQL.ready, limit, list(skip_task_ids))
+
+    async def ready_ahead_of(self, task: Task, limit: int) -> int:
+        position = (-task.spec.priority, task.run_at, task.created_at, task.task_id)
+        row = await self._pool.fetch_row(_SQL.ready_ahead_of, *position, limit)
+        return 0 if row is None else int(row["ahead"])
+
+    async def promote(self, now: datetime, limit: int) -> int:
+        row = await self._pool.fetch_row(_SQL.promote, now, limit)
+        return 0 if row is None else int(row["promoted"])
+
+    async def next_run_at(self) -> datetime | None:
+        row = await self._pool.fetch_row(_SQL.next_run_at)
+        return None if row is None else row["run_at"]
+
+    async def block(self, task_ids: Sequence[str], epoch: int) -> None:
+        async with self._as_leader(epoch) as connection:
+            await connection.execute(_SQL.block, list(task_ids))
+
+    async def unblock(self, shapes: Sequence[str] | None, epoch: int, limit: int) -> int:
+        chosen = None if shapes is None else list(shapes)
+        async with self._as_leader(epoch) as connection:
+            return int(await connection.fetchval(_SQL.unblock, chosen, limit))
+
+    async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
+        rows = await self._pool.fetch(_SQL.overdue, now, limit)
+        return [Overdue(task_id=row["task_id"], kind=_overdue_kind(row)) for row in rows]
+
+    async def next_overdue_at(self) -> datetime | None:
+        row = await self._pool.fetch_row(_SQL.next_overdue_at)
+        return None if row is None else row["at"]
+
+    async def count_tasks(self) -> Mapping[TaskStatus, int]:
+        rows = await self._pool.fetch(_SQL.count, _MAX_COUNT)
+        counts = {TaskStatus(row["status"]): int(row["tasks"]) for row in rows}
+        return {status: counts.get(status, 0) for status in TaskStatus}
+
+    async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
+        rows = await self._pool.fetch(_SQL.changes_after, list(cursors), list(cursors.values()), limit)
+        return [
+            ChangeBatch(master_id=row["master_id"], number=row["number"], changes=read_changes(row["body"]))
+            for row in rows
+        ]
+
+    async def _read(self, sql: str, *arguments: object) -> list[Task]:
+        with translated():
+            async with self._pool.connection() as connection:
+                return await self._with_specs(connection, await connection.fetch(sql, *arguments))
+
+    async def _with_specs(self, connection: Connection, rows: Sequence[asyncpg.Record]) -> list[Task]:
+        specs = await self._specs.find(connection, (row["task_id"] for row in rows))
+        return [read_task(row, specs[row["task_id"]]) for row in rows]
+
+    @asynccontextmanager
+    async def _as_leader(self, epoch: int) -> AsyncIterator[Connection]:
+        with translated():
+            async with self._pool.transaction(*self._guard.settings(epoch)) as connection:
+                await self._guard.check(connection, epoch)
+                yield connection
+
+
+def _overdue_kind(row: asyncpg.Record) -> OverdueKind:
+    """Both may have passed; the one that passed first is told, the deadline if they are equal."""
+    queue_timeout_at, deadline_at = row["queue_timeout_at"], row["deadline_at"]
+    if deadline_at is None or (queue_timeout_at is not None and queue_timeout_at < deadline_at):
+        return OverdueKind.QUEUE_TIMEOUT
+    return OverdueKind.DEADLINE
