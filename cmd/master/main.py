@@ -1,4 +1,4 @@
-"""The program podling-master."""
+"""The master, from a clone."""
 
 import sys
 

@@ -19,9 +19,11 @@ class Loop:
     a master with one broken loop is worth more than none.
     """
 
-    def __init__(self, name: str, run_once: RunOnce, poll_seconds: float) -> None:
+    def __init__(
+        self, name: str, run_once: RunOnce, poll_seconds: float, wakeup: Wakeup | None = None
+    ) -> None:
         self.name = name
-        self.wakeup = Wakeup()
+        self.wakeup = wakeup or Wakeup()
         self._run_once = run_once
         self._poll_seconds = poll_seconds
 

@@ -1,10 +1,9 @@
 """JSON in and out for the core's values. Fields are camelCase, times RFC 3339 in UTC."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar
 
 import orjson
@@ -26,15 +25,19 @@ def to_plain(value: Any) -> Any:
     kind = type(value)
     if kind in _ATOMS:
         return value
-    return _converter(kind)(value)
+    converter = _converters.get(kind)
+    if converter is None:
+        converter = _converters[kind] = _converter(kind)
+    return converter(value)
 
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
-@cache
-def _converter(kind: Hashable) -> Callable[[Any], Any]:
-    assert isinstance(kind, type)
+_converters: dict[type[Any], Callable[[Any], Any]] = {}
+
+
+def _converter(kind: type[Any]) -> Callable[[Any], Any]:
     if is_dataclass(kind):
         names = tuple((field.name, camel_case(field.name)) for field in fields(kind))
         return lambda value: {outside: to_plain(getattr(value, name)) for name, outside in names}

@@ -1,0 +1,1 @@
+"""The HTTP shape of the operations, one file per resource."""

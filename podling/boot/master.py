@@ -1,0 +1,109 @@
+"""The program podling-master: settings, store, server, signals."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext, SSLError
+from typing import TYPE_CHECKING
+
+from podling import __version__
+from podling.boot.failure import run
+from podling.boot.settings import MasterSettings, read_master
+
+if TYPE_CHECKING:
+    from podling.master.server import MasterServer
+    from podling.store.base import Store
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a master until SIGTERM or SIGINT; return the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run(lambda: _run(read_master(arguments, os.environ)), "podling-master")
+
+
+def _run(settings: MasterSettings) -> int:
+    import uvloop
+
+    from podling.boot.logs import set_up_logging
+
+    set_up_logging(settings.log_level, settings.log_format)
+    uvloop.run(serve(settings))
+    return 0
+
+
+async def serve(settings: MasterSettings, ready: "asyncio.Event | None" = None) -> None:
+    """Start a master, tell `ready`, and stop it at the first SIGTERM or SIGINT (the second kills)."""
+    import logging
+
+    log = logging.getLogger("podling.master")
+    for notice in settings.notices:
+        log.warning(notice)
+    server = make_server(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_or_exit, stopping)
+    try:
+        port = await server.start(settings.host, settings.port, _tls(settings))
+        log.info("listening on %s, store %s", settings.advertised(port), settings.store_type)
+        if ready is not None:
+            ready.set()
+        await stopping.wait()
+        log.info("stopping; containers go on")
+    finally:
+        await server.stop()
+
+
+def _stop_or_exit(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        os._exit(1)  # a second signal: at once
+    stopping.set()
+
+
+def make_server(settings: MasterSettings) -> "MasterServer":
+    """Return a server that is not started yet. Raises ConfigurationError."""
+    from podling.boot.identity import claim_identity
+    from podling.kit.clock import SystemClock
+    from podling.kit.ids import new_id
+    from podling.master.context import MasterOptions
+    from podling.master.server import MasterServer
+
+    clock = SystemClock()
+    options = MasterOptions(
+        advertise_url=settings.advertised(settings.port),
+        identity=claim_identity(settings.data_dir),
+        master_id=new_id(clock.now()),
+        version=__version__,
+        lease_seconds=settings.lease_seconds,
+        token=settings.token,
+        allow_simulated=settings.allow_simulated,
+    )
+    return MasterServer(options, make_store(settings), clock)
+
+
+def make_store(settings: MasterSettings) -> "Store":
+    """Choose the store. Raises ConfigurationError."""
+    if settings.store_type == "memory":
+        from podling.store.memory.store import MemoryStore
+
+        return MemoryStore()
+    from podling.store.postgres.store import PostgresStore
+
+    assert settings.database_url is not None
+    return PostgresStore(settings.database_url, direct_dsn=settings.database_direct_url)
+
+
+def _tls(settings: MasterSettings) -> SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    from podling.core.errors import ConfigurationError
+
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(Path(settings.tls_cert), Path(settings.tls_key))
+    except (OSError, SSLError) as error:
+        raise ConfigurationError(f"--tls-cert and --tls-key cannot be used: {error}") from None
+    return context

@@ -1,0 +1,164 @@
+"""What all handlers share: reading requests, writing answers, errors in one shape."""
+
+import asyncio
+import hmac
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from podling.core.errors import (
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    PodlingError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+from podling.wire.codec import encode
+from podling.wire.errors import error_body, status_of
+
+_log = logging.getLogger(__name__)
+
+MOST_BODY_BYTES = 4 * 1024 * 1024
+REQUEST_SECONDS = 30.0
+OPEN_PATHS = frozenset({"/health", "/ready"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return JSON."""
+    return web.Response(body=encode(body), status=status, content_type="application/json", headers=headers)
+
+
+def error_answer(error: PodlingError) -> web.Response:
+    headers = {"Retry-After": "1"} if isinstance(error, Unavailable) else None
+    return answer(error_body(error), status_of(error), headers)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the body. Raises TooLarge, DeadlineExceeded for one that drips."""
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes") from None
+    except TimeoutError:
+        raise DeadlineExceeded("the body did not arrive in time") from None
+
+
+def path_id(request: web.Request, kind: str, name: str = "id") -> str:
+    """Return an id from the path; one that cannot be an id is not found."""
+    text = request.match_info[name]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+        raise NotFound.of(kind)
+    return text
+
+
+def query(request: web.Request, *known: str) -> Mapping[str, str]:
+    """Return the query's parameters. Raises InvalidInput for one that is unknown or doubled."""
+    for name in request.query:
+        if name not in known:
+            raise InvalidInput(
+                f"{name[:80]}: no such query parameter; known are {', '.join(known) or 'none'}",
+                code="unknown_field",
+                details={"field": name[:80]},
+            )
+        if name != "label" and len(request.query.getall(name)) > 1:
+            raise InvalidInput.field(name, "must be given once")
+    return request.query
+
+
+def whole_number(text: str | None, name: str, least: int, most: int) -> int | None:
+    """Read an optional whole number from the query."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,18}", text, re.ASCII) or not least <= int(text) <= most:
+        raise InvalidInput.field(name, f"must be a whole number from {least} to {most}")
+    return int(text)
+
+
+def moment(text: str | None, name: str) -> datetime | None:
+    """Read an optional RFC 3339 time from the query."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise InvalidInput.field(name, "must be a time such as 2026-01-31T12:00:00Z")
+    return at
+
+
+def boolean(text: str | None, name: str) -> bool:
+    """Read an optional boolean from the query; a bare name means true."""
+    if text in (None, "false", "0"):
+        return False
+    if text in ("", "true", "1"):
+        return True
+    raise InvalidInput.field(name, "must be true or false")
+
+
+def next_page(request: web.Request, cursor: str) -> dict[str, str]:
+    """Return the headers that lead to the next page."""
+    url = request.rel_url.update_query(cursor=cursor)
+    return {"Link": f'<{quote(str(url), safe="/?&=%:+,;@")}>; rel="next"', "X-Next-Cursor": cursor}
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into the one shape; a bug is logged and told as a sentence."""
+    try:
+        return await handler(request)
+    except PodlingError as error:
+        return error_answer(error)
+    except web.HTTPException as error:
+        return _routing_error(request, error)
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except Exception:  # noqa: BLE001 - the last line of defence, logged in full
+        _log.exception("%s %s failed", request.method, request.path)
+        return error_answer(PodlingError("the master failed on this request; its log says why"))
+
+
+def _routing_error(request: web.Request, error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        body = Conflict(
+            f"{request.method} is not allowed here; allowed: {allowed}", code="method_not_allowed"
+        )
+        return answer(error_body(body), 405, {"Allow": allowed})
+    if error.status == 404:
+        return error_answer(NotFound(f"no such path: {request.path[:200]}", code="no_such_path"))
+    refusal = InvalidInput(error.reason or "the request cannot be read", code="bad_request")
+    return answer(error_body(refusal), error.status if 400 <= error.status < 500 else 400)
+
+
+def authentication(token: str | None) -> Any:
+    """Return the middleware that lets in who sends the token; without a token, everybody."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if token is not None and request.path not in OPEN_PATHS and not _has(request, token):
+            raise Unauthorized(
+                "this master wants its token: send Authorization: Bearer …, or use --token-file"
+            )
+        return await handler(request)
+
+    return check
+
+
+def _has(request: web.Request, token: str) -> bool:
+    given = request.headers.get("x-api-key") or ""
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        given = bearer.strip()
+    return hmac.compare_digest(given.encode(), token.encode())

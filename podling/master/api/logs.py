@@ -1,0 +1,91 @@
+"""`/api/v1/tasks/{id}/logs`, and the connection on which a worker sends them."""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import WSMsgType, web
+
+from podling.core.errors import InvalidInput, NotFound
+from podling.core.logrecord import Stream
+from podling.master.api.http import boolean, moment, path_id, query, whole_number
+from podling.master.api.keys import CONTEXT, SESSIONS, STREAMS
+from podling.master.operations import logs
+from podling.master.operations import tasks as task_operations
+from podling.master.sessions.streams import Stream as LogStream
+
+_STREAMS = {"stdout": Stream.STDOUT, "stderr": Stream.STDERR}
+WRITE_SECONDS = 60.0
+MOST_FRAME_BYTES = 1024 * 1024
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.get("/api/v1/tasks/{id}/logs", get_logs),
+        web.get("/api/v1/streams/{id}", accept_stream),
+    ]
+
+
+async def get_logs(request: web.Request) -> web.StreamResponse:
+    """Stream text; the reader may leave at any time."""
+    context, sessions, streams = request.app[CONTEXT], request.app[SESSIONS], request.app[STREAMS]
+    asked = _log_query(query(request, "attempt", "stream", "tail", "since", "follow"))
+    task_id = path_id(request, "task")
+    await task_operations.get(context, task_id)
+    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+    texts = logs.read(context, sessions, streams, task_id, asked)
+    try:
+        if not asked.follow:
+            first = await anext(texts, None)
+            await response.prepare(request)
+            if first is not None:
+                await _write(response, first)
+        else:
+            await response.prepare(request)
+        async for text in texts:
+            await _write(response, text)
+    finally:
+        await texts.aclose()
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, text: bytes) -> None:
+    async with asyncio.timeout(WRITE_SECONDS):
+        await response.write(text)
+
+
+def _log_query(given: Mapping[str, str]) -> logs.LogQuery:
+    stream = given.get("stream")
+    if stream is not None and stream not in _STREAMS:
+        raise InvalidInput.field("stream", "must be stdout or stderr")
+    return logs.LogQuery(
+        attempt=whole_number(given.get("attempt"), "attempt", 1, 2**31),
+        stream=_STREAMS[stream] if stream else None,
+        tail=whole_number(given.get("tail"), "tail", 0, 10**9),
+        since=moment(given.get("since"), "since"),
+        follow=boolean(given.get("follow"), "follow"),
+    )
+
+
+async def accept_stream(request: web.Request) -> web.StreamResponse:
+    """A worker dials in with what it was asked for; the id is the secret."""
+    stream = request.app[STREAMS].get(request.match_info["id"])
+    if stream is None or stream.dialled.is_set():
+        raise NotFound.of("stream")
+    socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=MOST_FRAME_BYTES)
+    await socket.prepare(request)
+    stream.dialled.set()
+    stream.broken = not await _pump(socket, stream)
+    await stream.put(None)
+    await socket.close()
+    return socket
+
+
+async def _pump(socket: web.WebSocketResponse, stream: LogStream) -> bool:
+    """Pass frames on until the worker closes; True if it closed well."""
+    async for message in socket:
+        if message.type is not WSMsgType.BINARY:
+            return False
+        if not await stream.put(message.data):
+            return True
+    return socket.close_code == 1000

@@ -1,0 +1,106 @@
+"""`/api/v1/nodes`, without the session."""
+
+import base64
+import binascii
+from typing import Any
+
+from aiohttp import web
+
+from podling.core.errors import InvalidInput
+from podling.core.logrecord import TAIL_BYTES
+from podling.core.node import Node
+from podling.master.api.http import answer, path_id, query, read_body
+from podling.master.api.keys import CONTEXT
+from podling.master.context import MasterContext
+from podling.master.operations import nodes
+from podling.store.base import LogTail
+from podling.wire.nodes import node_view, parse_registration
+from podling.wire.tasks import load_object
+
+
+def routes() -> list[web.RouteDef]:
+    base = "/api/v1/nodes"
+    return [
+        web.post(f"{base}/register", register),
+        web.get(base, list_nodes),
+        web.get(f"{base}/{{id}}", get_node),
+        web.delete(f"{base}/{{id}}", deregister),
+        web.post(f"{base}/{{id}}/heartbeat", heartbeat),
+        web.post(f"{base}/{{id}}/deregister", deregister),
+        web.post(f"{base}/{{id}}/cordon", cordon),
+        web.post(f"{base}/{{id}}/uncordon", uncordon),
+        web.post(f"{base}/{{id}}/tails", save_tails),
+    ]
+
+
+def _view(context: MasterContext, node: Node) -> dict[str, Any]:
+    view = context.view
+    return node_view(node, view.used(node.node_id), view.running_tasks(node.node_id))
+
+
+async def register(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    registration = parse_registration(load_object(await read_body(request)))
+    return answer(_view(context, await nodes.register(context, registration)), 201)
+
+
+async def list_nodes(request: web.Request) -> web.Response:
+    query(request)
+    context = request.app[CONTEXT]
+    return answer([_view(context, node) for node in await nodes.list_nodes(context)])
+
+
+async def get_node(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    return answer(_view(context, await nodes.get_node(context, path_id(request, "node"))))
+
+
+async def heartbeat(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    return answer(_view(context, await nodes.heartbeat(context, path_id(request, "node"))))
+
+
+async def deregister(request: web.Request) -> web.Response:
+    await nodes.deregister(request.app[CONTEXT], path_id(request, "node"))
+    return answer({"message": "node deregistered successfully"})
+
+
+async def cordon(request: web.Request) -> web.Response:
+    return await _cordon(request, True)
+
+
+async def uncordon(request: web.Request) -> web.Response:
+    return await _cordon(request, False)
+
+
+async def _cordon(request: web.Request, cordoned: bool) -> web.Response:
+    context = request.app[CONTEXT]
+    return answer(_view(context, await nodes.cordon(context, path_id(request, "node"), cordoned)))
+
+
+async def save_tails(request: web.Request) -> web.Response:
+    """Keep the newest output of attempts of this node; items of other nodes are left out."""
+    context = request.app[CONTEXT]
+    node_id = path_id(request, "node")
+    items = load_object(await read_body(request)).get("tails")
+    if not isinstance(items, list):
+        raise InvalidInput.field("tails", "must be a list")
+    await nodes.save_tails(context, node_id, [_tail(item) for item in items])
+    return answer({"message": "saved"})
+
+
+def _tail(item: Any) -> LogTail:
+    try:
+        frames = base64.b64decode(item["frames"], validate=True)
+        tail = LogTail(
+            task_id=str(item["taskId"]),
+            attempt=int(item["attempt"]),
+            frames=frames,
+            dropped_bytes=int(item.get("droppedBytes", 0)),
+            final=bool(item.get("final", False)),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
+        raise InvalidInput.field("tails", "each needs taskId, attempt and frames in base64") from None
+    if len(frames) > TAIL_BYTES:
+        raise InvalidInput.field("tails", f"frames hold more than {TAIL_BYTES} bytes")
+    return tail

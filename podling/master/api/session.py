@@ -1,0 +1,173 @@
+"""`/api/v1/nodes/{id}/session`: the transport of a worker's session."""
+
+import asyncio
+import logging
+
+from aiohttp import WSMsgType, web
+
+from podling.core.errors import IllegalTransition, InvalidInput, NotFound, PodlingError, StaleAttempt
+from podling.core.lifecycle import Reported
+from podling.core.policy import validate_node_id
+from podling.core.protocol import Report, ReportOutcome
+from podling.master.api.keys import BEATS, CONTEXT, SESSIONS, STREAMS
+from podling.master.sessions.reconcile import reconcile
+from podling.master.sessions.session import Session
+from podling.wire.session import (
+    BeatMessage,
+    Goodbye,
+    Hello,
+    Inventory,
+    Reports,
+    ReportsAcknowledged,
+    StreamRefused,
+    pack,
+    unpack,
+)
+
+_log = logging.getLogger(__name__)
+
+HELLO_SECONDS = 10.0
+SEND_SECONDS = 30.0
+MOST_MESSAGE_BYTES = 32 * 1024 * 1024
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/api/v1/nodes/{id}/session", serve_session)]
+
+
+async def serve_session(request: web.Request) -> web.StreamResponse:
+    """Speak the worker protocol until either side ends it."""
+    node_id = validate_node_id(request.match_info["id"])
+    socket = web.WebSocketResponse(max_msg_size=MOST_MESSAGE_BYTES, compress=False)
+    await socket.prepare(request)
+    try:
+        session, welcome = await request.app[SESSIONS].open(node_id, await _hello(socket))
+    except PodlingError as error:
+        reconnect = not isinstance(error, InvalidInput)
+        await socket.send_str(pack(Goodbye(reason=error.message, reconnect=reconnect)))
+        await socket.close()
+        return socket
+    try:
+        await _send(socket, pack(welcome))
+        await _Conversation(request, socket, session).run()
+    finally:
+        request.app[SESSIONS].forget(session)
+        await socket.close()
+    return socket
+
+
+async def _hello(socket: web.WebSocketResponse) -> Hello:
+    try:
+        message = unpack(await socket.receive_str(timeout=HELLO_SECONDS))
+    except (TypeError, TimeoutError):
+        raise InvalidInput("the first message has to be hello") from None
+    if not isinstance(message, Hello):
+        raise InvalidInput("the first message has to be hello")
+    return message
+
+
+async def _send(socket: web.WebSocketResponse, text: str) -> None:
+    async with asyncio.timeout(SEND_SECONDS):
+        await socket.send_str(text)
+
+
+class _Conversation:
+    """Three tasks: read, write, and work on reports, so that none of them holds up a beat."""
+
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse, session: Session) -> None:
+        self._app = request.app
+        self._context = request.app[CONTEXT]
+        self._socket = socket
+        self._session = session
+        self._work: asyncio.Queue[Reports | Inventory | BeatMessage] = asyncio.Queue(1000)
+
+    async def run(self) -> None:
+        """Return when the first of the three has ended."""
+        parts = [asyncio.create_task(part()) for part in (self._read, self._write, self._work_off)]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                _tell(part.exception(), self._session.node_id)
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            if message.type is not WSMsgType.TEXT:
+                return
+            await self._take(unpack(message.data))
+
+    async def _take(self, message: object) -> None:
+        match message:
+            case BeatMessage():
+                if self._app[SESSIONS].is_current(self._session):
+                    self._app[BEATS].note(self._session, message.counter)
+                if message.unhealthy != self._unhealthy():
+                    await self._work.put(message)
+            case StreamRefused(stream_id=stream_id, error=error):
+                self._app[STREAMS].refuse(stream_id, error)
+            case Reports() | Inventory():
+                await self._work.put(message)
+            case _:
+                raise InvalidInput("a worker does not send that message")
+
+    def _unhealthy(self) -> str | None:
+        node = self._context.view.node(self._session.node_id)
+        return node.unhealthy if node else None
+
+    async def _write(self) -> None:
+        while True:
+            message = await self._session.outgoing.get()
+            await _send(self._socket, pack(message))
+            if isinstance(message, Goodbye):
+                return
+
+    async def _work_off(self) -> None:
+        while True:
+            message = await self._work.get()
+            if not self._app[SESSIONS].is_current(self._session):
+                return
+            match message:
+                case Reports():
+                    await self._apply(message)
+                case Inventory():
+                    desired = await reconcile(self._context, self._session.node_id, message.held)
+                    self._session.send(desired)
+                case BeatMessage():
+                    await self._app[SESSIONS].note_health(self._session, message.unhealthy)
+
+    async def _apply(self, reports: Reports) -> None:
+        outcomes = await asyncio.gather(*(self._apply_one(item) for item in reports.items))
+        told = {
+            item.sequence: outcome
+            for item, outcome in zip(reports.items, outcomes, strict=True)
+            if outcome is not None
+        }
+        if told:
+            self._session.send(ReportsAcknowledged(outcomes=told))
+
+    async def _apply_one(self, report: Report) -> ReportOutcome | None:
+        """Return what became of it; None if the store is away: the worker will send it again."""
+        try:
+            event = Reported(report=report, node_id=self._session.node_id)
+            await self._context.committer.apply(report.task_id, event)
+        except StaleAttempt:
+            return ReportOutcome.STALE
+        except NotFound:
+            return ReportOutcome.UNKNOWN
+        except IllegalTransition as error:
+            _log.warning("report of node %s: %s", self._session.node_id, error.message)
+            return ReportOutcome.INVALID
+        except PodlingError as error:
+            _log.warning("report of node %s has to wait: %s", self._session.node_id, error.message)
+            return None
+        return ReportOutcome.APPLIED
+
+
+def _tell(error: BaseException | None, node_id: str) -> None:
+    if isinstance(error, PodlingError | TimeoutError | ConnectionError):
+        _log.warning("session of node %s ended: %s", node_id, error)
+    elif error is not None:
+        _log.error("session of node %s failed", node_id, exc_info=error)

@@ -1,0 +1,238 @@
+"""`/api/v1/tasks`."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from podling.core.errors import InvalidInput, PodlingError
+from podling.core.protocol import Report, ReportKind
+from podling.core.retry import ErrorCode
+from podling.core.task import ContainerState, HealthStatus, Task, TaskStatus
+from podling.master.api.http import (
+    answer,
+    moment,
+    next_page,
+    path_id,
+    query,
+    read_body,
+    whole_number,
+)
+from podling.master.api.keys import CONTEXT
+from podling.master.context import MasterContext
+from podling.master.operations import tasks
+from podling.store.base import TaskQuery
+from podling.wire.codec import rfc3339
+from podling.wire.errors import error_body
+from podling.wire.tasks import as_object, attempt_view, load_object, parse_task, task_view
+
+MOST_PER_PAGE = 500
+MOST_PER_BATCH = 1000
+_LISTED = ("status", "queue", "node", "label", "name", "limit", "cursor")
+
+
+def routes() -> list[web.RouteDef]:
+    base = "/api/v1/tasks"
+    return [
+        web.post(base, submit),
+        web.post(f"{base}:batch", submit_batch),
+        web.get(base, list_tasks),
+        web.get(f"{base}/{{id}}", get_task),
+        web.put(f"{base}/{{id}}/status", put_status),
+        web.get(f"{base}/{{id}}/attempts", get_attempts),
+        web.get(f"{base}/{{id}}/timeline", get_timeline),
+        web.get(f"{base}/{{id}}/explain", get_explanation),
+        web.post(f"{base}/{{id}}/cancel", cancel),
+        web.post(f"{base}/{{id}}/retry", retry),
+        web.post(f"{base}/{{id}}/replay", replay),
+    ]
+
+
+def _view(context: MasterContext, task: Task) -> dict[str, Any]:
+    return task_view(task, tasks.scheduling_error(context, task))
+
+
+async def submit(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    plain = load_object(await read_body(request))
+    spec = parse_task(plain, request.headers.get("Idempotency-Key"))
+    task, is_new = await tasks.submit(context, spec)
+    return answer(_view(context, task), 201 if is_new else 200)
+
+
+async def submit_batch(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    items = load_object(await read_body(request)).get("tasks")
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_PER_BATCH:
+        raise InvalidInput.field("tasks", f"must be a list of 1 to {MOST_PER_BATCH} tasks")
+    return answer(await tasks.submit_many(context, [_parsed(item) for item in items], error_body))
+
+
+def _parsed(item: Any) -> Any:
+    try:
+        return parse_task(as_object(item))
+    except PodlingError as error:
+        return error
+
+
+async def list_tasks(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    asked = _task_query(query(request, *_LISTED), request.query.getall("label", []))
+    found = await tasks.list_(context, asked)
+    headers = {}
+    if len(found) == asked.limit:
+        headers = next_page(request, _cursor(found[-1]))
+    return answer([_view(context, task) for task in found], headers=headers)
+
+
+def _task_query(given: Mapping[str, str], labels: list[str]) -> TaskQuery:
+    cursor = given.get("cursor")
+    return TaskQuery(
+        statuses=_statuses(given.get("status")),
+        queue=given.get("queue"),
+        node_id=given.get("node"),
+        name=given.get("name"),
+        labels=tasks.filter_labels(labels),
+        kind="task",
+        after=None if cursor is None else _after(cursor),
+        limit=whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE,
+    )
+
+
+def _statuses(text: str | None) -> tuple[TaskStatus, ...]:
+    if text is None:
+        return ()
+    try:
+        return tuple(TaskStatus(name) for name in text.split(","))
+    except ValueError:
+        known = ", ".join(TaskStatus)
+        raise InvalidInput.field("status", f"must be one or more of {known}") from None
+
+
+def _cursor(task: Task) -> str:
+    text = f"{rfc3339(task.created_at)} {task.task_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _after(cursor: str) -> tuple[datetime, str]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        at, _, task_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(" ")
+        created_at = datetime.fromisoformat(at)
+    except (ValueError, binascii.Error):
+        raise InvalidInput.field("cursor", "is not one that a list gave") from None
+    if created_at.tzinfo is None or not task_id or "\0" in task_id:
+        raise InvalidInput.field("cursor", "is not one that a list gave")
+    return created_at, task_id
+
+
+async def get_task(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    return answer(_view(context, await tasks.get(context, path_id(request, "task"))))
+
+
+async def get_attempts(request: web.Request) -> web.Response:
+    rows = await tasks.attempts(request.app[CONTEXT], path_id(request, "task"))
+    return answer([attempt_view(row) for row in rows])
+
+
+async def get_timeline(request: web.Request) -> web.Response:
+    return answer(await tasks.timeline_of(request.app[CONTEXT], path_id(request, "task")))
+
+
+async def get_explanation(request: web.Request) -> web.Response:
+    return answer(await tasks.explain_task(request.app[CONTEXT], path_id(request, "task")))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    task = await tasks.cancel(context, path_id(request, "task"))
+    return answer(_view(context, task), 200 if task.status.is_terminal else 202)
+
+
+async def retry(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    return answer(_view(context, await tasks.retry(context, path_id(request, "task"))))
+
+
+async def replay(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    body = await read_body(request)
+    given = {key: item for key, item in (load_object(body) if body else {}).items() if item is not None}
+    for key in given:
+        if key not in ("queue", "runAt"):
+            raise InvalidInput(
+                f"{key[:80]}: no such field", code="unknown_field", details={"field": key[:80]}
+            )
+        if not isinstance(given[key], str):
+            raise InvalidInput.field(key, "must be a string")
+    run_at = moment(given.get("runAt"), "runAt")
+    task = await tasks.replay(context, path_id(request, "task"), given.get("queue"), run_at)
+    return answer(_view(context, task), 201)
+
+
+_STATUS_FIELDS = frozenset(
+    {"status", "containerId", "error", "healthStatus", "attempt", "exitCode", "errorCode"}
+)
+
+
+async def put_status(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    task_id = path_id(request, "task")
+    given = load_object(await read_body(request))
+    for key in given:
+        if key not in _STATUS_FIELDS:
+            raise InvalidInput(
+                f"{key[:80]}: no such field", code="unknown_field", details={"field": key[:80]}
+            )
+    task = await tasks.report(context, task_id, _report(context, task_id, given))
+    return answer(_view(context, task))
+
+
+def _report(context: MasterContext, task_id: str, given: Mapping[str, Any]) -> Report:
+    status = _text(given, "status")
+    if status not in ("running", "completed", "failed", "cancelled"):
+        raise InvalidInput.field("status", "must be running, completed, failed or cancelled")
+    container_id, error = _text(given, "containerId"), _text(given, "error")
+    failed = status in ("failed", "cancelled")
+    code = _text(given, "errorCode") or ErrorCode.UNKNOWN
+    now = context.clock.now()
+    return Report(
+        sequence=0,
+        task_id=task_id,
+        attempt=_whole(given, "attempt", 0, 2**31) or 0,
+        kind=ReportKind.RUNNING if status == "running" else ReportKind.ENDED,
+        at=now,
+        finished_at=None if status == "running" else now,
+        exit_code=_whole(given, "exitCode", 0, 255),
+        error_code=(ErrorCode.CANCELLED if status == "cancelled" else code) if failed else None,
+        error=error,
+        health_status=_health(given),
+        containers=(ContainerState(name="main", container_id=container_id),) if container_id else (),
+    )
+
+
+def _health(given: Mapping[str, Any]) -> HealthStatus:
+    text = _text(given, "healthStatus") or HealthStatus.UNKNOWN
+    if text not in tuple(HealthStatus):
+        raise InvalidInput.field("healthStatus", f"must be one of {', '.join(HealthStatus)}")
+    return HealthStatus(text)
+
+
+def _text(given: Mapping[str, Any], name: str) -> str | None:
+    item = given.get(name)
+    if item is None or (isinstance(item, str) and "\0" not in item):
+        return item
+    raise InvalidInput.field(name, "must be a string without NUL")
+
+
+def _whole(given: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+    item = given.get(name)
+    if item is None:
+        return None
+    if isinstance(item, bool) or not isinstance(item, int) or not least <= item <= most:
+        raise InvalidInput.field(name, f"must be a whole number from {least} to {most}")
+    return item

@@ -1,0 +1,255 @@
+"""Every write of this master to tasks goes through here: joined, decided by the core, committed.
+
+What arrives while one batch is being written makes up the next. The leader's own items are
+committed apart from everybody else's, fenced by its epoch.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch
+from podling.core.lifecycle import Event, Transition, apply
+from podling.core.task import Task
+from podling.kit.batcher import Batcher
+from podling.kit.clock import Clock
+from podling.store.base import Batch, Store, TaskWrite, WriteResult, WriteStatus
+
+MOST_PER_BATCH = 500
+MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A new task."""
+
+    task: Task
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event for a task; `known` spares a look-up and may be out of date."""
+
+    task_id: str
+    event: Event
+    known: Task | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A committed write: what the task was (None: it is new) and what it is now."""
+
+    before: Task | None
+    after: Task
+
+
+_Item = Insert | Happening
+_Answer = Task | WriteResult
+Publish = Callable[[Sequence[Applied]], None]
+Recall = Callable[[str], Task | None]
+
+
+class Committer:
+    """`recall` finds a live task in memory; `publish` is told of everything that was committed."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        draw: Callable[[], float],
+        master_id: str,
+        recall: Recall,
+        publish: Publish,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._draw = draw
+        self._master_id = master_id
+        self._recall = recall
+        self._publish = publish
+        self._number = 0
+        self._epoch: int | None = None
+        self._turn = asyncio.Lock()  # numbers reach the store in their order
+        self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
+        self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
+
+    def lead(self, epoch: int | None) -> None:
+        """Use this epoch for the leader's items; None when this master does not lead."""
+        self._epoch = epoch
+
+    async def insert(self, task: Task, body_hash: str) -> Task | WriteResult:
+        """Store a new task and return it; a used idempotency key returns the store's result."""
+        return await self._everyone.put(Insert(task, body_hash))
+
+    async def apply(self, task_id: str, event: Event, known: Task | None = None) -> Task:
+        """Return the task after the event.
+
+        Raises NotFound, StaleAttempt, IllegalTransition, or StoreUnavailable.
+        """
+        answer = await self._everyone.put(Happening(task_id, event, known))
+        assert isinstance(answer, Task)
+        return answer
+
+    async def apply_as_leader(self, happenings: Sequence[Happening]) -> list[Task | PodlingError]:
+        """Apply the leader's events; each answer is the task, or why the event was refused."""
+        futures = [self._leader.enqueue(happening) for happening in happenings]
+        answers: list[Task | PodlingError] = []
+        for answer in await asyncio.gather(*futures, return_exceptions=True):
+            if isinstance(answer, Task | PodlingError):
+                answers.append(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+        return answers
+
+    async def drain(self) -> None:
+        """Wait until everything that was accepted has been written."""
+        await self._everyone.drain()
+        await self._leader.drain()
+
+    async def _write_everyones(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
+        async with self._turn:
+            return await self._write(items, None)
+
+    async def _write_leaders(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
+        async with self._turn:
+            if self._epoch is None:
+                raise StaleEpoch("this master does not lead any more")
+            return await self._write(items, self._epoch)
+
+    async def _write(self, items: Sequence[_Item], epoch: int | None) -> Sequence[_Answer | Exception]:
+        answers: dict[int, _Answer | Exception] = {}
+        trust_memory = True
+        for _ in range(MOST_TRIES):
+            waiting = [index for index in range(len(items)) if index not in answers]
+            if not waiting:
+                break
+            await self._try(items, waiting, answers, epoch, trust_memory)
+            trust_memory = False
+        busy = Conflict("the task is being changed by others all the time; try again")
+        return [answers.get(index, busy) for index in range(len(items))]
+
+    async def _try(
+        self,
+        items: Sequence[_Item],
+        waiting: Sequence[int],
+        answers: dict[int, _Answer | Exception],
+        epoch: int | None,
+        trust_memory: bool,
+    ) -> None:
+        """Decide and commit the items at `waiting`; those in conflict get no answer yet."""
+        plan = _Plan(await self._load(items, waiting, trust_memory), self._clock, self._draw)
+        for index in waiting:
+            item = items[index]
+            if isinstance(item, Insert):
+                plan.insert(index, item)
+            else:
+                plan.happen(index, item)
+        if not trust_memory:
+            answers.update(plan.refused)
+        answers.update(plan.unchanged)
+        if plan.drafts:
+            self._settle(plan, await self._commit(plan, epoch), answers)
+
+    async def _load(
+        self, items: Sequence[_Item], waiting: Sequence[int], trust_memory: bool
+    ) -> dict[str, Task]:
+        tasks: dict[str, Task] = {}
+        missing = []
+        for index in waiting:
+            item = items[index]
+            if isinstance(item, Insert):
+                continue
+            known = (self._recall(item.task_id) or item.known) if trust_memory else None
+            if known is None:
+                missing.append(item.task_id)
+            else:
+                tasks[item.task_id] = known
+        if missing:
+            tasks.update(await self._store.load_tasks(missing))
+        return tasks
+
+    async def _commit(self, plan: "_Plan", epoch: int | None) -> Sequence[WriteResult]:
+        self._number += 1
+        writes = tuple(draft.write for draft in plan.drafts.values())
+        return await self._store.commit(
+            Batch(
+                master_id=self._master_id,
+                number=self._number,
+                now=self._clock.now(),
+                tasks=writes,
+                epoch=epoch,
+            )
+        )
+
+    def _settle(
+        self, plan: "_Plan", results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]
+    ) -> None:
+        applied = []
+        for draft, result in zip(plan.drafts.values(), results, strict=True):
+            if result.status is WriteStatus.APPLIED:
+                applied.append(Applied(draft.before, draft.write.task))
+                answers.update(dict.fromkeys(draft.indexes, draft.write.task))
+            elif result.status is WriteStatus.DUPLICATE:
+                answers.update(dict.fromkeys(draft.indexes, result))
+        if applied:
+            self._publish(applied)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """One task's write, grown from every item of the batch that speaks of it."""
+
+    before: Task | None
+    write: TaskWrite
+    indexes: list[int]
+
+
+class _Plan:
+    """Folds a batch's items into one write per task; start and end in one batch are one write."""
+
+    def __init__(self, tasks: Mapping[str, Task], clock: Clock, draw: Callable[[], float]) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._draw = draw
+        self.drafts: dict[str, _Draft] = {}
+        self.refused: dict[int, Exception] = {}
+        self.unchanged: dict[int, Task] = {}
+
+    def insert(self, index: int, item: Insert) -> None:
+        write = TaskWrite(task=item.task, body_hash=item.body_hash)
+        self.drafts[item.task.task_id] = _Draft(None, write, [index])
+
+    def happen(self, index: int, item: Happening) -> None:
+        draft = self.drafts.get(item.task_id)
+        task = draft.write.task if draft else self._tasks.get(item.task_id)
+        if task is None:
+            self.refused[index] = NotFound.of("task")
+            return
+        try:
+            transition = apply(task, item.event, self._clock.now(), self._draw())
+        except PodlingError as error:
+            self.refused[index] = error
+            return
+        if transition.task is task:
+            self._unchanged(index, draft, task)
+        elif draft is None:
+            write = _grown(TaskWrite(task=task, expected_version=task.version), transition)
+            self.drafts[item.task_id] = _Draft(task, write, [index])
+        else:
+            draft.write = _grown(draft.write, transition)
+            draft.indexes.append(index)
+
+    def _unchanged(self, index: int, draft: _Draft | None, task: Task) -> None:
+        if draft is None:
+            self.unchanged[index] = task
+        else:
+            draft.indexes.append(index)  # true only if the draft is committed
+
+
+def _grown(write: TaskWrite, transition: Transition) -> TaskWrite:
+    attempts = write.attempts
+    if transition.attempt is not None:
+        number = transition.attempt.attempt
+        attempts = (*(row for row in attempts if row.attempt != number), transition.attempt)
+    return replace(write, task=transition.task, attempts=attempts, events=write.events + transition.events)

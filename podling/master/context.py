@@ -1,0 +1,65 @@
+"""What every operation, loop and session of one master shares."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from podling.core.view import View
+from podling.kit.clock import Clock
+from podling.kit.wakeup import Wakeup
+from podling.master.committer import Committer
+from podling.master.feed import Feed
+from podling.store.base import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterOptions:
+    """What the operator decided; read once by boot."""
+
+    advertise_url: str
+    identity: str  # outlives restarts; who holds it may lead again at once
+    master_id: str  # new at every start
+    version: str
+    lease_seconds: float = 12.0
+    poll_seconds: float = 1.0
+    token: str | None = None
+    allow_simulated: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class MasterContext:
+    """The parts are made once by `build` and live as long as the master."""
+
+    options: MasterOptions
+    store: Store
+    clock: Clock
+    view: View
+    feed: Feed
+    committer: Committer
+    cluster_id: str = ""
+    epoch: int | None = None
+    when_leading: list[Wakeup] = field(default_factory=list)
+
+    @property
+    def leads(self) -> bool:
+        return self.epoch is not None
+
+    def lead(self, epoch: int | None) -> None:
+        """Become the leader of this epoch, or stop being one."""
+        self.epoch = epoch
+        self.committer.lead(epoch)
+        for wakeup in self.when_leading:
+            wakeup.set()
+
+
+def build(
+    options: MasterOptions,
+    store: Store,
+    clock: Clock,
+    draw: Callable[[], float] = random.random,
+) -> MasterContext:
+    """Join the parts. Nothing is started and the store is not opened."""
+    view = View()
+    feed = Feed(view)
+    committer = Committer(store, clock, draw, options.master_id, view.task, feed.publish)
+    return MasterContext(options=options, store=store, clock=clock, view=view, feed=feed, committer=committer)

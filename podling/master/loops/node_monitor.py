@@ -1,0 +1,85 @@
+"""Declares a node lost after a whole lease without a beat, measured on this master's own clock."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from podling.core.lifecycle import Lose
+from podling.core.node import Node, NodeStatus
+from podling.master.committer import Happening
+from podling.master.context import MasterContext
+from podling.store.base import Beat
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Seen:
+    session_no: int
+    counter: int
+    since: float
+
+
+class NodeMonitor:
+    """Level-triggered: what a crash leaves undone after the mark is done by the next pass."""
+
+    def __init__(self, context: MasterContext, node_changed: Callable[[str], None]) -> None:
+        self._context = context
+        self._node_changed = node_changed
+        self._seen: dict[str, _Seen] = {}
+        self._epoch: int | None = None
+
+    @property
+    def interval_seconds(self) -> float:
+        return min(1.0, self._context.options.lease_seconds / 6)
+
+    async def run_once(self) -> float | None:
+        if self._context.epoch != self._epoch:
+            self._epoch = self._context.epoch
+            self._seen.clear()  # a new leader waits a whole lease before it expires anybody
+        if self._epoch is None:
+            return self.interval_seconds
+        for beat in await self._context.store.load_beats():
+            if beat.lost:
+                await self._lose(beat)
+            elif self._stood_still(beat):
+                await self._mark(beat)
+        return self.interval_seconds
+
+    def _stood_still(self, beat: Beat) -> bool:
+        now = self._context.clock.monotonic()
+        seen = self._seen.get(beat.node_id)
+        if seen is None or (seen.session_no, seen.counter) != (beat.session_no, beat.counter):
+            self._seen[beat.node_id] = _Seen(beat.session_no, beat.counter, now)
+            return False
+        return now - seen.since >= self._context.options.lease_seconds
+
+    async def _mark(self, beat: Beat) -> None:
+        node = self._context.view.node(beat.node_id)
+        if node is None or node.status is NodeStatus.OFFLINE or self._epoch is None:
+            return
+        if await self._context.store.mark_lost(beat.node_id, beat.counter, self._epoch):
+            _log.warning("node %s (%s) is lost: no beat for a whole lease", node.node_id, node.hostname)
+            await self._lose(replace(beat, lost=True))
+
+    async def _lose(self, beat: Beat) -> None:
+        node = self._context.view.node(beat.node_id)
+        if node is None:
+            return
+        reason = f"node {node.hostname} ({node.node_id}) did not answer for a whole lease"
+        if node.status is NodeStatus.ONLINE and not await self._put_offline(node, beat, reason):
+            return  # it came back meanwhile
+        happenings = [
+            Happening(task.task_id, Lose(attempt=task.attempt, reason=reason), task)
+            for task in self._context.view.live_tasks_on(beat.node_id)
+            if task.held is None
+        ]
+        await self._context.committer.apply_as_leader(happenings)
+
+    async def _put_offline(self, node: Node, beat: Beat, reason: str) -> bool:
+        offline = replace(node, status=NodeStatus.OFFLINE, lost_reason=reason)
+        if not await self._context.store.save_node(offline, beat.session_no):
+            return False
+        self._context.view.put_node(offline)
+        self._node_changed(node.node_id)
+        return True

@@ -1,0 +1,103 @@
+"""Gives ready tasks to nodes, page by page in claim order."""
+
+from collections.abc import Sequence
+
+from podling.core.lifecycle import Assign
+from podling.core.retry import ErrorCode
+from podling.core.task import Task, TaskStatus
+from podling.core.view import plan
+from podling.kit.wakeup import Wakeup
+from podling.master.committer import Applied, Happening
+from podling.master.context import MasterContext
+
+PAGE = 500
+MOST_UNBLOCKED = 1000
+BACK_OFF_SECONDS = 30.0
+
+_NODE_AT_FAULT = frozenset(
+    {ErrorCode.IMAGE_PULL, ErrorCode.IMAGE_MISSING, ErrorCode.CREATE, ErrorCode.RUNTIME}
+)
+
+
+class Scheduler:
+    """Blocked shapes are marked in the store only where they would stand in the way of others:
+
+    a page that is not full has nobody behind it, and is simply planned again when something changes.
+    """
+
+    def __init__(self, context: MasterContext) -> None:
+        self._context = context
+        self.wakeup = Wakeup()
+        self._marked: set[str] = set()  # shapes with tasks out of the ready order
+        self._epoch: int | None = None
+        context.feed.listen(self._after_commit)
+
+    def node_changed(self, node_id: str) -> None:
+        """A node came, went or changed what it offers: what was blocked may fit now."""
+        self.wakeup.set()
+
+    def _after_commit(self, applied: Sequence[Applied]) -> None:
+        for change in applied:
+            self._back_off(change)
+        if any(change.after.attempt == 0 or not change.after.status.is_live for change in applied):
+            self.wakeup.set()
+
+    def _back_off(self, change: Applied) -> None:
+        """Keep a shape off a node that just failed to make a container of it."""
+        before, after = change.before, change.after
+        if before is None or before.node_id is None or after.status.is_live:
+            return
+        if after.error_code in _NODE_AT_FAULT and after.status is not TaskStatus.COMPLETED:
+            until = self._context.clock.monotonic() + BACK_OFF_SECONDS
+            self._context.view.penalise(before.node_id, after.shape, until)
+
+    async def run_once(self) -> float | None:
+        if not self._context.leads:
+            return None
+        await self._start_epoch()
+        await self._unblock()
+        while await self._place_page():
+            pass
+        return None
+
+    async def _start_epoch(self) -> None:
+        """A new leader does not know what the last one had marked: all of it comes back."""
+        if self._epoch == self._context.epoch or self._context.epoch is None:
+            return
+        while await self._context.store.unblock(None, self._context.epoch, MOST_UNBLOCKED):
+            pass
+        self._epoch = self._context.epoch
+        self._marked.clear()
+
+    async def _unblock(self) -> None:
+        fitting = [shape for shape in self._marked if self._context.view.fits_somewhere(shape)]
+        if not fitting or self._context.epoch is None:
+            return
+        count = await self._context.store.unblock(fitting, self._context.epoch, MOST_UNBLOCKED)
+        if count < MOST_UNBLOCKED:
+            self._marked.difference_update(fitting)
+
+    async def _place_page(self) -> bool:
+        """Place one page; True if there may be more that fits."""
+        page = await self._context.store.ready_page(PAGE)
+        if not page:
+            return False
+        decided = plan(self._context.view, page, self._context.clock.monotonic())
+        by_id = {task.task_id: task for task in page}
+        happenings = [
+            Happening(item.task_id, Assign(node_id=item.node_id), by_id[item.task_id])
+            for item in decided.placements
+        ]
+        placed = await self._context.committer.apply_as_leader(happenings)
+        if not decided.complete:
+            return True
+        if len(page) < PAGE:
+            return False
+        marked = await self._mark([task for task in page if task.shape in decided.blocked])
+        return marked > 0 or any(isinstance(answer, Task) for answer in placed)
+
+    async def _mark(self, tasks: Sequence[Task]) -> int:
+        if tasks and self._context.epoch is not None:
+            await self._context.store.block([task.task_id for task in tasks], self._context.epoch)
+            self._marked.update(task.shape for task in tasks)
+        return len(tasks)

@@ -1,0 +1,113 @@
+"""An attempt's output: from its worker while that can be reached, else the tail in the store."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from podling.core.errors import NotFound, Unavailable
+from podling.core.logrecord import Stream, decode, gap, render, select
+from podling.core.task import Attempt, Task
+from podling.master.context import MasterContext
+from podling.master.operations import tasks
+from podling.master.sessions.registry import Sessions
+from podling.master.sessions.streams import Streams
+from podling.wire.session import OpenStream
+
+_log = logging.getLogger(__name__)
+
+CUT_OFF = b"[podling: the connection to the worker ended; what follows is missing here]\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogQuery:
+    """`attempt` None is the newest; `tail` counts lines."""
+
+    attempt: int | None = None
+    stream: Stream | None = None
+    tail: int | None = None
+    since: datetime | None = None
+    follow: bool = False
+
+
+async def read(
+    context: MasterContext, sessions: Sessions, streams: Streams, task_id: str, query: LogQuery
+) -> AsyncGenerator[bytes, None]:
+    """Yield the text of one attempt's log. With `follow`, a task not started yet is waited for.
+
+    Raises NotFound for an unknown task or attempt.
+    """
+    attempt = await _find_attempt(context, task_id, query)
+    if attempt is None:
+        return
+    sent = False
+    try:
+        async for text in _from_worker(sessions, streams, attempt, query):
+            sent = True
+            yield text
+        return
+    except Unavailable as error:
+        _log.debug("log of %s: %s", task_id, error.message)
+    if sent:
+        yield CUT_OFF
+        return
+    async for text in _from_store(context, attempt, query):
+        yield text
+
+
+async def _find_attempt(context: MasterContext, task_id: str, query: LogQuery) -> Attempt | None:
+    with context.feed.watch(task_id) as changed:
+        while True:
+            task = await tasks.get(context, task_id)
+            if found := await _choose(context, task, query):
+                return found
+            if not query.follow or task.status.is_terminal:
+                return None
+            await changed.wait()
+            changed.clear()
+
+
+async def _choose(context: MasterContext, task: Task, query: LogQuery) -> Attempt | None:
+    rows = await context.store.load_attempts(task.task_id)
+    if query.attempt is None:
+        return rows[-1] if rows else None
+    found = next((row for row in rows if row.attempt == query.attempt), None)
+    if found is None and (query.attempt <= task.attempt or not query.follow):
+        raise NotFound.of("attempt")
+    return found
+
+
+async def _from_worker(
+    sessions: Sessions, streams: Streams, attempt: Attempt, query: LogQuery
+) -> AsyncIterator[bytes]:
+    """Yield what the worker has. Raises Unavailable if it cannot be asked, or breaks off."""
+    session = sessions.get(attempt.node_id)
+    if session is None or session.closing:
+        raise Unavailable("the node is not connected")
+    request = OpenStream(
+        stream_id="",
+        path="",
+        task_id=attempt.task_id,
+        attempt=attempt.attempt,
+        tail=query.tail,
+        since=query.since,
+        follow=query.follow,
+        stream=query.stream.value if query.stream else None,
+    )
+    async with streams.ask(session, request) as stream:
+        async for frames in stream.read():
+            for record in decode(frames):
+                yield render(record)
+        if stream.broken:
+            raise Unavailable("the worker's connection broke")
+
+
+async def _from_store(context: MasterContext, attempt: Attempt, query: LogQuery) -> AsyncIterator[bytes]:
+    tail = await context.store.load_tail(attempt.task_id, attempt.attempt)
+    if tail is None:
+        return
+    records = list(decode(tail.frames))
+    if tail.dropped_bytes and records:
+        records.insert(0, gap(records[0].at, tail.dropped_bytes))
+    for record in select(records, stream=query.stream, since=query.since, tail=query.tail):
+        yield render(record)

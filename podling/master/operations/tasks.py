@@ -1,0 +1,188 @@
+"""Submit, read, cancel, retry, replay."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from podling.core.errors import IdempotencyMismatch, IllegalTransition, NotFound, PodlingError
+from podling.core.explain import Explanation, explain
+from podling.core.lifecycle import Cancel, Event, Reported, RetryNow
+from podling.core.placement import shape_of
+from podling.core.policy import validate_spec
+from podling.core.protocol import Report
+from podling.core.spec import TaskSpec
+from podling.core.task import Attempt, Task, TaskStatus
+from podling.core.timeline import TimelineLine, timeline
+from podling.kit.ids import new_id
+from podling.master.context import MasterContext
+from podling.store.base import TaskQuery, WriteResult
+from podling.wire.codec import encode
+
+MOST_COUNTED_AHEAD = 10_000
+
+
+async def submit(context: MasterContext, spec: TaskSpec) -> tuple[Task, bool]:
+    """Store a task; return it, and whether it is new (False: its idempotency key was used before).
+
+    Raises InvalidInput, PolicyDenied, IdempotencyMismatch, StoreUnavailable.
+    """
+    spec = validate_spec(spec, allow_simulated=context.options.allow_simulated)
+    body_hash = hashlib.sha256(encode(spec)).hexdigest()
+    answer = await context.committer.insert(_new_task(spec, context.clock.now()), body_hash)
+    if isinstance(answer, WriteResult):
+        return await _repeated(context, spec, answer), False
+    return answer, True
+
+
+async def submit_many(
+    context: MasterContext,
+    specs: Sequence[TaskSpec | PodlingError],
+    refusal: Callable[[PodlingError], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Submit each; the answers are `{taskId}` or what `refusal` makes of its error, in order."""
+
+    async def one(spec: TaskSpec | PodlingError) -> dict[str, Any]:
+        if isinstance(spec, PodlingError):
+            return refusal(spec)
+        try:
+            task, _ = await submit(context, spec)
+        except PodlingError as error:
+            return refusal(error)
+        return {"taskId": task.task_id}
+
+    return list(await asyncio.gather(*map(one, specs)))
+
+
+def _new_task(spec: TaskSpec, now: datetime) -> Task:
+    return Task(
+        task_id=new_id(now),
+        spec=spec,
+        status=TaskStatus.PENDING,
+        version=1,
+        created_at=now,
+        run_at=spec.run_at or now,
+        shape=shape_of(spec),
+    )
+
+
+async def _repeated(context: MasterContext, spec: TaskSpec, first: WriteResult) -> Task:
+    if not first.same_body:
+        raise IdempotencyMismatch(
+            f"the idempotency key {spec.idempotency_key!r} was used for another task;"
+            " use a new key, or send the same body",
+            details={"taskId": first.task_id},
+        )
+    return await get(context, first.task_id)
+
+
+async def get(context: MasterContext, task_id: str) -> Task:
+    """Raises NotFound."""
+    found = (await context.store.load_tasks([task_id])).get(task_id)
+    if found is None:
+        raise NotFound.of("task")
+    return found
+
+
+async def list_(context: MasterContext, query: TaskQuery) -> Sequence[Task]:
+    return await context.store.list_tasks(query)
+
+
+def scheduling_error(context: MasterContext, task: Task) -> str | None:
+    """Return why a pending, due task fits on no node at the moment; None if it may be placed."""
+    if task.status is not TaskStatus.PENDING or task.run_at > context.clock.now():
+        return None
+    return context.view.scheduling_error(task)
+
+
+async def cancel(context: MasterContext, task_id: str) -> Task:
+    """Stop a task for good. Raises NotFound, IllegalTransition if it has ended otherwise."""
+    try:
+        return await context.committer.apply(task_id, Cancel())
+    except IllegalTransition:
+        task = await get(context, task_id)
+        if task.status is TaskStatus.CANCELLED:
+            return task
+        raise
+
+
+async def retry(context: MasterContext, task_id: str) -> Task:
+    """Let the next attempt start now. Raises NotFound, IllegalTransition."""
+    return await context.committer.apply(task_id, RetryNow())
+
+
+async def replay(context: MasterContext, task_id: str, queue: str | None, run_at: datetime | None) -> Task:
+    """Submit a new task like an ended one. Raises NotFound, IllegalTransition if it has not ended."""
+    task = await get(context, task_id)
+    if not task.status.is_terminal:
+        raise IllegalTransition(
+            f"the task is {task.status} and has not ended; cancel it first, or wait",
+            details={"taskId": task_id, "status": str(task.status)},
+        )
+    spec = replace(
+        task.spec,
+        replay_of=task.task_id,
+        idempotency_key=None,
+        run_at=run_at,
+        queue=queue or task.spec.queue,
+    )
+    new, _ = await submit(context, spec)
+    return new
+
+
+async def report(context: MasterContext, task_id: str, report: Report) -> Task:
+    """Apply a status that came by REST instead of a session.
+
+    Accepted without an attempt only for one whose node's session is down. Raises NotFound,
+    StaleAttempt, IllegalTransition.
+    """
+    task = await get(context, task_id)
+    if report.attempt == 0:
+        _check_disconnected(context, task)
+        report = replace(report, attempt=task.attempt)
+    event: Event = Reported(report=report, node_id=task.node_id or "")
+    return await context.committer.apply(task_id, event)
+
+
+def _check_disconnected(context: MasterContext, task: Task) -> None:
+    if not task.status.is_live or task.node_id is None:
+        raise IllegalTransition(
+            f"the task is {task.status}, so no attempt of it can have a new status",
+            details={"taskId": task.task_id, "status": str(task.status)},
+        )
+    node = context.view.node(task.node_id)
+    if node is not None and node.is_online:
+        raise IllegalTransition(
+            "its worker is connected and reports by itself; name the attempt to override it",
+            details={"taskId": task.task_id, "nodeId": task.node_id, "attempt": task.attempt},
+        )
+
+
+async def attempts(context: MasterContext, task_id: str) -> Sequence[Attempt]:
+    """Return every try, oldest first. Raises NotFound."""
+    await get(context, task_id)
+    return await context.store.load_attempts(task_id)
+
+
+async def timeline_of(context: MasterContext, task_id: str) -> Sequence[TimelineLine]:
+    """Return everything that happened to the task, in order of time. Raises NotFound."""
+    task = await get(context, task_id)
+    rows = await context.store.load_attempts(task_id)
+    return timeline(task, rows, await context.store.load_events(task_id))
+
+
+async def explain_task(context: MasterContext, task_id: str) -> Explanation:
+    """Say why the task is where it is. Raises NotFound."""
+    task = await get(context, task_id)
+    rows = await context.store.load_attempts(task_id)
+    ahead = 0
+    if task.status is TaskStatus.PENDING and task.run_at <= context.clock.now():
+        ahead = await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
+    return explain(task, rows, context.view, ahead, context.clock.now())
+
+
+def filter_labels(texts: Sequence[str]) -> Mapping[str, str]:
+    """Read `k=v` filters; without `=` the value must be empty."""
+    return dict(text.partition("=")[::2] for text in texts)

@@ -1,0 +1,127 @@
+"""One master: its parts joined, its loops running, its HTTP answered."""
+
+import asyncio
+import errno
+import logging
+from ssl import SSLContext
+
+from aiohttp import web
+
+from podling.core.errors import ConfigurationError, PodlingError
+from podling.kit.clock import Clock
+from podling.kit.loop import Loop
+from podling.master.api import cluster, logs, nodes, session, tasks
+from podling.master.api.http import MOST_BODY_BYTES, authentication, errors
+from podling.master.api.keys import BEATS, CONTEXT, SESSIONS, STREAMS
+from podling.master.context import MasterOptions, build
+from podling.master.loops.changes import ChangesFeed
+from podling.master.loops.deadlines import Deadlines
+from podling.master.loops.election import Election
+from podling.master.loops.node_monitor import NodeMonitor
+from podling.master.loops.promoter import Promoter
+from podling.master.loops.scheduler import Scheduler
+from podling.master.sessions.beats import Beats
+from podling.master.sessions.registry import Sessions
+from podling.master.sessions.streams import Streams
+from podling.store.base import Master, Store
+
+_log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 10.0
+
+
+class MasterServer:
+    """`start` opens the store and the port; `stop` finishes what was accepted and closes both."""
+
+    def __init__(self, options: MasterOptions, store: Store, clock: Clock) -> None:
+        self.context = build(options, store, clock)
+        self.streams = Streams()
+        self._changes = ChangesFeed(self.context)
+        self._election = Election(self.context)
+        self._loops = self._make_loops()
+        self._runner: web.AppRunner | None = None
+        self._running: list[asyncio.Task[None]] = []
+
+    def _make_loops(self) -> list[Loop]:
+        context, poll = self.context, self.context.options.poll_seconds
+        scheduler = Scheduler(context)
+        self.sessions = Sessions(context, scheduler.node_changed)
+        self.beats = Beats(context, self.sessions)
+        promoter = Promoter(context, scheduler.wakeup)
+        deadlines = Deadlines(context)
+        monitor = NodeMonitor(context, scheduler.node_changed)
+        context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup]
+        return [
+            Loop("election", self._election.run_once, self._election.interval_seconds),
+            Loop("scheduler", scheduler.run_once, poll, scheduler.wakeup),
+            Loop("promoter", promoter.run_once, poll, promoter.wakeup),
+            Loop("deadlines", deadlines.run_once, poll, deadlines.wakeup),
+            Loop("node monitor", monitor.run_once, monitor.interval_seconds),
+            Loop("beats", self.beats.run_once, poll),
+            Loop("changes", self._changes.run_once, poll),
+        ]
+
+    async def start(self, host: str, port: int, ssl_context: SSLContext | None = None) -> int:
+        """Return the port that was bound. Raises ConfigurationError, StoreUnavailable."""
+        context = self.context
+        await context.store.open()
+        context.cluster_id = await context.store.cluster_id()
+        await context.store.register_master(
+            Master(
+                master_id=context.options.master_id,
+                advertise_url=context.options.advertise_url,
+                version=context.options.version,
+            )
+        )
+        await self._changes.start()
+        await self._election.run_once()
+        bound = await self._serve(host, port, ssl_context)
+        self._running = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
+        return bound
+
+    async def _serve(self, host: str, port: int, ssl_context: SSLContext | None) -> int:
+        self._runner = web.AppRunner(application(self), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=ssl_context, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigurationError(_cannot_listen(host, port, error)) from None
+        addresses = self._runner.addresses
+        return int(addresses[0][1])
+
+    async def stop(self) -> None:
+        """Send workers on, answer what is in hand, resign, close. Containers go on."""
+        for connected in self.sessions.all():
+            connected.close("the master is stopping")
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self.context.committer.drain()
+        for running in self._running:
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        try:
+            await self._election.resign()
+            await self.context.store.remove_master(self.context.options.master_id)
+        except PodlingError as error:
+            _log.warning("could not sign off from the store: %s", error.message)
+        await self.context.store.close()
+
+
+def application(server: MasterServer) -> web.Application:
+    """Return the routes with their middleware."""
+    token = server.context.options.token
+    app = web.Application(middlewares=[errors, authentication(token)], client_max_size=MOST_BODY_BYTES)
+    app[CONTEXT] = server.context
+    app[SESSIONS] = server.sessions
+    app[STREAMS] = server.streams
+    app[BEATS] = server.beats
+    for part in (tasks, nodes, logs, session, cluster):
+        app.add_routes(part.routes())
+    return app
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; stop the other program, or choose another with --port"
+    return f"cannot listen on {host}:{port}: {error.strerror or error}"

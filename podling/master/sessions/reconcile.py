@@ -1,0 +1,89 @@
+"""Level-triggered: what a worker holds against what the store says it should."""
+
+from collections.abc import Sequence
+
+from podling.core.lifecycle import Reported
+from podling.core.protocol import (
+    Assignment,
+    AttemptKey,
+    HeldAttempt,
+    HeldState,
+    Report,
+    ReportKind,
+    StopOrder,
+)
+from podling.core.task import StopReason, Task
+from podling.master.context import MasterContext
+from podling.wire.session import Desired
+
+
+async def reconcile(context: MasterContext, node_id: str, held: Sequence[HeldAttempt]) -> Desired:
+    """Return the verdict over an inventory. Raises StoreUnavailable."""
+    tasks = dict(await context.store.load_tasks([item.task_id for item in held]))
+    await _unhold(context, node_id, held, tasks)
+    stop: list[StopOrder] = []
+    forget: list[AttemptKey] = []
+    for item in held:
+        task = tasks.get(item.task_id)
+        if task is None or not _is_live_here(task, item, node_id):
+            _dismiss(item, stop, forget)
+        elif task.stop_reason is not None and item.state is not HeldState.ENDED:
+            stop.append(StopOrder(task_id=item.task_id, attempt=item.attempt, reason=task.stop_reason))
+    return Desired(assign=_missing(context, node_id, held), stop=tuple(stop), forget=tuple(forget))
+
+
+def _is_live_here(task: Task, item: HeldAttempt, node_id: str) -> bool:
+    return task.status.is_live and task.attempt == item.attempt and task.node_id == node_id
+
+
+def _dismiss(item: HeldAttempt, stop: list[StopOrder], forget: list[AttemptKey]) -> None:
+    """An attempt that nobody waits for: stopped if it still runs, else forgotten."""
+    if item.state is HeldState.ENDED:
+        forget.append(AttemptKey(task_id=item.task_id, attempt=item.attempt))
+    else:
+        stop.append(StopOrder(task_id=item.task_id, attempt=item.attempt, reason=StopReason.STALE))
+
+
+def _missing(context: MasterContext, node_id: str, held: Sequence[HeldAttempt]) -> tuple[Assignment, ...]:
+    """Return the node's live attempts that its worker has not got, to be delivered (again)."""
+    has = {(item.task_id, item.attempt) for item in held}
+    return tuple(
+        assignment_of(task)
+        for task in context.view.live_tasks_on(node_id)
+        if (task.task_id, task.attempt) not in has
+    )
+
+
+async def _unhold(
+    context: MasterContext, node_id: str, held: Sequence[HeldAttempt], tasks: dict[str, Task]
+) -> None:
+    """A held task whose node came back with it goes on as if nothing had happened."""
+    for item in held:
+        task = tasks.get(item.task_id)
+        if task is None or task.held is None or not _is_live_here(task, item, node_id):
+            continue
+        if item.state in (HeldState.RUNNING, HeldState.STOPPING):
+            report = Report(
+                sequence=0,
+                task_id=item.task_id,
+                attempt=item.attempt,
+                kind=ReportKind.RUNNING,
+                at=context.clock.now(),
+            )
+            event = Reported(report=report, node_id=node_id)
+            tasks[item.task_id] = await context.committer.apply(item.task_id, event)
+
+
+def assignment_of(task: Task) -> Assignment:
+    """Return what the worker gets to run the task's live attempt."""
+    assert task.node_id is not None
+    return Assignment(
+        task_id=task.task_id,
+        attempt=task.attempt,
+        spec=task.spec,
+        environment={
+            "PODLING_TASK_ID": task.task_id,
+            "PODLING_ATTEMPT": str(task.attempt),
+            "PODLING_NODE_ID": task.node_id,
+        },
+    )

@@ -1,0 +1,149 @@
+"""The sessions of this master: who is connected, and what the feed has to tell them."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from podling.core.errors import Conflict
+from podling.core.node import Node, NodeStatus
+from podling.core.policy import validate_node_registration
+from podling.core.protocol import PROTOCOL_VERSION, Assignment, StopOrder
+from podling.core.task import StopReason, Task, TaskStatus
+from podling.master.committer import Applied
+from podling.master.context import MasterContext
+from podling.master.sessions.reconcile import assignment_of, reconcile
+from podling.master.sessions.session import Session
+from podling.wire.session import Assign, Hello, Stop, Welcome
+
+_log = logging.getLogger(__name__)
+
+
+class Sessions:
+    """`node_changed` is called after a node came, went or changed what it offers."""
+
+    def __init__(self, context: MasterContext, node_changed: Callable[[str], None]) -> None:
+        self._context = context
+        self._node_changed = node_changed
+        self._by_node: dict[str, Session] = {}
+        context.feed.listen(self._deliver)
+
+    def get(self, node_id: str) -> Session | None:
+        return self._by_node.get(node_id)
+
+    def all(self) -> Sequence[Session]:
+        return tuple(self._by_node.values())
+
+    async def open(self, node_id: str, hello: Hello) -> tuple[Session, Welcome]:
+        """Admit a worker: number its session, end the older one, compare what it holds."""
+        _check(hello)
+        known = self._context.view.node(node_id)
+        node = _node_from(node_id, hello, known, self._context)
+        number = await self._context.store.open_session(node)
+        node = replace(node, session_no=number)
+        session = Session(node_id, number, hello.instance)
+        self._replace(session)
+        self._context.view.put_node(node)
+        desired = await reconcile(self._context, node_id, hello.held)
+        self._node_changed(node_id)
+        _log.info("node %s (%s) is online, session %d", node_id, hello.hostname, number)
+        return session, Welcome(
+            session_no=number,
+            cluster_id=self._context.cluster_id,
+            lease_seconds=self._context.options.lease_seconds,
+            masters=(self._context.options.advertise_url,),
+            desired=desired,
+        )
+
+    def _replace(self, session: Session) -> None:
+        older = self._by_node.get(session.node_id)
+        self._by_node[session.node_id] = session
+        if older is not None:
+            twin = older.instance != session.instance and not older.closing
+            reason = "another worker with this node id has connected" if twin else "replaced"
+            older.close(reason, reconnect=not twin)
+
+    def forget(self, session: Session) -> None:
+        """Drop a session whose connection has ended; the node monitor decides about the node."""
+        if self._by_node.get(session.node_id) is session:
+            del self._by_node[session.node_id]
+
+    def is_current(self, session: Session) -> bool:
+        return self._by_node.get(session.node_id) is session
+
+    async def note_health(self, session: Session, unhealthy: str | None) -> None:
+        """Keep what a beat says about the node's runtime."""
+        node = self._context.view.node(session.node_id)
+        if node is None or node.unhealthy == unhealthy or not self.is_current(session):
+            return
+        changed = replace(node, unhealthy=unhealthy)
+        if await self._context.store.save_node(changed, session.session_no):
+            self._context.view.put_node(changed)
+            self._node_changed(session.node_id)
+
+    def _deliver(self, applied: Sequence[Applied]) -> None:
+        assignments: dict[str, list[Assignment]] = defaultdict(list)
+        stops: dict[str, list[StopOrder]] = defaultdict(list)
+        for change in applied:
+            task, before = change.after, change.before
+            if _newly_assigned(before, task):
+                assert task.node_id is not None
+                assignments[task.node_id].append(assignment_of(task))
+            elif order := _stop_order(before, task):
+                assert before is not None and before.node_id is not None
+                stops[before.node_id].append(order)
+        for node_id, items in assignments.items():
+            if session := self._by_node.get(node_id):
+                session.send(Assign(items=tuple(items)))
+        for node_id, orders in stops.items():
+            if session := self._by_node.get(node_id):
+                session.send(Stop(items=tuple(orders)))
+
+
+def _newly_assigned(before: Task | None, task: Task) -> bool:
+    if task.status is not TaskStatus.SCHEDULED or task.stop_reason is not None:
+        return False
+    return before is None or before.attempt != task.attempt
+
+
+def _stop_order(before: Task | None, task: Task) -> StopOrder | None:
+    """Return the order that a change means for the attempt that was live before it, if any."""
+    if before is None or not before.status.is_live:
+        return None
+    if task.status.is_live and task.attempt == before.attempt:
+        if task.stop_reason is None or before.stop_reason is not None:
+            return None
+        return StopOrder(task_id=task.task_id, attempt=task.attempt, reason=task.stop_reason)
+    return StopOrder(task_id=task.task_id, attempt=before.attempt, reason=StopReason.STALE)
+
+
+def _check(hello: Hello) -> None:
+    if hello.protocol_version != PROTOCOL_VERSION:
+        raise Conflict(
+            f"the worker speaks protocol {hello.protocol_version}, this master {PROTOCOL_VERSION};"
+            " install the same version of Podling on both",
+            code="protocol_version",
+        )
+    validate_node_registration(
+        hello.hostname, hello.port, hello.capacity, hello.allocatable, hello.labels, hello.runtimes
+    )
+
+
+def _node_from(node_id: str, hello: Hello, known: Node | None, context: MasterContext) -> Node:
+    now = context.clock.now()
+    return Node(
+        node_id=node_id,
+        hostname=hello.hostname,
+        port=hello.port,
+        status=NodeStatus.ONLINE,
+        capacity=hello.capacity,
+        allocatable=hello.allocatable,
+        labels=hello.labels,
+        runtimes=hello.runtimes,
+        registered_at=known.registered_at if known else now,
+        last_heartbeat=now,
+        master_id=context.options.master_id,
+        cordoned=known.cordoned if known else False,
+        unhealthy=hello.unhealthy,
+        version=hello.version,
+    )

@@ -1,0 +1,37 @@
+"""One worker's live connection, without its transport."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from podling.wire.session import Goodbye, MasterMessage
+
+MOST_WAITING = 20_000  # messages a worker may lag behind before it has to connect anew
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """`outgoing` is drained by the transport, which ends when it meets a Goodbye."""
+
+    node_id: str
+    session_no: int
+    instance: str
+    outgoing: asyncio.Queue[MasterMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    closing: bool = False
+
+    def send(self, message: MasterMessage) -> None:
+        """Queue a message. A worker that lags too far behind is told to connect anew."""
+        if self.closing:
+            return
+        try:
+            self.outgoing.put_nowait(message)
+        except asyncio.QueueFull:
+            self.close("the worker reads too slowly")
+
+    def close(self, reason: str, reconnect: bool = True) -> None:
+        """End the session with a reason; what is still queued is dropped, the next one repeats it."""
+        if self.closing:
+            return
+        self.closing = True
+        while not self.outgoing.empty():
+            self.outgoing.get_nowait()
+        self.outgoing.put_nowait(Goodbye(reason=reason, reconnect=reconnect))

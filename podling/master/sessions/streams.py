@@ -1,0 +1,82 @@
+"""Log streams: a worker is asked over its session, and dials in on a connection of its own."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from podling.core.errors import DeadlineExceeded, Unavailable
+from podling.master.sessions.session import Session
+from podling.wire.session import OpenStream
+
+DIAL_SECONDS = 5.0
+MOST_WAITING = 64  # messages a slow reader may leave in memory; then the worker has to wait
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """What arrives for one reader; None ends it, a sentence says why it ended early."""
+
+    stream_id: str
+    dialled: asyncio.Event = field(default_factory=asyncio.Event)
+    frames: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    refused: str | None = None
+    broken: bool = False  # the worker's connection ended before its log did
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def put(self, frames: bytes | None) -> bool:
+        """Hand frames over, waiting for the reader; False if it has gone."""
+        put = asyncio.ensure_future(self.frames.put(frames))
+        gone = asyncio.ensure_future(self.closed.wait())
+        await asyncio.wait({put, gone}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (put, gone):
+            waiting.cancel()
+        return not self.closed.is_set()
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """Yield what the worker sends until it ends."""
+        while (frames := await self.frames.get()) is not None:
+            yield frames
+
+
+class Streams:
+    """The streams that readers of this master wait for."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Stream] = {}
+
+    def get(self, stream_id: str) -> Stream | None:
+        return self._open.get(stream_id)
+
+    def refuse(self, stream_id: str, error: str) -> None:
+        if stream := self._open.get(stream_id):
+            stream.refused = error
+            stream.dialled.set()
+
+    @asynccontextmanager
+    async def ask(self, session: Session, request: OpenStream) -> AsyncIterator[Stream]:
+        """Ask the worker for a stream and wait until it has dialled in.
+
+        Raises DeadlineExceeded if it does not, and Unavailable if it refuses.
+        """
+        stream = Stream(secrets.token_urlsafe(24))
+        self._open[stream.stream_id] = stream
+        path = f"/api/v1/streams/{stream.stream_id}"
+        try:
+            session.send(replace(request, stream_id=stream.stream_id, path=path))
+            await _dialled(stream)
+            yield stream
+        finally:
+            stream.closed.set()
+            del self._open[stream.stream_id]
+
+
+async def _dialled(stream: Stream) -> None:
+    try:
+        async with asyncio.timeout(DIAL_SECONDS):
+            await stream.dialled.wait()
+    except TimeoutError:
+        raise DeadlineExceeded("the worker did not answer in time") from None
+    if stream.refused is not None:
+        raise Unavailable(stream.refused)
