@@ -192,11 +192,20 @@ class View:
 
     def scheduling_error(self, task: Task) -> str | None:
         """Return why the task fits on no node at the moment; None if it fits."""
+        why = self.why_blocked(task)
+        return None if why is None else why.sentence()
+
+    def why_blocked(self, task: Task, now: float | None = None) -> WhyNot | None:
+        """Return why no node takes the task at the moment; None if one does.
+
+        Without `now` no node backs off.
+        """
         requirement = self.requirement(task)
         eligible = self.index.eligible(requirement)
-        if self._fits(requirement, eligible):
+        backing_off = {} if now is None else self.backing_off(task.shape, eligible, now)
+        if self._fits(requirement, eligible.but(backing_off.keys())):
             return None
-        return self.why_not(requirement, eligible, {}).sentence()
+        return self.why_not(requirement, eligible, backing_off)
 
     def _fits(self, requirement: Requirement, eligible: Eligible) -> bool:
         rooms = self.index.rooms
@@ -293,6 +302,7 @@ class _Draft:
     def _why_not(self, task: Task) -> WhyNot:
         requirement = self._view.requirement(task)
         eligible, backing_off = self._eligible(task, requirement)
+        self._ledger.charge_scan(eligible.bound)
         counted = self._view.why_not(requirement, eligible, backing_off)
         reasons = dict(counted.reasons)
         for node_id, room in self._ledger.taken.items():

@@ -1,0 +1,51 @@
+"""What a person can do about a task that fits on no node."""
+
+from collections.abc import Sequence
+
+from podling.core.node import Node
+from podling.core.spec import CPU, MEMORY
+from podling.core.view import BACKING_OFF, NO_NODE, WhyNot
+
+_UNITS = {CPU: " millicores", MEMORY: " bytes"}
+
+
+def placement_advice(why: WhyNot, nodes: Sequence[Node]) -> str:
+    """Return the step that helps most likely, by what most of the nodes lack."""
+    if NO_NODE in why.reasons:
+        return "Start a worker that can reach a master; see podling nodes for those that are offline."
+    ranked = sorted(why.reasons, key=lambda reason: (-why.reasons[reason], reason))
+    for reason in ranked:
+        resource = reason.removeprefix("insufficient ")
+        if resource != reason:
+            return _resource_advice(resource, why, nodes)
+    return _other_advice(ranked[0]) if ranked else "It will be planned again at the next change."
+
+
+def _resource_advice(resource: str, why: WhyNot, nodes: Sequence[Node]) -> str:
+    wanted = why.requirement.requests.get(resource, 0)
+    most = max((node.allocatable.get(resource, 0) for node in nodes), default=0)
+    unit = _UNITS.get(resource, "")
+    if resource == "slots":
+        return "Wait until a task ends, add a node, or raise --capacity of a worker."
+    if most < wanted:
+        return (
+            f"No node has {wanted}{unit} of {resource}, the largest has {most}: lower"
+            f" resources.requests.{resource} or add a larger node."
+        )
+    return f"Wait until tasks end, add a node, or lower resources.requests.{resource} ({wanted}{unit})."
+
+
+def _other_advice(reason: str) -> str:
+    if reason.startswith("label "):
+        return f"Give a node the label it lacks, or change placement ({reason})."
+    if reason.startswith("host port "):
+        return "Stop the task that uses the host port, or leave hostPort out."
+    if reason == "cordoned":
+        return "Uncordon a node with podling node uncordon, or add one."
+    if reason == "runtime unhealthy":
+        return "Check the container engine on the nodes; see podling nodes."
+    if reason.startswith("runtime "):
+        return "Start a worker with --runtime that names it."
+    if reason == BACKING_OFF:
+        return "Pulling or creating its container just failed on those nodes; see its attempts."
+    return "Start a worker on the node, or bring it back online."

@@ -1,0 +1,349 @@
+"""Why a task is where it is: one sentence, the reasons behind it, and what a person can do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from podling.core.advice import placement_advice
+from podling.core.node import NodeStatus
+from podling.core.retry import advice_for
+from podling.core.task import Attempt, AttemptStatus, HealthStatus, StopReason, Task, TaskStatus
+from podling.core.value import value
+from podling.core.view import View, WhyNot
+
+MOST_NODES = 100  # listed with what they lack; those that lack least come first
+_LONGEST_CLAUSE = 300
+
+
+@value
+class Reason:
+    code: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@value
+class NodeFit:
+    node_id: str
+    fits: bool
+    lacks: tuple[str, ...] = ()
+
+
+@value
+class Explanation:
+    """`summary` is one sentence. `nodes` is given for pending tasks only, MOST_NODES at most."""
+
+    task_id: str
+    status: TaskStatus
+    summary: str
+    reasons: tuple[Reason, ...] = ()
+    nodes: tuple[NodeFit, ...] = ()
+    queue_position: int | None = None
+    next_event_at: datetime | None = None
+    advice: str | None = None
+
+
+def explain(
+    task: Task,
+    attempts: Sequence[Attempt],
+    view: View,
+    ahead: int,
+    now: datetime,
+    monotonic: float | None = None,
+) -> Explanation:
+    """Explain the task by what the view knows of the nodes.
+
+    `ahead` is the number of ready tasks before it in claim order; `monotonic` the planner's clock,
+    by which nodes back off (None: none of them does).
+    """
+    match task.status:
+        case TaskStatus.PENDING if task.run_at > now:
+            return _not_due(task, attempts, now)
+        case TaskStatus.PENDING:
+            return _due(task, attempts, view, ahead, now, monotonic)
+        case TaskStatus.SCHEDULED | TaskStatus.RUNNING:
+            return _live(task, view, now)
+        case _:
+            return _ended(task)
+
+
+# Pending
+
+
+def _not_due(task: Task, attempts: Sequence[Attempt], now: datetime) -> Explanation:
+    at = _time(task.run_at)
+    last = _last_ended(attempts)
+    if last is None:
+        summary = f"It waits for its time, {at}, before which it must not run."
+    else:
+        summary = f"It waits until {at} for attempt {task.attempt + 1}, because {_ending(last)}."
+    reason = Reason(code="not_due", message=f"due at {at}", details={"runAt": at})
+    return Explanation(
+        task_id=task.task_id,
+        status=task.status,
+        summary=summary,
+        reasons=(reason, *_history(task, last)),
+        next_event_at=_next(task, now, task.run_at),
+        advice=advice_for(last.error_code) if last else None,
+    )
+
+
+def _due(
+    task: Task,
+    attempts: Sequence[Attempt],
+    view: View,
+    ahead: int,
+    now: datetime,
+    monotonic: float | None,
+) -> Explanation:
+    why = view.why_blocked(task, monotonic)
+    last = _last_ended(attempts)
+    again = f", and its last try ended so: {_ending(last)}" if last else ""
+    if why is None:
+        summary, reasons, advice = _in_line(ahead) + again + ".", _line_reasons(ahead), None
+    else:
+        summary = f"It waits because {_clause(why.sentence())}{again}."
+        reasons, advice = _fit_reasons(why), placement_advice(why, view.nodes())
+    return Explanation(
+        task_id=task.task_id,
+        status=task.status,
+        summary=summary,
+        reasons=(*reasons, *_history(task, last)),
+        nodes=_node_fits(task, view),
+        queue_position=ahead + 1,
+        next_event_at=_next(task, now),
+        advice=advice,
+    )
+
+
+def _in_line(ahead: int) -> str:
+    if ahead == 0:
+        return "It is next in line and a node has room for it, so it is about to be placed"
+    waiting = "1 task is" if ahead == 1 else f"{ahead} tasks are"
+    return f"It waits for its turn: {waiting} before it"
+
+
+def _line_reasons(ahead: int) -> tuple[Reason, ...]:
+    message = f"position {ahead + 1} among the tasks that are ready"
+    return (Reason(code="in_line", message=message, details={"ahead": ahead}),)
+
+
+def _fit_reasons(why: WhyNot) -> tuple[Reason, ...]:
+    counts = sorted(why.reasons.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(
+        Reason(
+            code=_code(reason),
+            message=f"{count} of {why.nodes} nodes: {reason}",
+            details={"reason": reason, "nodes": count},
+        )
+        for reason, count in counts
+    )
+
+
+_CODES = {"label ": "label_mismatch", "host port ": "host_port_in_use", "runtime ": "runtime_missing"}
+
+
+def _code(reason: str) -> str:
+    if reason == "runtime unhealthy":
+        return "runtime_unhealthy"
+    for start, code in _CODES.items():
+        if reason.startswith(start):
+            return code
+    return reason.replace(" ", "_")
+
+
+def _node_fits(task: Task, view: View) -> tuple[NodeFit, ...]:
+    requirement = view.requirement(task)
+    found = [(view.lacks(node.node_id, requirement), node.node_id) for node in view.nodes()]
+    found.sort(key=lambda item: (len(item[0]), item[1]))
+    return tuple(
+        NodeFit(node_id=node_id, fits=not lacks, lacks=tuple(lack.message for lack in lacks))
+        for lacks, node_id in found[:MOST_NODES]
+    )
+
+
+# Live
+
+
+def _live(task: Task, view: View, now: datetime) -> Explanation:
+    summary, reason = _live_words(task, view)
+    reasons = [reason]
+    if task.health_status is HealthStatus.UNHEALTHY:
+        reasons.append(Reason(code="unhealthy", message="its liveness probe fails"))
+    if task.restart_count:
+        count = {"restartCount": task.restart_count}
+        reasons.append(Reason(code="restarted", message="containers were started again", details=count))
+    return Explanation(
+        task_id=task.task_id,
+        status=task.status,
+        summary=summary,
+        reasons=tuple(reasons),
+        next_event_at=_next(task, now),
+        advice=_held_advice(task) if task.held is not None else None,
+    )
+
+
+def _live_words(task: Task, view: View) -> tuple[str, Reason]:
+    where = f"node {task.node_id}"
+    details = {"nodeId": task.node_id, "attempt": task.attempt}
+    if task.held is not None:
+        why = _clause(task.held)
+        until = "until the node returns or an operator decides"
+        summary = f"Attempt {task.attempt} on {where} is held {until}, because {why}."
+        return summary, Reason(code="held", message=why, details=details)
+    if task.stop_reason is not None:
+        why = _STOPS[task.stop_reason]
+        since = f" since {_time(task.stop_requested_at)}" if task.stop_requested_at else ""
+        summary = f"Attempt {task.attempt} is being stopped on {where}{since}, because {why}."
+        return summary, Reason(code="stopping", message=why, details=details)
+    if task.status is TaskStatus.RUNNING:
+        since = f" since {_time(task.started_at)}" if task.started_at else ""
+        message = f"attempt {task.attempt} runs on {where}"
+        return f"Attempt {task.attempt} runs on {where}{since}.", Reason(
+            code="running", message=message, details=details
+        )
+    return _scheduled_words(task, view, where, details)
+
+
+def _scheduled_words(task: Task, view: View, where: str, details: Mapping[str, Any]) -> tuple[str, Reason]:
+    node = view.node(task.node_id or "")
+    given = f"Attempt {task.attempt} was given to {where}"
+    if task.scheduled_at is not None:
+        given += f" at {_time(task.scheduled_at)}"
+    if node is None or node.status is not NodeStatus.ONLINE:
+        summary = f"{given}, whose worker is not connected at the moment."
+        return summary, Reason(code="node_offline", message=f"{where} is offline", details=details)
+    summary = f"{given}, whose worker is making its containers."
+    message = f"waits for {where} to report the start"
+    return summary, Reason(code="starting", message=message, details=details)
+
+
+_STOPS = {
+    StopReason.CANCEL: "it was cancelled",
+    StopReason.DEADLINE: "its deadline has passed",
+    StopReason.TIMEOUT: "it ran longer than its timeout",
+    StopReason.DISCONNECT: "its worker lost every master",
+    StopReason.STALE: "a newer attempt has taken its place",
+    StopReason.RESTART: "its containers are started again",
+}
+
+
+def _held_advice(task: Task) -> str:
+    return (
+        f"Bring node {task.node_id} back, or resolve the task as retry, completed, failed or"
+        " cancelled once you know what became of it."
+    )
+
+
+# Ended
+
+
+def _ended(task: Task) -> Explanation:
+    at = f" at {_time(task.finished_at)}" if task.finished_at else ""
+    where = f" on node {task.node_id}" if task.node_id else ""
+    error = f": {_clause(task.error)}" if task.error else ""
+    match task.status:
+        case TaskStatus.COMPLETED:
+            summary = f"It completed{at}{where} with attempt {task.attempt}."
+        case TaskStatus.CANCELLED:
+            summary = f"It was cancelled{at}{where}{error}."
+        case _:
+            tries = f" after {task.attempt} attempts" if task.attempt > 1 else ""
+            code = f" with {_clause(task.error_code)}" if task.error_code else ""
+            summary = f"It failed{at}{where}{tries}{code}{error}."
+    return Explanation(
+        task_id=task.task_id,
+        status=task.status,
+        summary=summary,
+        reasons=_end_reasons(task),
+        advice=advice_for(task.error_code) if task.status is TaskStatus.FAILED else None,
+    )
+
+
+def _end_reasons(task: Task) -> tuple[Reason, ...]:
+    details = {"errorCode": task.error_code, "exitCode": task.exit_code, "attempt": task.attempt}
+    message = task.error or f"the task is {task.status.value}"
+    reason = Reason(code=(task.error_code or task.status.value).lower(), message=message, details=details)
+    if task.dead_letter_reason is None:
+        return (reason,)
+    letter = Reason(
+        code=task.dead_letter_reason.lower(),
+        message=_DEAD_LETTERS.get(task.dead_letter_reason, "no further attempt may follow"),
+        details={"failures": task.failures, "losses": task.losses},
+    )
+    return reason, letter
+
+
+_DEAD_LETTERS = {
+    "AT_MOST_ONCE": "delivery is at_most_once, so it is not tried again",
+    "MAX_LOSSES_EXCEEDED": "it was lost more often than maxLosses allows",
+    "MAX_ATTEMPTS_EXCEEDED": "all of maxAttempts are used up",
+    "NON_RETRYABLE": "its retry policy does not retry this error",
+}
+
+
+# Words
+
+
+def _last_ended(attempts: Sequence[Attempt]) -> Attempt | None:
+    ended = [attempt for attempt in attempts if attempt.finished_at is not None]
+    return max(ended, key=lambda attempt: attempt.attempt, default=None)
+
+
+def _ending(attempt: Attempt) -> str:
+    if attempt.status is AttemptStatus.REFUSED:
+        words = f"node {attempt.node_id} sent attempt {attempt.attempt} back"
+    elif attempt.status is AttemptStatus.LOST:
+        words = f"attempt {attempt.attempt} was lost with node {attempt.node_id}"
+    else:
+        words = f"attempt {attempt.attempt} failed on node {attempt.node_id}"
+        words += f" with {_clause(attempt.error_code)}" if attempt.error_code else ""
+    return f"{words} ({_clause(attempt.error)})" if attempt.error else words
+
+
+def _history(task: Task, last: Attempt | None) -> tuple[Reason, ...]:
+    if last is None:
+        return ()
+    details = {
+        "attempt": last.attempt,
+        "nodeId": last.node_id,
+        "errorCode": last.error_code,
+        "exitCode": last.exit_code,
+        "failures": task.failures,
+        "maxAttempts": task.spec.max_attempts,
+        "losses": task.losses,
+        "maxLosses": task.spec.max_losses,
+    }
+    return (Reason(code="last_attempt", message=_ending(last), details=details),)
+
+
+def _next(task: Task, now: datetime, *known: datetime) -> datetime | None:
+    """Return the first time after `now` at which something happens to the task by itself."""
+    times = [*known, _after(task.created_at, task.spec.deadline_seconds)]
+    if task.status is TaskStatus.PENDING and task.attempt == 0:
+        times.append(_after(max(task.created_at, task.run_at), task.spec.queue_timeout_seconds))
+    if task.status is TaskStatus.RUNNING:
+        times.append(_after(task.started_at, task.spec.timeout_seconds))
+    return min((at for at in times if at is not None and at > now), default=None)
+
+
+def _after(start: datetime | None, seconds: float | None) -> datetime | None:
+    if start is None or seconds is None:
+        return None
+    try:
+        return start + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _clause(text: str) -> str:
+    """Return `text` as part of a sentence: one line, no full stop, not too long."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if len(words) > _LONGEST_CLAUSE:
+        words = words[:_LONGEST_CLAUSE] + "…"
+    return words.replace(". ", "; ").rstrip(" .!?") or "no reason was given"

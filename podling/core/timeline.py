@@ -1,0 +1,125 @@
+"""Everything that happened to a task, told from its own and its attempts' times and the events."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
+from datetime import datetime
+from typing import Any
+
+from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
+from podling.core.value import value
+
+
+@value
+class TimelineLine:
+    at: datetime
+    type: str
+    attempt: int | None
+    actor: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def timeline(
+    task: Task, attempts: Sequence[Attempt], events: Sequence[TaskEvent]
+) -> tuple[TimelineLine, ...]:
+    """Return the lines in order of time; what happened at one time stays in order of cause."""
+    lines = [_submitted(task)]
+    for attempt in attempts:
+        lines.extend(_attempt_lines(attempt))
+    lines.extend(_event_line(event) for event in events)
+    if task.status.is_terminal:
+        lines.append(_end(task, attempts))
+    return tuple(sorted(lines, key=lambda line: line.at))
+
+
+def _submitted(task: Task) -> TimelineLine:
+    replayed = f", replayed from {task.spec.replay_of}" if task.spec.replay_of else ""
+    return TimelineLine(
+        at=task.created_at,
+        type="submitted",
+        attempt=None,
+        actor="client",
+        message=f"submitted to queue {task.spec.queue}{replayed}",
+    )
+
+
+def _attempt_lines(attempt: Attempt) -> Iterator[TimelineLine]:
+    number = attempt.attempt
+    yield TimelineLine(
+        at=attempt.scheduled_at,
+        type="scheduled",
+        attempt=number,
+        actor="leader",
+        message=f"attempt {number} was given to node {attempt.node_id}",
+        details={"nodeId": attempt.node_id},
+    )
+    if attempt.started_at is not None:
+        yield TimelineLine(
+            at=attempt.started_at,
+            type="started",
+            attempt=number,
+            actor="worker",
+            message=f"attempt {number} started on node {attempt.node_id}",
+            details={"nodeId": attempt.node_id, "containerId": attempt.container_id},
+        )
+    if attempt.finished_at is not None and attempt.status is not AttemptStatus.REFUSED:
+        yield _attempt_end(attempt, attempt.finished_at)
+
+
+def _attempt_end(attempt: Attempt, finished_at: datetime) -> TimelineLine:
+    lost = attempt.status is AttemptStatus.LOST
+    return TimelineLine(
+        at=finished_at,
+        type=f"attempt_{attempt.status.value}",
+        attempt=attempt.attempt,
+        actor="leader" if lost else "worker",
+        message=_end_message(attempt),
+        details={
+            "exitCode": attempt.exit_code,
+            "errorCode": attempt.error_code,
+            "retryAt": None if attempt.retry_at is None else attempt.retry_at.isoformat(),
+        },
+    )
+
+
+def _end_message(attempt: Attempt) -> str:
+    words = f"attempt {attempt.attempt} {_ENDS.get(attempt.status, 'ended')}"
+    if attempt.exit_code is not None:
+        words += f" with exit code {attempt.exit_code}"
+    if attempt.error_code is not None:
+        words += f" ({attempt.error_code})"
+    return f"{words}: {attempt.error}" if attempt.error else words
+
+
+_ENDS = {
+    AttemptStatus.COMPLETED: "completed",
+    AttemptStatus.FAILED: "failed",
+    AttemptStatus.CANCELLED: "was stopped",
+    AttemptStatus.LOST: "was lost with its node",
+}
+
+
+def _event_line(event: TaskEvent) -> TimelineLine:
+    return TimelineLine(
+        at=event.at,
+        type=event.type,
+        attempt=event.attempt,
+        actor=event.actor,
+        message=event.message,
+        details=event.details,
+    )
+
+
+def _end(task: Task, attempts: Sequence[Attempt]) -> TimelineLine:
+    """Return the last word; never before the attempt that led to it, whatever a worker's clock says."""
+    times = [attempt.finished_at for attempt in attempts if attempt.finished_at is not None]
+    at = max([task.finished_at or task.created_at, *times])
+    reason = f": {task.error}" if task.error else ""
+    return TimelineLine(
+        at=at,
+        type=task.status.value,
+        attempt=task.attempt or None,
+        actor="client" if task.status.value == "cancelled" else "leader",
+        message=f"the task is {task.status.value}{reason}",
+        details={"errorCode": task.error_code, "deadLetterReason": task.dead_letter_reason},
+    )
