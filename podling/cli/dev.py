@@ -1,10 +1,11 @@
 """`podling dev`: a master and a worker in one process."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from podling.cli.invocation import Invocation
+from podling.cli.options import PassingCommand
 
 
 def dev(
@@ -18,6 +19,5 @@ def dev(
     raise typer.Exit(cli.programs.dev([*(arguments or ()), *context.args]) or 0)
 
 
-# Every flag belongs to the program that is started, --help too.
-_PASS_ON: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-dev.command_settings = {"cls": None, "context_settings": _PASS_ON}  # type: ignore[attr-defined]
+_PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+dev.command_settings = {"cls": PassingCommand, "context_settings": _PASS_ON}  # type: ignore[attr-defined]

@@ -12,11 +12,13 @@ from podling.core.errors import NotFound, Unavailable
 
 SILENCE_SECONDS = 15.0
 EXPLAIN_AFTER_SECONDS = 3.0
-_LOG_TRIES = 5
+
+# What a master writes in place of output that its worker's connection took with it.
+_CUT_OFF = b"[podling: the connection to the worker ended; what follows is missing here]\n"
 
 
 class Follower:
-    """Writes the output of each attempt as it comes; `quiet` only waits.
+    """Writes the output of each attempt as it comes.
 
     `tail` and `since` apply to the attempt that is shown first.
     """
@@ -25,61 +27,75 @@ class Follower:
         self,
         cli: Invocation,
         *,
-        quiet: bool = False,
         stream: str | None = None,
         tail: int | None = None,
         since: str | None = None,
     ) -> None:
-        self._cli, self._quiet = cli, quiet
+        self._cli = cli
         self._stream, self._tail, self._since = stream, tail, since
+        self._written = 0  # bytes of the attempt that is being shown
+        self._waiting_since = time.monotonic()
         self._explained = ""
 
     def until_end(self, task: JsonObject, first_attempt: int = 1) -> JsonObject:
         """Return the task once it has ended and its output is written."""
-        next_attempt, pauses, began = first_attempt, growing_pauses(), time.monotonic()
+        attempt, pauses = first_attempt, growing_pauses()
         while True:
-            while next_attempt <= _last_with_output(task):
-                self._show(task, next_attempt)
-                next_attempt, pauses, began = next_attempt + 1, growing_pauses(), time.monotonic()
-                task = self._read(task)
-            if has_ended(task):
+            if attempt <= _last_started(task):
+                self._show(task, attempt)
+                task = self._settled(task, attempt)
+                if task["status"] != "running" or task["attempt"] > attempt:
+                    attempt, pauses = attempt + 1, self._next_attempt()
+                    continue
+            elif has_ended(task):
                 return task
-            if time.monotonic() - began > EXPLAIN_AFTER_SECONDS and next_attempt > task["attempt"]:
+            else:
                 self._explain(task)
             time.sleep(next(pauses))
             task = self._read(task)
+
+    def _settled(self, task: JsonObject, attempt: int) -> JsonObject:
+        """Read the task; its state may follow the end of the output by a moment."""
+        task = self._read(task)
+        if task["attempt"] == attempt and task["status"] == "running":
+            time.sleep(next(growing_pauses()))
+            task = self._read(task)
+        return task
+
+    def _next_attempt(self) -> Iterator[float]:
+        self._written, self._tail, self._since = 0, None, None
+        self._waiting_since = time.monotonic()
+        return growing_pauses()
 
     def _read(self, task: JsonObject) -> JsonObject:
         return self._cli.client.send(tasks.read(task["taskId"]).patient(MASTER_AWAY_SECONDS))
 
     def _explain(self, task: JsonObject) -> None:
-        """Say why it waits, once for each reason."""
-        if task["status"] != "pending":
+        """Say why it waits, once for each reason, if it has waited for a while."""
+        if task["status"] != "pending" or time.monotonic() - self._waiting_since < EXPLAIN_AFTER_SECONDS:
             return
-        summary = str(self._cli.client.send(tasks.explain(task["taskId"])).get("summary", ""))
+        self._waiting_since = time.monotonic()
+        call = tasks.explain(task["taskId"]).patient(MASTER_AWAY_SECONDS)
+        summary = str(self._cli.client.send(call).get("summary", ""))
         if summary != self._explained:
             self._explained = summary
             self._cli.note(f"waiting: {summary}")
 
     def _show(self, task: JsonObject, attempt: int) -> None:
-        if self._quiet:
-            return
-        written, pauses = 0, growing_pauses()
-        for _ in range(_LOG_TRIES):
-            try:
-                for chunk in self._output(task, attempt, written):
-                    written += len(chunk)
-                    write_raw(chunk)
-                return
-            except NotFound:
-                return  # it ended before it wrote anything
-            except Unavailable as error:
-                lost = error
-                time.sleep(next(pauses))
-        self._cli.note(f"the output of attempt {attempt} cannot be read any further: {lost.message}")
+        """Write what the attempt has put out since it was last shown, until that ends or breaks off."""
+        try:
+            for chunk in self._output(task, attempt):
+                write_raw(chunk)
+        except NotFound:
+            return  # it ended before it wrote anything
+        except Unavailable as error:
+            self._cli.detail(error.message)
+        if self._tail is not None and self._written:
+            # Where a shortened output was left cannot be found again: go on with what comes now.
+            self._tail = 0
 
-    def _output(self, task: JsonObject, attempt: int, skip: int) -> Iterator[bytes]:
-        """Yield the attempt's output from byte `skip` on, until it or the task has ended."""
+    def _output(self, task: JsonObject, attempt: int) -> Iterator[bytes]:
+        """Yield the attempt's output that was not written yet, until it or the attempt is over."""
         call = tasks.logs(
             task["taskId"],
             attempt=attempt,
@@ -88,19 +104,23 @@ class Follower:
             since=self._since,
             follow=True,
         )
+        skip = 0 if self._tail is not None else self._written
         over = False
         for chunk in self._cli.client.stream(call, silence_seconds=SILENCE_SECONDS):
-            if chunk:
-                skipped, skip = chunk[skip:], max(skip - len(chunk), 0)
-                yield skipped
-            elif over:
-                return  # a stretch of silence has passed since the attempt was over
-            else:
-                over = _last_with_output(self._read(task)) > attempt or has_ended(self._read(task))
-        self._tail = self._since = None
+            fresh, skip = chunk[skip:], max(skip - len(chunk), 0)
+            self._written += len(fresh) - (len(_CUT_OFF) if fresh.endswith(_CUT_OFF) else 0)
+            yield fresh
+            if not chunk:
+                if over:
+                    return  # silent for a whole stretch after its end
+                over = self._is_over(task, attempt)
+
+    def _is_over(self, task: JsonObject, attempt: int) -> bool:
+        now = self._read(task)
+        return has_ended(now) or now["attempt"] > attempt or now["status"] == "pending"
 
 
-def _last_with_output(task: JsonObject) -> int:
+def _last_started(task: JsonObject) -> int:
     """Return the number of the last attempt that has been started."""
     attempt = int(task.get("attempt") or 0)
     return attempt - 1 if task["status"] == "scheduled" else attempt

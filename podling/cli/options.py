@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -39,6 +39,41 @@ def _declare(
     pass
 
 
+class Reader:
+    """Turns an argument's text into the parameter's type: text, a whole number, a choice, a flag.
+
+    typer would import pydantic for that, which takes longer than everything else a command does.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = (get_args(kind) or (kind,))[0]
+
+    def coerce(self, given: Any, param: Any, ctx: Any) -> Any:
+        if param.multiple or param.nargs == -1:
+            return [self._read(item, param, ctx) for item in given or ()]
+        return None if given is None else self._read(given, param, ctx)
+
+    def _read(self, item: Any, param: Any, ctx: Any) -> Any:
+        if self._kind in (str, bool):
+            return item
+        try:
+            read = self._kind(item)
+        except ValueError:
+            raise typer.BadParameter(f"{item!r} is not {self._meant()}", ctx=ctx, param=param) from None
+        if isinstance(read, int) and param.min is not None and read < param.min:
+            raise typer.BadParameter(f"{read} is less than {param.min}", ctx=ctx, param=param)
+        return read
+
+    def _meant(self) -> str:
+        return "a whole number" if self._kind is int else f"one of {', '.join(self._kind)}"
+
+
+def _light(params: Sequence[Any]) -> list[Any]:
+    for param in params:
+        param._runtime_param = Reader(param.type_descriptor.annotation)
+    return list(params)
+
+
 @cache
 def global_options() -> Sequence[Any]:
     app = typer.Typer(add_completion=False)
@@ -46,7 +81,14 @@ def global_options() -> Sequence[Any]:
     return get_command(app).params
 
 
-class Command(TyperCommand):
+class PassingCommand(TyperCommand):
+    """A command that leaves every option to the program that it starts, --help too."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _light(super().get_params(ctx))
+
+
+class Command(PassingCommand):
     """A command that takes the global options too."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -60,3 +102,6 @@ class Group(TyperGroup):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.params = [*self.params, *global_options()]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _light(super().get_params(ctx))

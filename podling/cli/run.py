@@ -156,12 +156,18 @@ def _stay(cli: Invocation, task: JsonObject) -> int:
     """Follow the task to its end; return the exit code to end with."""
     cli.detail(f"task {task['taskId']} was submitted")
     try:
-        ended = Follower(cli, quiet=cli.settings.json).until_end(task)
+        ended = _until_end(cli, task)
     except KeyboardInterrupt:
         return _cancel(cli, task)
     if cli.settings.json:
         cli.print_json(ended)
     return outcome(cli, ended)
+
+
+def _until_end(cli: Invocation, task: JsonObject) -> JsonObject:
+    if cli.settings.json:
+        return cli.client.wait(task["taskId"], None)
+    return Follower(cli).until_end(task)
 
 
 def _cancel(cli: Invocation, task: JsonObject) -> int:

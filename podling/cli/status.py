@@ -9,7 +9,8 @@ from podling.cli.nodes import state
 from podling.cli.text import age
 from podling.client import cluster, nodes, tasks
 from podling.client.call import JsonObject
-from podling.core.task import TaskStatus
+
+STATES = ("pending", "scheduled", "running", "completed", "failed", "cancelled")
 
 
 def status(context: typer.Context) -> None:
@@ -55,4 +56,4 @@ def _counted(words: object, order: tuple[str, ...]) -> str:
 
 
 def _tasks(counts: JsonObject) -> str:
-    return ", ".join(f"{counts[name]} {name}" for name in map(str, TaskStatus) if name in counts) or "none"
+    return ", ".join(f"{counts[name]} {name}" for name in STATES if name in counts) or "none"

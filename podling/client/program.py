@@ -21,7 +21,6 @@ from podling.core.errors import (
     PodlingError,
     Unavailable,
 )
-from podling.core.task import TERMINAL
 from podling.core.value import value
 
 T = TypeVar("T")
@@ -31,7 +30,8 @@ MASTER_AWAY_SECONDS = 60.0
 """How long a wait goes on while no master answers."""
 
 _BUSY = frozenset({429, 503})
-_ENDED = frozenset(str(status) for status in TERMINAL)
+ENDED = frozenset({"completed", "failed", "cancelled"})
+"""As `podling.core.task.TERMINAL`, which takes a tenth of a command's time to import."""
 _PAGE = 500
 _MAX_PAGES = 20
 
@@ -167,7 +167,7 @@ def wait_for_end(link: Link, task_id: str, timeout_seconds: float | None) -> Pro
 
 
 def has_ended(task: JsonObject) -> bool:
-    return task.get("status") in _ENDED
+    return task.get("status") in ENDED
 
 
 def growing_pauses() -> Iterator[float]:
