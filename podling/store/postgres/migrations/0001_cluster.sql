@@ -27,7 +27,7 @@ INSERT INTO leadership (epoch) VALUES (0);
 CREATE TABLE changes (
     master_id text COLLATE "C" NOT NULL,
     number bigint NOT NULL,
-    body jsonb NOT NULL,
+    body json NOT NULL,
     committed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (master_id, number)
 );

@@ -3,7 +3,7 @@ CREATE TABLE node_records (
     status text NOT NULL CHECK (status IN ('online', 'offline')),
     session_no bigint NOT NULL DEFAULT 0,
     registered_at timestamptz NOT NULL,
-    body jsonb NOT NULL
+    body json NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX node_records_by_status ON node_records (status);
 

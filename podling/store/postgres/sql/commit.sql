@@ -14,7 +14,7 @@ WHERE k.key = given.key AND k.task_id = given.task_id
 
 -- name: insert_specs
 INSERT INTO task_specs (task_id, created_at, kind, name, queue, labels, body)
-SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::jsonb[])
+SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::json[])
 ON CONFLICT (task_id) DO NOTHING
 RETURNING task_id
 
@@ -25,7 +25,7 @@ INSERT INTO live_tasks (
 )
 SELECT * FROM unnest(
     $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::jsonb[], $13::bigint[],
+    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::bigint[],
     $14::text[], $15::timestamptz[], $16::boolean[], $17::timestamptz[], $18::timestamptz[]
 )
 
@@ -36,7 +36,7 @@ INSERT INTO ended_tasks (
 )
 SELECT * FROM unnest(
     $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::jsonb[], $13::bigint[],
+    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::bigint[],
     $14::text[], $15::timestamptz[]
 )
 
@@ -65,7 +65,7 @@ SET version = new.version,
     deadline_at = new.deadline_at
 FROM unnest(
     $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::jsonb[], $13::boolean[],
+    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::boolean[],
     $14::timestamptz[], $15::timestamptz[], $16::bigint[]
 ) AS new (
     task_id, version, status, attempt, node_id, run_at, scheduled_at, started_at, finished_at, exit_code,
@@ -91,7 +91,7 @@ SET version = new.version,
     detail = new.detail
 FROM unnest(
     $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::jsonb[], $13::bigint[]
+    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::bigint[]
 ) AS new (
     task_id, version, status, attempt, node_id, run_at, scheduled_at, started_at, finished_at, exit_code,
     error_code, detail, expected_version
@@ -100,13 +100,13 @@ WHERE e.task_id = new.task_id AND e.version = new.expected_version
 
 -- name: save_attempts
 INSERT INTO attempts (task_id, attempt, node_id, status, body)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::jsonb[])
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::json[])
 ON CONFLICT (task_id, attempt) DO UPDATE
 SET node_id = excluded.node_id, status = excluded.status, body = excluded.body
 
 -- name: append_events
 INSERT INTO task_events (task_id, type, body)
-SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[])
+SELECT * FROM unnest($1::text[], $2::text[], $3::json[])
 
 -- name: record_changes
 INSERT INTO changes (master_id, number, body) VALUES ($1, $2, $3)
