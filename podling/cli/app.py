@@ -69,6 +69,12 @@ class CommandTable(Group):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return load(cmd_name) if cmd_name in COMMANDS else None
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise typer.Exit(_closed_pipe()) from None
+
 
 def load(name: str) -> Any:
     """Return the command of this name."""
@@ -119,13 +125,10 @@ def run(arguments: Sequence[str], programs: Programs) -> int:
     invocation = Invocation(programs)
     try:
         build().main(args=list(arguments), prog_name="podling", obj=invocation)
-        sys.stdout.flush()
     except SystemExit as end:
         return _flushed(end.code)
     except PodlingError as error:
         return report(invocation, error)
-    except BrokenPipeError:
-        return _closed_pipe()
     except Exception as error:  # noqa: BLE001  the last place where a bug can become a sentence
         return _report_bug(invocation, error)
     return 0

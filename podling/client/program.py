@@ -161,7 +161,7 @@ def wait_for_end(link: Link, task_id: str, timeout_seconds: float | None) -> Pro
             return task
         left = deadline - link.clock()
         if left <= 0:
-            raise _timed_out(task, timeout_seconds or 0)
+            raise _timed_out(task)
         yield Sleep(seconds=min(pause, left))
     raise AssertionError("the pauses have no end")
 
@@ -177,8 +177,8 @@ def growing_pauses() -> Iterator[float]:
         pause = min(pause * 1.4, 1.0)
 
 
-def _timed_out(task: JsonObject, seconds: float) -> DeadlineExceeded:
-    message = f"task {task.get('name')} has not ended within {seconds:g} s; it is {task.get('status')}"
+def _timed_out(task: JsonObject) -> DeadlineExceeded:
+    message = f"task {task.get('name')} has not ended in time; it is {task.get('status')}"
     return DeadlineExceeded(message, code="wait_timed_out", details={"taskId": task.get("taskId")})
 
 

@@ -1,0 +1,109 @@
+"""nodes, node, status, dev, db, completion."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.fake_master import FakeMaster, Json
+
+
+def node(node_id: str, **more: object) -> Json:
+    return {
+        "nodeId": node_id,
+        "hostname": f"host-{node_id}",
+        "status": "online",
+        "capacity": 10,
+        "runningTasks": 2,
+        "lastHeartbeat": "2026-01-01T00:00:00Z",
+        "resources": {
+            "capacity": {"cpu": 4000, "memory": 2**33},
+            "allocatable": {"cpu": 4000, "memory": 2**33},
+            "used": {"cpu": 1500, "memory": 2**28},
+        },
+        "labels": {"zone": "a"},
+        "cordoned": False,
+        "unhealthy": None,
+        "lostReason": None,
+    } | more
+
+
+def test_nodes_show_what_is_in_use(cli: Cli, master: FakeMaster) -> None:
+    master.nodes = [node("n1"), node("n2", cordoned=True), node("n3", status="offline", lostReason="silent")]
+    _, first, second, third = cli("nodes").out.splitlines()
+    assert first.split()[:6] == ["n1", "host-n1", "online", "2/10", "1.5/4", "256Mi/8Gi"]
+    assert second.split()[2] == "cordoned"
+    assert third.split()[2] == "offline"
+    assert "silent" in third
+
+
+def test_nodes_json(cli: Cli, master: FakeMaster) -> None:
+    master.nodes = [node("n1")]
+    assert json.loads(cli("nodes", "--json").out) == master.nodes
+
+
+def test_node_verbs_take_an_id_a_prefix_or_a_host(cli: Cli, master: FakeMaster) -> None:
+    master.nodes = [node("alpha"), node("beta")]
+    assert cli("node", "cordon", "host-alpha").out == "alpha takes no new work\n"
+    assert master.nodes[0]["cordoned"]
+    assert cli("node", "uncordon", "al").code == 0
+    assert not master.nodes[0]["cordoned"]
+    assert cli("node", "remove", "beta").code == 0
+    assert [left["nodeId"] for left in master.nodes] == ["alpha"]
+
+
+def test_no_such_node(cli: Cli, master: FakeMaster) -> None:
+    shown = cli("node", "cordon", "nowhere")
+    assert (shown.code, shown.err) == (3, "podling: node not found\n")
+
+
+def test_status_in_a_few_lines(cli: Cli, master: FakeMaster) -> None:
+    master.cluster = {
+        "version": "1.2.3",
+        "store": "postgres",
+        "leader": "m1",
+        "epoch": 7,
+        "masters": [{"masterId": "m1"}, {"masterId": "m2"}],
+        "tasks": {"pending": 2, "running": 1},
+    }
+    master.nodes = [node("n1"), node("n2", status="offline")]
+    oldest = master.add_task("first")
+    master.add_task("second")
+    master.explanations[oldest["taskId"]] = {"summary": "no node has room"}
+    lines = cli("status").out.splitlines()
+    assert lines[0] == "Master   1.2.3, store postgres, 2 running, leader m1 (epoch 7)"
+    assert lines[1] == "Nodes    1 online, 1 offline"
+    assert lines[2] == "Tasks    2 pending, 1 running"
+    assert lines[3].startswith("Oldest   first (")
+    assert lines[3].endswith("no node has room")
+
+
+def test_dev_passes_everything_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setitem(sys.modules, "podling.boot.dev", SimpleNamespace(main=lambda argv: seen.append(argv)))
+    assert cli("dev", "--port", "0", "--help", "x").code == 0
+    assert seen == [["--port", "0", "--help", "x"]]
+
+
+def test_db_needs_a_database_and_calls_its_part(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = SimpleNamespace(verify=lambda url: f"checked {url}")
+    monkeypatch.setitem(sys.modules, "podling.boot.database", database)
+    refused = cli("db", "verify")
+    assert refused.code == 2
+    assert "--database-url" in refused.err
+    assert cli("db", "verify", "--database-url", "embedded:x").out == "checked embedded:x\n"
+    monkeypatch.setenv("DATABASE_URL", "embedded:y")
+    assert cli("db", "verify").out == "checked embedded:y\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(cli: Cli, shell: str) -> None:
+    assert "_PODLING_COMPLETE" in cli("completion", shell).out
+
+
+def test_the_script_of_completion_gets_the_commands(cli: Cli) -> None:
+    program = cli.start(_PODLING_COMPLETE="complete_bash", COMP_WORDS="podling ti", COMP_CWORD="1")
+    out, _ = program.communicate(timeout=20)
+    assert out.split() == ["timeline"]

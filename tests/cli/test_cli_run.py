@@ -1,0 +1,240 @@
+"""`podling run`: what is submitted, and what --wait does."""
+
+import json
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.fake_master import FakeMaster
+
+
+def submitted(master: FakeMaster) -> Any:
+    [request] = [request for request in master.requests if request["method"] == "POST"]
+    return request["body"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("hello", "-i", "box", "--", "sh", "-c", "exit 3"),
+        ("hello", "-i", "box", "sh", "-c", "exit 3"),
+        ("hello", "box", "sh", "-c", "exit 3"),
+        ("hello", "--", "box", "sh", "-c", "exit 3"),
+        ("-i", "box", "hello", "sh", "-c", "exit 3"),
+        ("--image=box", "hello", "--", "sh", "-c", "exit 3"),
+    ],
+)
+def test_image_and_command_may_be_told_in_several_ways(
+    cli: Cli, master: FakeMaster, words: tuple[str, ...]
+) -> None:
+    shown = cli("run", *words)
+    assert shown.out.strip() in master.tasks
+    assert submitted(master) == {"name": "hello", "image": "box", "args": ["sh", "-c", "exit 3"]}
+
+
+def test_flags_between_image_and_command_are_ours(cli: Cli, master: FakeMaster) -> None:
+    cli("run", "hello", "box", "--queue", "gpu", "--json", "ls", "-l", "--queue", "mine")
+    assert submitted(master) == {
+        "name": "hello",
+        "image": "box",
+        "queue": "gpu",
+        "args": ["ls", "-l", "--queue", "mine"],
+    }
+
+
+def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
+    line = (
+        "run full -i box -e A=1 -e B=x=y -p 8080:80 -p 53:53/udp --cpu 500m --memory 256Mi --resource gpu=1 "
+        "--label team=a --queue q --priority -5 --max-attempts 3 --timeout 1m30s --volume data:/data "
+        "--volume /etc:/host:ro --tmpfs /tmp:size=1m --workdir /w --user 1000:1000 --entrypoint /bin/x "
+        "--network none --runtime docker --node-selector zone=a --constraint disk=ssd,nvme "
+        "--constraint arch!=arm --constraint gpu --constraint !old --pull missing --restart on-failure "
+        "--init --stop-signal SIGINT -- arg"
+    )
+    assert cli(*line.split()).code == 0
+    assert submitted(master) == {
+        "name": "full",
+        "runtime": "docker",
+        "image": "box",
+        "command": ["/bin/x"],
+        "args": ["arg"],
+        "env": {"A": "1", "B": "x=y"},
+        "ports": [
+            {"containerPort": 80, "hostPort": 8080},
+            {"containerPort": 53, "hostPort": 53, "protocol": "UDP"},
+        ],
+        "resources": {
+            "requests": {"cpu": "500m", "memory": "256Mi", "gpu": "1"},
+            "limits": {"cpu": "500m", "memory": "256Mi"},
+        },
+        "labels": {"team": "a"},
+        "queue": "q",
+        "priority": -5,
+        "maxAttempts": 3,
+        "timeoutSeconds": 90.0,
+        "mounts": [
+            {"type": "volume", "source": "data", "target": "/data", "readOnly": False},
+            {"type": "bind", "source": "/etc", "target": "/host", "readOnly": True},
+        ],
+        "tmpfs": {"/tmp": "size=1m"},
+        "workingDir": "/w",
+        "user": "1000:1000",
+        "network": "none",
+        "placement": {
+            "nodeSelector": {"zone": "a"},
+            "constraints": [
+                {"label": "disk", "operator": "in", "values": ["ssd", "nvme"]},
+                {"label": "arch", "operator": "notIn", "values": ["arm"]},
+                {"label": "gpu", "operator": "exists", "values": []},
+                {"label": "old", "operator": "doesNotExist", "values": []},
+            ],
+        },
+        "pullPolicy": "IfNotPresent",
+        "restartPolicy": "OnFailure",
+        "init": True,
+        "stopSignal": "SIGINT",
+    }
+
+
+def test_a_process_needs_no_image(cli: Cli, master: FakeMaster) -> None:
+    cli("run", "job", "--runtime", "process", "--", "/bin/echo", "hi")
+    assert submitted(master) == {"name": "job", "runtime": "process", "command": ["/bin/echo", "hi"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ((), "which image"),
+        (("box", "-e", "A"), "-e: 'A'"),
+        (("box", "-p", "http"), "-p: 'http'"),
+        (("box", "--volume", "data"), "--volume: 'data'"),
+        (("box", "--restart", "sometimes"), "--restart: 'sometimes'"),
+        (("box", "--constraint", "zone="), "--constraint: 'zone='"),
+        (("box", "--timeout", "soon"), "--timeout: 'soon'"),
+        (("box", "--priority", "high"), "'high' is not a whole number"),
+        (("box", "--no-such-flag"), "--no-such-flag"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_names_the_flag(
+    cli: Cli, master: FakeMaster, flags: tuple[str, ...], told: str
+) -> None:
+    shown = cli("run", "hello", *flags)
+    assert shown.code == 2
+    assert told in shown.err
+    assert master.requests == []
+
+
+def test_a_task_that_has_to_wait_says_why(cli: Cli, master: FakeMaster) -> None:
+    master.on_submit = lambda task: task.update(schedulingError="no node is online")
+    shown = cli("run", "hello", "box")
+    assert shown.code == 0
+    assert shown.err == "it waits: no node is online\n"
+
+
+def test_a_lost_reply_makes_no_second_task(cli: Cli, master: FakeMaster) -> None:
+    master.faults = ["drop", (503, {"error": "busy", "code": "unavailable"}, {"Retry-After": "0"})]
+    shown = cli("run", "hello", "box")
+    assert shown.code == 0
+    assert [shown.out.strip()] == list(master.tasks)
+    keys = {request["headers"]["Idempotency-Key"] for request in master.requests}
+    assert len(master.requests) == 3
+    assert len(keys) == 1
+
+
+def test_the_same_key_is_the_same_task(cli: Cli, master: FakeMaster) -> None:
+    first, second = (cli("run", "hello", "box", "--idempotency-key", "k").out for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "told"),
+    [
+        ({"status": "completed", "exitCode": 0}, 0, ""),
+        ({"status": "failed", "exitCode": 3, "error": "it exited with 3"}, 3, "failed: it exited with 3"),
+        ({"status": "failed", "exitCode": None, "error": "no such image"}, 1, "failed: no such image"),
+        ({"status": "cancelled"}, 130, "was cancelled"),
+    ],
+)
+def test_wait_ends_with_the_tasks_own_exit_code(
+    cli: Cli, master: FakeMaster, end: dict[str, Any], code: int, told: str
+) -> None:
+    master.on_submit = lambda task: task.update(end, attempt=1)
+    shown = cli("run", "hello", "box", "--wait")
+    assert shown.code == code
+    assert told in shown.err
+
+
+def test_wait_shows_the_output_of_every_attempt(cli: Cli, master: FakeMaster) -> None:
+    def submit(task: dict[str, Any]) -> None:
+        task.update(status="completed", attempt=2, exitCode=0)
+        master.outputs[task["taskId"], 1] = b"one\n"
+        master.outputs[task["taskId"], 2] = b"two\n"
+
+    master.on_submit = submit
+    assert cli("run", "hello", "box", "--wait").out == "one\ntwo\n"
+
+
+def test_wait_with_json_prints_the_ended_task(cli: Cli, master: FakeMaster) -> None:
+    master.on_submit = lambda task: task.update(status="failed", exitCode=7)
+    shown = cli("run", "hello", "box", "--wait", "--json")
+    assert shown.code == 7
+    assert json.loads(shown.out)["exitCode"] == 7
+
+
+def started(master: FakeMaster, cli: Cli, *flags: str) -> "tuple[subprocess.Popen[str], dict[str, Any]]":
+    """Start `run --wait` and return it with its task, once its first output is shown."""
+
+    def submit(task: dict[str, Any]) -> None:
+        task.update(status="running", attempt=1)
+        master.outputs[task["taskId"], 1] = b"ready\n"
+
+    master.on_submit = submit
+    program = cli.start("run", "hello", "box", "--wait", *flags)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    [task] = master.tasks.values()
+    return program, task
+
+
+def test_wait_streams_while_it_runs(cli: Cli, master: FakeMaster) -> None:
+    program, task = started(master, cli)
+    assert program.stdout is not None
+    master.write(task, b"more\n")
+    assert program.stdout.readline() == "more\n"
+    master.change(task, status="failed", exitCode=9)
+    program.communicate(timeout=20)
+    assert program.returncode == 9
+
+
+def test_interrupt_cancels_and_says_so(cli: Cli, master: FakeMaster) -> None:
+    program, task = started(master, cli)
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=20)
+    assert task["status"] == "cancelled"
+    assert program.returncode == 130
+    assert f"cancelling task {task['taskId']}" in err
+    assert f"task {task['taskId']} was cancelled" in err
+    assert "Traceback" not in err
+
+
+def test_interrupt_after_the_end_keeps_the_tasks_exit_code(cli: Cli, master: FakeMaster) -> None:
+    program, task = started(master, cli)
+    task.update(status="failed", exitCode=4)  # nobody who follows is woken
+    program.send_signal(signal.SIGINT)
+    program.communicate(timeout=20)
+    assert program.returncode == 4
+
+
+def test_second_interrupt_leaves_the_task_to_the_master(cli: Cli, master: FakeMaster) -> None:
+    master.on_cancel = lambda task: None
+    program, task = started(master, cli)
+    program.send_signal(signal.SIGINT)
+    assert program.stderr is not None
+    assert "cancelling" in program.stderr.readline()
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert f"podling wait {task['taskId']}" in err
