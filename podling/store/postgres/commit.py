@@ -18,15 +18,7 @@ from podling.store.postgres.errors import LOST_CONNECTION, REPEATABLE, translate
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
-from podling.store.postgres.rows import (
-    attempt_columns,
-    event_columns,
-    origin_columns,
-    spec_columns,
-    state_columns,
-    to_json,
-    waiting_columns,
-)
+from podling.store.postgres.rows import Row, attempt_row, event_row, live_row, spec_row, state_row, to_json
 
 _SQL = load("commit")
 _DEADLOCK_ATTEMPTS = 10
@@ -170,7 +162,7 @@ class _Round:
         if not inserts:
             return []
         tasks = [self._task(index) for index in inserts]
-        rows = await self._connection.fetch(_SQL.insert_specs, *spec_columns(tasks))
+        rows = await self._connection.fetch(_SQL.insert_specs, to_json([spec_row(task) for task in tasks]))
         if len(rows) == len(inserts):
             return inserts
         made = {row["task_id"] for row in rows}
@@ -224,26 +216,23 @@ class _Round:
         ending = [task for index in live if (task := self._task(index)).status.is_terminal]
         staying = [index for index in live if not self._task(index).status.is_terminal]
         if staying:
-            tasks = [self._task(index) for index in staying]
-            columns = (*state_columns(tasks), *waiting_columns(tasks, self._batch.now))
-            await self._connection.execute(_SQL.update_live, *columns, self._expected(staying))
+            rows = [live_row(self._task(index), self._batch.now) | self._guarded(index) for index in staying]
+            await self._connection.execute(_SQL.update_live, to_json(rows))
         if ending:
             await self._connection.execute(_SQL.delete_live, [task.task_id for task in ending])
             await self._insert_ended(ending)
         if ended:
-            columns = state_columns([self._task(index) for index in ended])
-            await self._connection.execute(_SQL.update_ended, *columns, self._expected(ended))
+            rows = [state_row(self._task(index)) | self._guarded(index) for index in ended]
+            await self._connection.execute(_SQL.update_ended, to_json(rows))
 
     async def _insert_live(self, tasks: list[Task]) -> None:
         if tasks:
-            waiting = waiting_columns(tasks, self._batch.now)
-            columns = (*state_columns(tasks), *origin_columns(tasks), *waiting)
-            await self._connection.execute(_SQL.insert_live, *columns)
+            rows = [live_row(task, self._batch.now) for task in tasks]
+            await self._connection.execute(_SQL.insert_live, to_json(rows))
 
     async def _insert_ended(self, tasks: list[Task]) -> None:
         if tasks:
-            columns = (*state_columns(tasks), *origin_columns(tasks))
-            await self._connection.execute(_SQL.insert_ended, *columns)
+            await self._connection.execute(_SQL.insert_ended, to_json([state_row(task) for task in tasks]))
 
     async def _write_dependents(self, applied: list[int]) -> None:
         writes = [self._writes[index] for index in applied]
@@ -252,17 +241,17 @@ class _Round:
             self._results[index] = WriteResult(task_id=task_id, status=WriteStatus.APPLIED)
         attempts = {(row.task_id, row.attempt): row for write in writes for row in write.attempts}
         if attempts:
-            rows = [attempts[key] for key in sorted(attempts)]
-            await self._connection.execute(_SQL.save_attempts, *attempt_columns(rows))
-        events = [event for write in writes for event in write.events]
+            rows = [attempt_row(attempts[key]) for key in sorted(attempts)]
+            await self._connection.execute(_SQL.save_attempts, to_json(rows))
+        events = [event_row(event) for write in writes for event in write.events]
         if events:
-            await self._connection.execute(_SQL.append_events, *event_columns(events))
+            await self._connection.execute(_SQL.append_events, to_json(events))
 
     def _task(self, index: int) -> Task:
         return self._writes[index].task
 
-    def _expected(self, indexes: list[int]) -> list[int | None]:
-        return [self._writes[index].expected_version for index in indexes]
+    def _guarded(self, index: int) -> Row:
+        return {"expected_version": self._writes[index].expected_version}
 
 
 def _record(batch: Batch, results: Sequence[WriteResult]) -> str:

@@ -4,9 +4,10 @@ Specs, attempts, events and nodes are JSONB with the core's own field names; a t
 columns, and one JSONB `detail` for what most tasks do not have.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import asyncpg
@@ -18,6 +19,8 @@ from podling.core.value import value
 from podling.wire.codec import adapter
 
 _T = TypeVar("_T")
+Row = dict[str, Any]
+"""A row on its way in: the database gets many of them as one JSON document."""
 
 
 @value
@@ -36,7 +39,9 @@ class TaskDetail:
 
 
 _DETAIL_NAMES = tuple(TaskDetail.__dataclass_fields__)
+_read_detail = attrgetter(*_DETAIL_NAMES)
 _NO_DETAIL = TaskDetail()
+_DETAIL_DEFAULTS = _read_detail(_NO_DETAIL)
 
 
 def to_json(item: Any) -> str:
@@ -68,10 +73,10 @@ def _without_nul(item: Any) -> Any:
     return item
 
 
-def detail_of(task: Task) -> str | None:
-    """Return the task's detail as JSON, None if all of it is default."""
-    detail = TaskDetail(**{name: getattr(task, name) for name in _DETAIL_NAMES})
-    return None if detail == _NO_DETAIL else to_json(detail)
+def detail_of(task: Task) -> dict[str, Any] | None:
+    """Return the fields of the task's detail, None if all are at their defaults."""
+    values = _read_detail(task)
+    return None if values == _DETAIL_DEFAULTS else dict(zip(_DETAIL_NAMES, values, strict=True))
 
 
 def queue_timeout_at(task: Task) -> datetime | None:
@@ -97,74 +102,64 @@ def _later(start: datetime, seconds: float) -> datetime | None:
         return None  # beyond the year 9999: never
 
 
-def spec_columns(tasks: Sequence[Task]) -> tuple[list[Any], ...]:
-    """Return the arrays for `insert_specs`."""
-    specs = [task.spec for task in tasks]
-    return (
-        [task.task_id for task in tasks],
-        [task.created_at for task in tasks],
-        [spec.kind for spec in specs],
-        [spec.name for spec in specs],
-        [spec.queue for spec in specs],
-        [to_json(spec.labels) for spec in specs],
-        [to_json(spec) for spec in specs],
-    )
+def spec_row(task: Task) -> Row:
+    """Return the row of `task_specs`."""
+    spec = task.spec
+    return {
+        "task_id": task.task_id,
+        "created_at": task.created_at,
+        "kind": spec.kind,
+        "name": spec.name,
+        "queue": spec.queue,
+        "labels": spec.labels,
+        "body": spec,
+    }
 
 
-def state_columns(tasks: Sequence[Task]) -> tuple[list[Any], ...]:
-    """Return the arrays that every write of a task's state begins with."""
-    return (
-        [task.task_id for task in tasks],
-        [task.version for task in tasks],
-        [task.status for task in tasks],
-        [task.attempt for task in tasks],
-        [task.node_id for task in tasks],
-        [task.run_at for task in tasks],
-        [task.scheduled_at for task in tasks],
-        [task.started_at for task in tasks],
-        [task.finished_at for task in tasks],
-        [task.exit_code for task in tasks],
-        [task.error_code for task in tasks],
-        [detail_of(task) for task in tasks],
-    )
+def state_row(task: Task) -> Row:
+    """Return the columns that `live_tasks` and `ended_tasks` share."""
+    return {
+        "task_id": task.task_id,
+        "version": task.version,
+        "status": task.status,
+        "precedence": -task.spec.priority,
+        "shape": task.shape,
+        "attempt": task.attempt,
+        "node_id": task.node_id,
+        "created_at": task.created_at,
+        "run_at": task.run_at,
+        "scheduled_at": task.scheduled_at,
+        "started_at": task.started_at,
+        "finished_at": task.finished_at,
+        "exit_code": task.exit_code,
+        "error_code": task.error_code,
+        "detail": detail_of(task),
+    }
 
 
-def origin_columns(tasks: Sequence[Task]) -> tuple[list[Any], ...]:
-    """Return the arrays of what never changes but is kept beside the state."""
-    return (
-        [-task.spec.priority for task in tasks],
-        [task.shape for task in tasks],
-        [task.created_at for task in tasks],
-    )
+def live_row(task: Task, now: datetime) -> Row:
+    """Return the row of `live_tasks`, with what the task waits for."""
+    row = state_row(task)
+    row["due"] = task.status is TaskStatus.PENDING and task.run_at <= now
+    row["queue_timeout_at"] = queue_timeout_at(task)
+    row["deadline_at"] = deadline_at(task)
+    return row
 
 
-def waiting_columns(tasks: Sequence[Task], now: datetime) -> tuple[list[Any], ...]:
-    """Return the arrays that tell what a live row waits for."""
-    return (
-        [task.status is TaskStatus.PENDING and task.run_at <= now for task in tasks],
-        [queue_timeout_at(task) for task in tasks],
-        [deadline_at(task) for task in tasks],
-    )
+def attempt_row(attempt: Attempt) -> Row:
+    """Return the row of `attempts`."""
+    return {
+        "task_id": attempt.task_id,
+        "attempt": attempt.attempt,
+        "node_id": attempt.node_id,
+        "status": attempt.status,
+        "body": attempt,
+    }
 
 
-def attempt_columns(attempts: Sequence[Attempt]) -> tuple[list[Any], ...]:
-    """Return the arrays for `save_attempts`."""
-    return (
-        [attempt.task_id for attempt in attempts],
-        [attempt.attempt for attempt in attempts],
-        [attempt.node_id for attempt in attempts],
-        [attempt.status for attempt in attempts],
-        [to_json(attempt) for attempt in attempts],
-    )
-
-
-def event_columns(events: Sequence[TaskEvent]) -> tuple[list[Any], ...]:
-    """Return the arrays for `append_events`."""
-    return (
-        [event.task_id for event in events],
-        [event.type for event in events],
-        [to_json(event) for event in events],
-    )
+def event_row(event: TaskEvent) -> Row:
+    """Return the row of `task_events`."""
+    return {"task_id": event.task_id, "type": event.type, "body": event}
 
 
 def read_task(row: asyncpg.Record, spec: TaskSpec) -> Task:
@@ -186,7 +181,7 @@ def read_task(row: asyncpg.Record, spec: TaskSpec) -> Task:
         finished_at=row["finished_at"],
         exit_code=row["exit_code"],
         error_code=row["error_code"],
-        **{name: getattr(detail, name) for name in _DETAIL_NAMES},
+        **dict(zip(_DETAIL_NAMES, _read_detail(detail), strict=True)),
     )
 
 

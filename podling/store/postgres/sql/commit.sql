@@ -14,30 +14,40 @@ WHERE k.key = given.key AND k.task_id = given.task_id
 
 -- name: insert_specs
 INSERT INTO task_specs (task_id, created_at, kind, name, queue, labels, body)
-SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::json[])
+SELECT task_id, created_at, kind, name, queue, labels, body
+FROM json_to_recordset($1::json) AS new (
+    task_id text, created_at timestamptz, kind text, name text, queue text, labels jsonb, body json
+)
 ON CONFLICT (task_id) DO NOTHING
 RETURNING task_id
 
 -- name: insert_live
 INSERT INTO live_tasks (
-    task_id, version, status, attempt, node_id, run_at, scheduled_at, started_at, finished_at, exit_code,
-    error_code, detail, precedence, shape, created_at, due, queue_timeout_at, deadline_at
+    task_id, version, status, precedence, shape, attempt, node_id, created_at, run_at, scheduled_at, started_at,
+    finished_at, exit_code, error_code, detail, due, queue_timeout_at, deadline_at
 )
-SELECT * FROM unnest(
-    $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::bigint[],
-    $14::text[], $15::timestamptz[], $16::boolean[], $17::timestamptz[], $18::timestamptz[]
+SELECT
+    task_id, version, status, precedence, shape, attempt, node_id, created_at, run_at, scheduled_at, started_at,
+    finished_at, exit_code, error_code, detail, due, queue_timeout_at, deadline_at
+FROM json_to_recordset($1::json) AS new (
+    task_id text, version bigint, status text, precedence bigint, shape text, attempt bigint, node_id text,
+    created_at timestamptz, run_at timestamptz, scheduled_at timestamptz, started_at timestamptz,
+    finished_at timestamptz, exit_code bigint, error_code text, detail json,
+    due boolean, queue_timeout_at timestamptz, deadline_at timestamptz
 )
 
 -- name: insert_ended
 INSERT INTO ended_tasks (
-    task_id, version, status, attempt, node_id, run_at, scheduled_at, started_at, finished_at, exit_code,
-    error_code, detail, precedence, shape, created_at
+    task_id, version, status, precedence, shape, attempt, node_id, created_at, run_at, scheduled_at, started_at,
+    finished_at, exit_code, error_code, detail
 )
-SELECT * FROM unnest(
-    $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::bigint[],
-    $14::text[], $15::timestamptz[]
+SELECT
+    task_id, version, status, precedence, shape, attempt, node_id, created_at, run_at, scheduled_at, started_at,
+    finished_at, exit_code, error_code, detail
+FROM json_to_recordset($1::json) AS new (
+    task_id text, version bigint, status text, precedence bigint, shape text, attempt bigint, node_id text,
+    created_at timestamptz, run_at timestamptz, scheduled_at timestamptz, started_at timestamptz,
+    finished_at timestamptz, exit_code bigint, error_code text, detail json
 )
 
 -- name: lock_live
@@ -63,13 +73,11 @@ SET version = new.version,
     blocked = false,
     queue_timeout_at = new.queue_timeout_at,
     deadline_at = new.deadline_at
-FROM unnest(
-    $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::boolean[],
-    $14::timestamptz[], $15::timestamptz[], $16::bigint[]
-) AS new (
-    task_id, version, status, attempt, node_id, run_at, scheduled_at, started_at, finished_at, exit_code,
-    error_code, detail, due, queue_timeout_at, deadline_at, expected_version
+FROM json_to_recordset($1::json) AS new (
+    task_id text, version bigint, status text, attempt bigint, node_id text, run_at timestamptz,
+    scheduled_at timestamptz, started_at timestamptz, finished_at timestamptz, exit_code bigint,
+    error_code text, detail json,
+    due boolean, queue_timeout_at timestamptz, deadline_at timestamptz, expected_version bigint
 )
 WHERE l.task_id = new.task_id AND l.version = new.expected_version
 
@@ -89,24 +97,27 @@ SET version = new.version,
     exit_code = new.exit_code,
     error_code = new.error_code,
     detail = new.detail
-FROM unnest(
-    $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::text[], $12::json[], $13::bigint[]
-) AS new (
-    task_id, version, status, attempt, node_id, run_at, scheduled_at, started_at, finished_at, exit_code,
-    error_code, detail, expected_version
+FROM json_to_recordset($1::json) AS new (
+    task_id text, version bigint, status text, attempt bigint, node_id text, run_at timestamptz,
+    scheduled_at timestamptz, started_at timestamptz, finished_at timestamptz, exit_code bigint,
+    error_code text, detail json,
+    expected_version bigint
 )
 WHERE e.task_id = new.task_id AND e.version = new.expected_version
 
 -- name: save_attempts
 INSERT INTO attempts (task_id, attempt, node_id, status, body)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::json[])
+SELECT task_id, attempt, node_id, status, body
+FROM json_to_recordset($1::json) AS new (
+    task_id text, attempt bigint, node_id text, status text, body json
+)
 ON CONFLICT (task_id, attempt) DO UPDATE
 SET node_id = excluded.node_id, status = excluded.status, body = excluded.body
 
 -- name: append_events
 INSERT INTO task_events (task_id, type, body)
-SELECT * FROM unnest($1::text[], $2::text[], $3::json[])
+SELECT task_id, type, body
+FROM json_to_recordset($1::json) AS new (task_id text, type text, body json)
 
 -- name: record_changes
 INSERT INTO changes (master_id, number, body) VALUES ($1, $2, $3)
