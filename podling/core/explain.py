@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from podling.core.advice import placement_advice
+from podling.core.limits import deadline_at, later, queue_timeout_at
 from podling.core.node import NodeStatus
 from podling.core.retry import advice_for
 from podling.core.task import Attempt, AttemptStatus, HealthStatus, StopReason, Task, TaskStatus
@@ -320,21 +321,10 @@ def _history(task: Task, last: Attempt | None) -> tuple[Reason, ...]:
 
 def _next(task: Task, now: datetime, *known: datetime) -> datetime | None:
     """Return the first time after `now` at which something happens to the task by itself."""
-    times = [*known, _after(task.created_at, task.spec.deadline_seconds)]
-    if task.status is TaskStatus.PENDING and task.attempt == 0:
-        times.append(_after(max(task.created_at, task.run_at), task.spec.queue_timeout_seconds))
+    times = [*known, deadline_at(task), queue_timeout_at(task)]
     if task.status is TaskStatus.RUNNING:
-        times.append(_after(task.started_at, task.spec.timeout_seconds))
+        times.append(later(task.started_at, task.spec.timeout_seconds))
     return min((at for at in times if at is not None and at > now), default=None)
-
-
-def _after(start: datetime | None, seconds: float | None) -> datetime | None:
-    if start is None or seconds is None:
-        return None
-    try:
-        return start + timedelta(seconds=seconds)
-    except OverflowError:
-        return None
 
 
 def _time(at: datetime) -> str:

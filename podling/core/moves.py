@@ -1,0 +1,237 @@
+"""The rules of each move: what becomes of a task, given that the table allows the event.
+
+`podling.core.lifecycle` has the table and checks the fence; nothing here is called by others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from podling.core.endings import after_stop, back_to_pending, end_unstarted, fail, finish
+from podling.core.errors import IllegalTransition
+from podling.core.limits import deadline_at, queue_timeout_at
+from podling.core.protocol import Report
+from podling.core.retry import ErrorCode, backoff_seconds
+from podling.core.spec import Delivery, OnLost
+from podling.core.task import (
+    AttemptStatus,
+    ContainerState,
+    HealthStatus,
+    StopReason,
+    Task,
+    TaskStatus,
+)
+from podling.core.transition import Actor, Transition, attempt_row, cut, line
+
+LEAST_REFUSAL_SECONDS = 1.0  # a refusal is charged to no budget, so it must not spin
+_MAX_CODE_CHARACTERS = 64
+
+
+def assign(task: Task, node_id: str, now: datetime) -> Transition:
+    """The next attempt, on this node."""
+    assigned = replace(
+        task,
+        status=TaskStatus.SCHEDULED,
+        attempt=task.attempt + 1,
+        node_id=node_id,
+        scheduled_at=now,
+        started_at=None,
+        finished_at=None,
+        exit_code=None,
+        error_code=None,
+        error=None,
+        containers=(),
+        health_status=HealthStatus.UNKNOWN,
+    )
+    return Transition(task=assigned, attempt=attempt_row(assigned, AttemptStatus.SCHEDULED))
+
+
+def started(task: Task, report: Report, now: datetime, draw: float) -> Transition:
+    """Running; a held attempt whose worker came back with it goes on."""
+    if task.status is TaskStatus.RUNNING and task.held is None:
+        return Transition(task=task)  # told twice
+    running = replace(
+        task,
+        status=TaskStatus.RUNNING,
+        started_at=task.started_at or report.started_at or report.at,
+        containers=_merged(task.containers, report.containers),
+        health_status=report.health_status,
+        held=None,
+    )
+    return Transition(task=running, attempt=attempt_row(running, AttemptStatus.RUNNING))
+
+
+def updated(task: Task, report: Report, now: datetime, draw: float) -> Transition:
+    """Restarted, or another health."""
+    updated = replace(
+        task,
+        containers=_merged(task.containers, report.containers),
+        health_status=report.health_status,
+        held=None,
+    )
+    if updated == task:
+        return Transition(task=task)
+    return Transition(task=updated, attempt=attempt_row(updated, AttemptStatus.RUNNING))
+
+
+def ended(task: Task, report: Report, now: datetime, draw: float) -> Transition:
+    """Over: well, on an order to stop, or badly. An end that came before the stop acted counts as it is."""
+    over = replace(
+        task,
+        started_at=task.started_at or report.started_at,
+        finished_at=report.finished_at or report.at,
+        exit_code=report.exit_code,
+        containers=_merged(task.containers, report.containers),
+        held=None,
+    )
+    code = _error_code(report)
+    if code is None:
+        return finish(over, TaskStatus.COMPLETED, None, None)
+    return fail(over, code, report.error, now, draw, never_started=report.never_started)
+
+
+_STOP_CODES: Mapping[StopReason, ErrorCode] = {
+    StopReason.TIMEOUT: ErrorCode.TIMEOUT,
+    StopReason.DISCONNECT: ErrorCode.DISCONNECTED,
+    StopReason.CANCEL: ErrorCode.EXTERNAL,  # unless the task was told to stop, where no code counts
+    StopReason.DEADLINE: ErrorCode.EXTERNAL,
+    StopReason.STALE: ErrorCode.EXTERNAL,
+    StopReason.RESTART: ErrorCode.EXTERNAL,
+}
+
+
+def _error_code(report: Report) -> str | None:
+    """Return why it ended badly; None if it ended well. Stopped is not well, whatever the exit code."""
+    if report.error_code is not None:
+        return report.error_code[:_MAX_CODE_CHARACTERS]
+    if report.stopped_by is not None:
+        return _STOP_CODES[report.stopped_by]
+    return ErrorCode.EXIT_CODE if report.exit_code else None
+
+
+def refused(task: Task, report: Report, now: datetime, draw: float) -> Transition:
+    """Back to pending, charged to no budget: nothing was started."""
+    message = cut(report.error) or "the worker sent it back before it started"
+    over = replace(task, finished_at=report.at, containers=())
+    row = attempt_row(over, AttemptStatus.REFUSED, report.error_code, message)
+    told = line(task, now, "refused", f"node {task.node_id} sent it back: {message}", Actor.WORKER)
+    if task.stop_reason is not None:
+        return Transition(task=after_stop(over).task, attempt=row, events=(told,))
+    wait = max(LEAST_REFUSAL_SECONDS, backoff_seconds(task.spec.retry, 1, draw))
+    return Transition(task=back_to_pending(over, now, wait), attempt=row, events=(told,))
+
+
+def lose(task: Task, reason: str, now: datetime, draw: float) -> Transition:
+    """What `onLost` says. What must not run twice, and may have started, waits."""
+    lost = replace(task, finished_at=now)
+    if task.stop_reason is not None:
+        return after_stop(lost, AttemptStatus.LOST)
+    if task.spec.on_lost is OnLost.FAIL:
+        code = ErrorCode.NODE_LOST
+        return finish(lost, TaskStatus.FAILED, code, reason, str(code), AttemptStatus.LOST)
+    if task.spec.on_lost is OnLost.HOLD or task.spec.delivery is Delivery.AT_MOST_ONCE:
+        return _hold(task, reason, now)
+    return fail(lost, ErrorCode.NODE_LOST, reason, now, draw, AttemptStatus.LOST)
+
+
+def _hold(task: Task, reason: str, now: datetime) -> Transition:
+    if task.held is not None:
+        return Transition(task=task)
+    told = line(task, now, "held", f"{reason}; waits for the node or an operator", Actor.LEADER)
+    return Transition(task=replace(task, held=reason or "its node is lost"), events=(told,))
+
+
+def cancel(task: Task, actor: str, reason: str, now: datetime) -> Transition:
+    """At once where no worker can answer; otherwise its worker is told to stop."""
+    if task.status is TaskStatus.PENDING:
+        return end_unstarted(task, TaskStatus.CANCELLED, ErrorCode.CANCELLED, reason, now)
+    if task.stop_reason is StopReason.CANCEL:
+        return Transition(task=task)
+    told = line(task, now, "cancel_requested", reason, actor)
+    stopping = replace(task, stop_reason=StopReason.CANCEL, stop_requested_at=now)
+    return replace(_stop(stopping, now), events=(told,))
+
+
+def deadline(task: Task, now: datetime) -> Transition:
+    """Like a cancel, but failed."""
+    at = deadline_at(task)
+    if at is None or now < at:
+        return Transition(task=task)
+    message = f"it did not end within {task.spec.deadline_seconds or 0:g} s of its submission"
+    if task.status is TaskStatus.PENDING:
+        return end_unstarted(task, TaskStatus.FAILED, ErrorCode.DEADLINE, message, now)
+    told = line(task, now, "deadline", message, Actor.LEADER)
+    stopping = replace(task, stop_reason=StopReason.DEADLINE, stop_requested_at=now)
+    return replace(_stop(stopping, now), events=(told,))
+
+
+def _stop(stopping: Task, now: datetime) -> Transition:
+    """Wait for the worker's word; nobody is there to give it for a held attempt."""
+    if stopping.held is None:
+        return Transition(task=stopping)
+    return after_stop(replace(stopping, finished_at=now), AttemptStatus.LOST)
+
+
+def retry_now(task: Task, now: datetime) -> Transition:
+    """Due at once."""
+    if task.run_at <= now:
+        return Transition(task=task)
+    told = line(task, now, "retry_requested", "the next attempt need not wait", Actor.CLIENT)
+    return Transition(task=replace(task, run_at=now), events=(told,))
+
+
+def resolve(task: Task, outcome: str, now: datetime) -> Transition:
+    """An operator knows what became of a held attempt. Raises IllegalTransition."""
+    if task.held is None:
+        raise IllegalTransition(
+            "the task is not held, so there is nothing to resolve", details={"status": task.status}
+        )
+    over = replace(task, finished_at=now, held=None)
+    told = line(task, now, "resolved", f"an operator resolved it as {outcome}", Actor.CLIENT)
+    if outcome == "retry":
+        row = attempt_row(over, AttemptStatus.LOST, ErrorCode.NODE_LOST, task.held)
+        return Transition(task=back_to_pending(over, now), attempt=row, events=(told,))
+    return replace(_resolved(over, outcome, task.held), events=(told,))
+
+
+def _resolved(over: Task, outcome: str, why: str) -> Transition:
+    match outcome:
+        case "completed":
+            return finish(over, TaskStatus.COMPLETED, None, None)
+        case "failed":
+            code = ErrorCode.NODE_LOST
+            return finish(over, TaskStatus.FAILED, code, why, str(code), AttemptStatus.LOST)
+        case "cancelled":
+            return finish(over, TaskStatus.CANCELLED, ErrorCode.CANCELLED, why)
+    raise IllegalTransition(
+        f"a held task cannot be resolved as {outcome[:40]!r}; say retry, completed, failed or cancelled"
+    )
+
+
+def queue_timeout(task: Task, now: datetime) -> Transition:
+    """Failed, if it still waits and has waited that long."""
+    at = queue_timeout_at(task)
+    if at is None or now < at:
+        return Transition(task=task)
+    message = f"no node had room within {task.spec.queue_timeout_seconds or 0:g} s"
+    return end_unstarted(task, TaskStatus.FAILED, ErrorCode.QUEUE_TIMEOUT, message, now)
+
+
+def _merged(
+    known: tuple[ContainerState, ...], told: tuple[ContainerState, ...]
+) -> tuple[ContainerState, ...]:
+    """Return the containers as told; what was known and is not told again stays."""
+    before = {container.name: container for container in known}
+    return tuple(_filled(state, before.get(state.name)) for state in told) or known
+
+
+def _filled(state: ContainerState, before: ContainerState | None) -> ContainerState:
+    if before is None:
+        return state
+    return replace(
+        state,
+        container_id=state.container_id or before.container_id,
+        image_digest=state.image_digest or before.image_digest,
+        started_at=state.started_at or before.started_at,
+        restart_count=max(state.restart_count, before.restart_count),
+    )
