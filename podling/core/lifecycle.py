@@ -55,16 +55,23 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True)
 class Move:
-    """One line of the table."""
+    """One line of the table. `stays` says that the status may also remain what it is."""
 
     actor: Actor
     sources: frozenset[TaskStatus]
     targets: frozenset[TaskStatus]
     meaning: str
+    stays: bool = False
+
+    def allows(self, source: TaskStatus, target: TaskStatus) -> bool:
+        """Whether the event may take a task from `source` to `target`."""
+        return source in self.sources and (target in self.targets or (self.stays and target is source))
 
 
-def _move(actor: Actor, sources: set[TaskStatus], targets: set[TaskStatus], meaning: str) -> Move:
-    return Move(actor, frozenset(sources), frozenset(targets), meaning)
+def _move(
+    actor: Actor, sources: set[TaskStatus], targets: set[TaskStatus], meaning: str, stays: bool = False
+) -> Move:
+    return Move(actor, frozenset(sources), frozenset(targets), meaning, stays)
 
 
 TABLE: Mapping[EventKind, Move] = {
@@ -75,7 +82,7 @@ TABLE: Mapping[EventKind, Move] = {
         Actor.WORKER, {SCHEDULED, RUNNING}, {RUNNING}, "every container of the attempt has started"
     ),
     EventKind.UPDATED: _move(
-        Actor.WORKER, {RUNNING}, {RUNNING}, "a container was restarted or its health has changed"
+        Actor.WORKER, {RUNNING}, set(), "a container was restarted or its health has changed", stays=True
     ),
     EventKind.ENDED: _move(
         Actor.WORKER,
@@ -92,17 +99,19 @@ TABLE: Mapping[EventKind, Move] = {
     EventKind.LOSE: _move(
         Actor.LEADER,
         {SCHEDULED, RUNNING},
-        {PENDING, FAILED, CANCELLED, SCHEDULED, RUNNING},
-        "its node is lost: retried, failed or held by `onLost`",
+        {PENDING, FAILED, CANCELLED},
+        "its node is lost: retried, failed or held as it is, by `onLost`",
+        stays=True,
     ),
     EventKind.CANCEL: _move(
         Actor.CLIENT,
         {PENDING, SCHEDULED, RUNNING},
-        {CANCELLED, SCHEDULED, RUNNING},
+        {CANCELLED},
         "at once if no attempt is live; otherwise its worker is told to stop",
+        stays=True,
     ),
     EventKind.RETRY_NOW: _move(
-        Actor.CLIENT, {PENDING}, {PENDING}, "the next attempt need not wait any longer"
+        Actor.CLIENT, {PENDING}, set(), "the next attempt need not wait any longer", stays=True
     ),
     EventKind.RESOLVE: _move(
         Actor.CLIENT,
@@ -116,8 +125,9 @@ TABLE: Mapping[EventKind, Move] = {
     EventKind.DEADLINE: _move(
         Actor.LEADER,
         {PENDING, SCHEDULED, RUNNING},
-        {FAILED, SCHEDULED, RUNNING},
+        {FAILED},
         "deadlineSeconds are over: failed, or its worker is told to stop",
+        stays=True,
     ),
 }
 
@@ -218,7 +228,7 @@ def apply(task: Task, event: Event, now: datetime, draw: float = 0.5) -> Transit
     transition = _apply(task, event, now, draw)
     if transition.task is task:
         return transition
-    assert transition.task.status in TABLE[kind].targets, (kind, transition.task.status)
+    assert TABLE[kind].allows(task.status, transition.task.status), (kind, task, transition)
     return replace(transition, task=replace(transition.task, version=task.version + 1))
 
 
