@@ -41,7 +41,7 @@ def ps(
     listed = _collect(cli, filters, None if everything else limit)
     cli.show(listed.items, lambda: _draw(listed.items))
     if listed.next_cursor and not cli.settings.json:
-        cli.note(f"there are more; --limit N or --all shows them ({len(listed.items)} listed)")
+        cli.note(f"the list ends after {len(listed.items)}; --limit N or --all shows more")
 
 
 def _collect(cli: Invocation, filters: Callable[..., Call[Page]], limit: int | None) -> Page:

@@ -1,6 +1,6 @@
 """`podling run`: submit a task, and with --wait stay until it has ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -137,10 +137,9 @@ def run(
         spec = specification(Wishes(**given))
     except InvalidInput as error:
         raise typer.BadParameter(error.message, ctx=context) from None
-    submitted = cli.client.submit(spec, idempotency_key)
     if wait:
-        raise typer.Exit(_stay(cli, submitted))
-    _announce(cli, submitted)
+        raise typer.Exit(_stay(cli, spec, idempotency_key))
+    _announce(cli, cli.client.submit(spec, idempotency_key))
 
 
 run.command_settings = {"cls": RunCommand}  # type: ignore[attr-defined]
@@ -152,10 +151,11 @@ def _announce(cli: Invocation, task: JsonObject) -> None:
         cli.note(f"it waits: {task['schedulingError']}")
 
 
-def _stay(cli: Invocation, task: JsonObject) -> int:
-    """Follow the task to its end; return the exit code to end with."""
-    cli.detail(f"task {task['taskId']} was submitted")
+def _stay(cli: Invocation, spec: Mapping[str, Any], key: str | None) -> int:
+    """Submit the task and follow it to its end; return the exit code to end with."""
+    task: JsonObject | None = None
     try:
+        task = cli.client.submit(spec, key)
         ended = _until_end(cli, task)
     except KeyboardInterrupt:
         return _cancel(cli, task)
@@ -165,20 +165,25 @@ def _stay(cli: Invocation, task: JsonObject) -> int:
 
 
 def _until_end(cli: Invocation, task: JsonObject) -> JsonObject:
+    cli.detail(f"task {task['taskId']} was submitted")
     if cli.settings.json:
         return cli.client.wait(task["taskId"], None)
     return Follower(cli).until_end(task)
 
 
-def _cancel(cli: Invocation, task: JsonObject) -> int:
-    cli.note(f"interrupted: cancelling task {task['taskId']} (Ctrl-C again to leave it to the master)")
+def _cancel(cli: Invocation, task: JsonObject | None) -> int:
+    if task is None:
+        cli.note("interrupted before a master answered; podling ps tells whether the task is there")
+        return INTERRUPTED
+    task_id = task["taskId"]
     try:
-        cli.client.send(tasks.cancel(task["taskId"]).patient(10))
-        ended = cli.client.wait(task["taskId"], CANCEL_SECONDS)
+        cli.note(f"interrupted: cancelling task {task_id} (Ctrl-C again to leave it to the master)")
+        cli.client.send(tasks.cancel(task_id).patient(10))
+        ended = cli.client.wait(task_id, CANCEL_SECONDS)
     except Conflict:
-        ended = cli.client.send(tasks.read(task["taskId"]))
+        ended = cli.client.send(tasks.read(task_id))
     except KeyboardInterrupt:
-        cli.note(f"left; podling wait {task['taskId']} tells its end")
+        cli.note(f"left; podling wait {task_id} tells its end")
         return INTERRUPTED
     return outcome(cli, ended)
 

@@ -181,11 +181,16 @@ class _Exchange:
         self._socket.setblocking(False)
         try:
             with suppress(ssl.SSLWantReadError):
-                if self.response.fp.peek(1):
+                if self._is_content(self.response.fp.peek(1)):
                     return True
         finally:
             self._socket.settimeout(self._link.timeout_seconds)
         return bool(select.select([self._socket], [], [], seconds)[0])
+
+    def _is_content(self, buffered: bytes) -> bool:
+        """Whether more was received than the line end of the chunk that was read last."""
+        after_chunk = self.response.chunked and not getattr(self.response, "chunk_left", None)
+        return bool(buffered.lstrip(b"\r\n") if after_chunk else buffered)
 
     def _lost(self, error: BaseException, sent: bool) -> ConnectionLost:
         return ConnectionLost(address=self._send.address, reason=program.reason_of(error), sent=sent)

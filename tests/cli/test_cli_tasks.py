@@ -46,7 +46,7 @@ def test_ps_says_when_there_are_more_and_all_shows_them(cli: Cli, master: FakeMa
         master.add_task(f"task-{number}")
     limited = cli("ps", "--limit", "2")
     assert len(limited.out.splitlines()) == 3
-    assert "there are more" in limited.err
+    assert "the list ends after 2" in limited.err
     everything = cli("ps", "--all")
     assert len(everything.out.splitlines()) == 4
     assert everything.err == ""
