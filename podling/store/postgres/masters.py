@@ -26,6 +26,9 @@ class Masters:
 
     async def beat_master(self, master_id: str) -> Sequence[Master]:
         await self._pool.fetch(_SQL.beat, master_id)
+        return await self.load_masters()
+
+    async def load_masters(self) -> Sequence[Master]:
         return [Master(**row) for row in await self._pool.fetch(_SQL.list)]
 
     async def remove_master(self, master_id: str) -> None:

@@ -40,11 +40,13 @@ class Nodes:
                     return False
             row = (node.node_id, node.status, node.session_no, node.registered_at, to_json(node))
             saved = await connection.fetchval(_SQL.save, *row, expected_session_no)
-            if saved is not None:
-                await connection.execute(
-                    _SQL.save_heartbeat, node.node_id, node.session_no, node.last_heartbeat
-                )
-            return saved is not None
+            if saved is None:
+                return False
+            # Nothing is planned on a node without sessions, so its mark fences nothing and may go.
+            restarts = node.session_no == 0 and node.is_online
+            sql = _SQL.start_beats if restarts else _SQL.save_heartbeat
+            await connection.execute(sql, node.node_id, node.session_no, node.last_heartbeat)
+            return True
 
     async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
         return read_nodes(await self._pool.fetch(_SQL.load, status))

@@ -30,6 +30,8 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
     on it. `leader_timeout_seconds` bounds a leader's waits inside a transaction: a quarter lease.
     """
 
+    kind = "postgres"
+
     def __init__(
         self,
         dsn: str,

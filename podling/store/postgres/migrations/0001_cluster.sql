@@ -10,7 +10,7 @@ CREATE TABLE masters (
     advertise_url text NOT NULL,
     version text NOT NULL,
     counter bigint NOT NULL DEFAULT 0,
-    started_at timestamptz NOT NULL DEFAULT now()
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- The epoch is part of a key: a takeover waits for every commit that holds the row FOR KEY SHARE,

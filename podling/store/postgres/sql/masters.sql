@@ -10,7 +10,7 @@ SET advertise_url = excluded.advertise_url, version = excluded.version, counter 
 UPDATE masters SET counter = counter + 1 WHERE master_id = $1
 
 -- name: list
-SELECT master_id, advertise_url, version, counter FROM masters ORDER BY master_id
+SELECT master_id, advertise_url, version, counter FROM masters ORDER BY registered_at, master_id
 
 -- name: remove
 DELETE FROM masters WHERE master_id = $1

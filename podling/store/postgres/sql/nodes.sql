@@ -32,7 +32,7 @@ SELECT session_no FROM node_records WHERE node_id = $1 FOR UPDATE
 INSERT INTO node_beats (node_id, session_no, counter, at)
 VALUES ($1, $2, 0, $3)
 ON CONFLICT (node_id) DO UPDATE
-SET session_no = excluded.session_no, at = excluded.at
+SET session_no = excluded.session_no, at = greatest(node_beats.at, excluded.at)
 
 -- name: load
 SELECT n.body, n.status, n.session_no, b.at
