@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext, SSLError
 from typing import TYPE_CHECKING
@@ -34,27 +35,36 @@ def _run(settings: MasterSettings) -> int:
     return 0
 
 
-async def serve(settings: MasterSettings, ready: "asyncio.Event | None" = None) -> None:
-    """Start a master, tell `ready`, and stop it at the first SIGTERM or SIGINT (the second kills)."""
+async def serve(settings: MasterSettings) -> None:
+    """Run a master until the first SIGTERM or SIGINT; the second kills it."""
     import logging
 
     log = logging.getLogger("podling.master")
     for notice in settings.notices:
         log.warning(notice)
-    server = make_server(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_exit, stopping)
-    try:
-        port = await server.start(settings.host, settings.port, _tls(settings))
-        log.info("listening on %s, store %s", settings.advertised(port), settings.store_type)
-        if ready is not None:
-            ready.set()
+    async with running_master(settings) as address:
+        log.info("listening on %s, store %s", address, settings.store_type)
         await stopping.wait()
         log.info("stopping; containers go on")
-    finally:
-        await server.stop()
+
+
+@asynccontextmanager
+async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
+    """Start a master with its store, give its address, stop it afterwards.
+
+    Raises ConfigurationError, StoreUnavailable.
+    """
+    async with opened_store(settings) as store:
+        server = make_server(settings, store)
+        try:
+            port = await server.start(settings.host, settings.port, _tls(settings))
+            yield settings.advertised(port)
+        finally:
+            await server.stop()
 
 
 def _stop_or_exit(stopping: asyncio.Event) -> None:
@@ -63,7 +73,7 @@ def _stop_or_exit(stopping: asyncio.Event) -> None:
     stopping.set()
 
 
-def make_server(settings: MasterSettings) -> "MasterServer":
+def make_server(settings: MasterSettings, store: "Store") -> "MasterServer":
     """Return a server that is not started yet. Raises ConfigurationError."""
     from podling.boot.identity import claim_identity
     from podling.kit.clock import SystemClock
@@ -81,19 +91,26 @@ def make_server(settings: MasterSettings) -> "MasterServer":
         token=settings.token,
         allow_simulated=settings.allow_simulated,
     )
-    return MasterServer(options, make_store(settings), clock)
+    return MasterServer(options, store, clock)
 
 
-def make_store(settings: MasterSettings) -> "Store":
-    """Choose the store. Raises ConfigurationError."""
+@asynccontextmanager
+async def opened_store(settings: MasterSettings) -> AsyncIterator["Store"]:
+    """Choose the store; an embedded database runs meanwhile, and is brought back when it dies.
+
+    Raises ConfigurationError, StoreUnavailable.
+    """
     if settings.store_type == "memory":
         from podling.store.memory.store import MemoryStore
 
-        return MemoryStore()
+        yield MemoryStore()
+        return
+    from podling.boot.database import running_database
     from podling.store.postgres.store import PostgresStore
 
     assert settings.database_url is not None
-    return PostgresStore(settings.database_url, direct_dsn=settings.database_direct_url)
+    async with running_database(settings.database_url) as dsn:
+        yield PostgresStore(dsn, direct_dsn=settings.database_direct_url)
 
 
 def _tls(settings: MasterSettings) -> SSLContext | None:

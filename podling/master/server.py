@@ -41,6 +41,7 @@ class MasterServer:
         self._loops = self._make_loops()
         self._runner: web.AppRunner | None = None
         self._running: list[asyncio.Task[None]] = []
+        self._registered = False
 
     def _make_loops(self) -> list[Loop]:
         context, poll = self.context, self.context.options.poll_seconds
@@ -73,6 +74,7 @@ class MasterServer:
                 version=context.options.version,
             )
         )
+        self._registered = True
         await self._changes.start()
         await self._election.run_once()
         bound = await self._serve(host, port, ssl_context)
@@ -100,12 +102,16 @@ class MasterServer:
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        if self._registered:
+            await self._sign_off()
+        await self.context.store.close()
+
+    async def _sign_off(self) -> None:
         try:
             await self._election.resign()
             await self.context.store.remove_master(self.context.options.master_id)
         except PodlingError as error:
             _log.warning("could not sign off from the store: %s", error.message)
-        await self.context.store.close()
 
 
 def application(server: MasterServer) -> web.Application:

@@ -1,0 +1,1 @@
+"""Benchmarks with public tools; `python -m bench SCENARIO --store STORE`."""

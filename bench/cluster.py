@@ -1,0 +1,142 @@
+"""A master and a worker as programs of their own, in a temporary directory."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from podling.core.errors import PodlingError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 40.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`url` is the master's, `worker_url` the worker's own API; both without a slash."""
+
+    url: str
+    worker_url: str
+    http: aiohttp.ClientSession
+
+    async def get(self, path: str, **query: str) -> Any:
+        """Return the JSON of a path below /api/v1."""
+        async with self.http.get(f"{self.url}/api/v1{path}", params=query) as response:
+            return await _json(response)
+
+    async def post(self, path: str, body: Any) -> Any:
+        """Send JSON to a path below /api/v1."""
+        async with self.http.post(f"{self.url}/api/v1{path}", json=body) as response:
+            return await _json(response)
+
+    async def submit_all(self, specs: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Submit in one batch; return the ids."""
+        answers = await self.post("/tasks:batch", {"tasks": list(specs)})
+        for answer in answers:
+            if "error" in answer:
+                raise PodlingError(answer["error"])
+        return [answer["taskId"] for answer in answers]
+
+    async def wait_until_ended(self, seconds: float) -> None:
+        """Return when no task is live or pending any more."""
+        async with asyncio.timeout(seconds):
+            while await self.get("/tasks", status="pending,scheduled,running", limit="1"):
+                await asyncio.sleep(POLL_SECONDS)
+
+
+async def _json(response: aiohttp.ClientResponse) -> Any:
+    body = await response.json()
+    if response.status >= 400:
+        raise PodlingError(f"the master answered {response.status}: {body}")
+    return body
+
+
+@asynccontextmanager
+async def cluster(store: str, *worker_flags: str) -> AsyncIterator[Cluster]:
+    """Start both programs, wait until the worker is connected, and end them afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="podling-bench-"))
+    directory.chmod(0o755)
+    port, worker_port = _free_port(), _free_port()
+    url, worker_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{worker_port}"
+    environment = {"STORE_TYPE": store}
+    if store == "postgres":
+        environment["DATABASE_URL"] = f"embedded:{directory / 'postgres'}"
+    master = ["master", "--port", str(port), "--data-dir", str(directory / "master")]
+    worker = ["worker", "--port", str(worker_port), "--data-dir", str(directory / "worker")]
+    async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        await stack.enter_async_context(_program(directory, environment, *master, "--allow-simulated"))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        started = Cluster(url, worker_url, http)
+        await _until_ready(started, directory)
+        await stack.enter_async_context(_program(directory, {}, *worker, "--master-url", url, *worker_flags))
+        await _until_online(started, directory)
+        yield started
+
+
+@asynccontextmanager
+async def _program(
+    directory: Path, environment: Mapping[str, str], name: str, *flags: str
+) -> AsyncIterator[None]:
+    arguments = [sys.executable, "-c", f"from podling.boot.{name} import main; raise SystemExit(main())"]
+    with (directory / f"{name}.log").open("wb") as log:
+        program = await asyncio.create_subprocess_exec(
+            *arguments, *flags, env=os.environ | dict(environment), stdout=log, stderr=log, cwd=directory
+        )
+    try:
+        yield
+    finally:
+        if program.returncode is None:
+            program.terminate()
+            try:
+                await asyncio.wait_for(program.wait(), STOP_SECONDS)
+            except TimeoutError:
+                program.kill()
+                await program.wait()
+
+
+async def _until_ready(started: Cluster, directory: Path) -> None:
+    async def ready() -> bool:
+        async with started.http.get(f"{started.url}/ready") as response:
+            return response.status == 200
+
+    await _until(ready, directory / "master.log")
+
+
+async def _until_online(started: Cluster, directory: Path) -> None:
+    async def online() -> bool:
+        return any(node["status"] == "online" for node in await started.get("/nodes"))
+
+    await _until(online, directory / "worker.log")
+
+
+async def _until(attempt: Any, log: Path) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not await _succeeds(attempt):
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise PodlingError(f"a program did not start; its log ends: {log.read_text()[-2000:]}") from None
+
+
+async def _succeeds(attempt: Any) -> bool:
+    try:
+        return bool(await attempt())
+    except aiohttp.ClientError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,78 @@
+"""Real containers per second, over a bare loop of the Docker SDK in the same run.
+
+Both do create, start, wait, remove of the same container, at most 8 at a time. A side's clock runs
+from its first call (Podling: the submit) until the last container is removed. The pairs alternate
+in their order, and the ratio is the median of the pairs' ratios.
+"""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+
+import docker
+
+from bench.cluster import POLL_SECONDS, Cluster, cluster
+from bench.report import Result
+
+IMAGE = "podling-busybox:local"
+COMMAND = ["true"]
+PARALLEL = 8
+CONTAINERS = 24
+PAIRS = 10
+SIDE_SECONDS = 300.0
+SETTINGS = f"{PAIRS} interleaved pairs of {CONTAINERS} containers, {PARALLEL} at a time, image {IMAGE}"
+
+
+async def run(store: str) -> Result:
+    """Return `ratio`, `rate` and `raw_rate` (containers per second)."""
+    engine = docker.from_env(max_pool_size=PARALLEL + 2)
+    async with cluster(store, "--capacity", str(PARALLEL)) as started:
+        await asyncio.to_thread(_raw, engine, PARALLEL)
+        await _podling(started, engine, PARALLEL)
+        pairs = [await _pair(started, engine, raw_first=bool(n % 2)) for n in range(PAIRS)]
+    engine.close()
+    return {
+        "ratio": median(rate / raw for raw, rate in pairs),
+        "rate": median(rate for _, rate in pairs),
+        "raw_rate": median(raw for raw, _ in pairs),
+    }
+
+
+async def _pair(started: Cluster, engine: docker.DockerClient, *, raw_first: bool) -> tuple[float, float]:
+    if raw_first:
+        raw = await asyncio.to_thread(_raw, engine, CONTAINERS)
+        return raw, await _podling(started, engine, CONTAINERS)
+    rate = await _podling(started, engine, CONTAINERS)
+    return await asyncio.to_thread(_raw, engine, CONTAINERS), rate
+
+
+def _raw(engine: docker.DockerClient, count: int) -> float:
+    """Return the rate of the bare loop."""
+
+    def one(_: int) -> None:
+        container = engine.containers.create(IMAGE, COMMAND)
+        container.start()
+        container.wait()
+        container.remove()
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(PARALLEL) as threads:
+        list(threads.map(one, range(count)))
+    return count / (time.perf_counter() - begin)
+
+
+async def _podling(started: Cluster, engine: docker.DockerClient, count: int) -> float:
+    spec = {"name": "bench", "image": IMAGE, "command": COMMAND}
+    begin = time.perf_counter()
+    await started.submit_all([spec] * count)
+    await started.wait_until_ended(SIDE_SECONDS)
+    async with asyncio.timeout(SIDE_SECONDS):
+        while await asyncio.to_thread(_left, engine):
+            await asyncio.sleep(POLL_SECONDS)
+    return count / (time.perf_counter() - begin)
+
+
+def _left(engine: docker.DockerClient) -> int:
+    managed = {"label": "podling.io/managed=true"}
+    return len(engine.api.containers(all=True, quiet=True, filters=managed))
