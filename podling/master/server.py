@@ -19,6 +19,7 @@ from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import NodeMonitor
 from podling.master.loops.promoter import Promoter
+from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.registry import Sessions
@@ -59,7 +60,8 @@ class MasterServer:
             Loop("deadlines", deadlines.run_once, poll, deadlines.wakeup),
             Loop("node monitor", monitor.run_once, monitor.interval_seconds),
             Loop("beats", self.beats.run_once, poll),
-            Loop("changes", self._changes.run_once, poll),
+            Loop("changes", self._changes.run_once, poll, self._changes.wakeup),
+            Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
 
     async def start(self, host: str, port: int, ssl_context: SSLContext | None = None) -> int:
@@ -79,6 +81,7 @@ class MasterServer:
         await self._election.run_once()
         bound = await self._serve(host, port, ssl_context)
         self._running = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
+        self._running.append(asyncio.create_task(context.store.listen(self._changes.wakeup.set)))
         return bound
 
     async def _serve(self, host: str, port: int, ssl_context: SSLContext | None) -> int:

@@ -5,9 +5,9 @@ that take an `epoch` raise StaleEpoch. Nothing here decides what a task may beco
 `podling.core.lifecycle`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -245,6 +245,18 @@ class Store(Protocol):
 
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
         """Return what masters committed after the cursors, each master's in order."""
+
+    async def listen(self, on_hint: Callable[[], None]) -> None:
+        """Call `on_hint` when other masters may have committed. Runs until it is cancelled.
+
+        Hints may be lost; it is called once after every connection, too.
+        """
+
+    async def maintain(self, keep_ended: timedelta | None = None) -> object:
+        """Remove what nobody needs any more, and tasks that ended longer ago than `keep_ended`.
+
+        Call it every few minutes from one place; it does a bounded amount of work.
+        """
 
     # Nodes
 

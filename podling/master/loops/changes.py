@@ -1,6 +1,7 @@
 """Follows what other masters commit, so that this one's view and sessions know it too."""
 
 from podling.core.task import Task
+from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied
 from podling.master.context import MasterContext
 from podling.store.base import ChangeBatch
@@ -14,6 +15,7 @@ class ChangesFeed:
     def __init__(self, context: MasterContext) -> None:
         self._context = context
         self._cursors: dict[str, int] = {}
+        self.wakeup = Wakeup()
 
     async def start(self) -> None:
         """Load nodes and live tasks with the feed's position, in one snapshot."""

@@ -1,8 +1,9 @@
 """The store as a whole. No method awaits anything, so each is one transaction."""
 
+import asyncio
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from podling.core.node import Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
@@ -158,6 +159,14 @@ class MemoryStore(Store):
 
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
         return self._changes.after(cursors, limit)
+
+    async def listen(self, on_hint: Callable[[], None]) -> None:
+        """There are no other masters, so there is nothing to hint at."""
+        on_hint()
+        await asyncio.Event().wait()
+
+    async def maintain(self, keep_ended: timedelta | None = None) -> None:
+        """The tables bound themselves; see MOST_ENDED and MOST_CHANGES."""
 
     # Nodes
 
