@@ -1,4 +1,4 @@
-"""Small helpers that tests of every part share."""
+"""What tests of every kind need."""
 
 import os
 
@@ -9,6 +9,6 @@ def require(condition: object, reason: str) -> None:
     """Skip the test if a real part is missing; with CI=true that is a failure."""
     if condition:
         return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI must have every part: {reason}")
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"missing with CI=true: {reason}", pytrace=False)
     pytest.skip(reason)

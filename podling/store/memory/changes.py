@@ -60,7 +60,7 @@ class ChangeTable:
     def after(self, cursors: Mapping[str, int], limit: int) -> list[ChangeBatch]:
         found: list[ChangeBatch] = []
         for master_id, records in self._by_master.items():
-            start = bisect_right(records, cursors.get(master_id, 0), key=_number)
+            start = bisect_right(records, cursors.get(master_id, -1), key=_number)
             found += [record.changes for record in records[start : start + limit - len(found)]]
         return found
 

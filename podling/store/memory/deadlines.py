@@ -7,7 +7,7 @@ from podling.core.task import Task, TaskStatus
 from podling.store.base import Overdue, OverdueKind
 from podling.store.memory.sorted_keys import SortedKeys
 
-_Key = tuple[datetime, OverdueKind, str]
+_Key = tuple[datetime, str, OverdueKind]
 
 
 class DeadlineTable:
@@ -23,7 +23,7 @@ class DeadlineTable:
         limits = _limits(task)
         if limits:
             at, kind = min(limits)
-            self._keys[task.task_id] = (at, kind, task.task_id)
+            self._keys[task.task_id] = (at, task.task_id, kind)
             self._order.add(self._keys[task.task_id])
 
     def discard(self, task_id: str) -> None:
@@ -33,7 +33,7 @@ class DeadlineTable:
 
     def overdue(self, now: datetime, limit: int) -> list[Overdue]:
         passed = takewhile(lambda key: key[0] <= now, self._order)
-        return [Overdue(task_id=task_id, kind=kind) for _, kind, task_id in islice(passed, limit)]
+        return [Overdue(task_id=task_id, kind=kind) for _, task_id, kind in islice(passed, limit)]
 
     def next_at(self) -> datetime | None:
         first = self._order.first()
@@ -45,8 +45,15 @@ def _limits(task: Task) -> list[tuple[datetime, OverdueKind]]:
     spec = task.spec
     limits = []
     if spec.queue_timeout_seconds is not None and task.status is TaskStatus.PENDING:
-        since = max(task.created_at, task.run_at)
-        limits.append((since + timedelta(seconds=spec.queue_timeout_seconds), OverdueKind.QUEUE_TIMEOUT))
+        at = _later(max(task.created_at, task.run_at), spec.queue_timeout_seconds)
+        limits.append((at, OverdueKind.QUEUE_TIMEOUT))
     if spec.deadline_seconds is not None and task.stop_reason is None:
-        limits.append((task.created_at + timedelta(seconds=spec.deadline_seconds), OverdueKind.DEADLINE))
-    return limits
+        limits.append((_later(task.created_at, spec.deadline_seconds), OverdueKind.DEADLINE))
+    return [(at, kind) for at, kind in limits if at is not None]
+
+
+def _later(start: datetime, seconds: float) -> datetime | None:
+    try:
+        return start + timedelta(seconds=seconds)
+    except OverflowError:
+        return None  # beyond the last year that a datetime knows: never

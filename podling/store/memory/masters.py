@@ -12,7 +12,6 @@ class MasterTable:
         self.leadership = Leadership(epoch=0, holder=None, counter=0)
 
     def register(self, master: Master) -> None:
-        self._masters.pop(master.master_id, None)
         self._masters[master.master_id] = master
 
     def beat(self, master_id: str) -> list[Master]:

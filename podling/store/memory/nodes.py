@@ -27,13 +27,17 @@ class NodeTable:
         if expected_session_no is not None and (known is None or known.session_no != expected_session_no):
             return False
         self._nodes[node.node_id] = node
+        beat = self._beats.get(node.node_id)
         # Nothing is planned on a node without sessions, so its mark fences nothing and may go.
-        if known is None or (node.session_no == 0 and node.is_online):
+        if beat is None or (node.session_no == 0 and node.is_online):
             self._restart_beat(node)
+        else:
+            at = max(beat.at, node.last_heartbeat)
+            self._beats[node.node_id] = replace(beat, session_no=node.session_no, at=at)
         return True
 
     def load(self, status: NodeStatus | None) -> list[Node]:
-        chosen = [node for node in self._nodes.values() if status is None or node.status is status]
+        chosen = [self._with_beat(node) for node in self._nodes.values() if status in (None, node.status)]
         return sorted(chosen, key=lambda node: (node.registered_at, node.node_id), reverse=True)
 
     def remove(self, node_id: str) -> bool:
@@ -48,7 +52,7 @@ class NodeTable:
 
     def mark_lost(self, node_id: str, seen_counter: int) -> bool:
         beat = self._beats.get(node_id)
-        if beat is None or beat.counter != seen_counter:
+        if beat is None or beat.lost or beat.counter != seen_counter:
             return False
         self._beats[node_id] = replace(beat, lost=True)
         return True
@@ -59,6 +63,9 @@ class NodeTable:
             return False
         self._beats[node_id] = replace(beat, counter=beat.counter + 1, at=now)
         return True
+
+    def _with_beat(self, node: Node) -> Node:
+        return replace(node, last_heartbeat=self._beats[node.node_id].at)
 
     def _restart_beat(self, node: Node) -> None:
         """Clear the mark; a counter that grows shows whoever watches it that the node lives."""

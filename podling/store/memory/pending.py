@@ -32,19 +32,17 @@ class PendingTable:
         self._blocked: dict[str, dict[str, None]] = {}  # task ids by shape, in order of blocking
 
     def put(self, task: Task, now: datetime) -> None:
-        """Insert or replace a pending task; one that is blocked stays so."""
-        known = self.discard(task.task_id)
-        blocked = known is not None and known.blocked
-        row = _Row(task, claim_key(task), task.run_at <= now, blocked)
+        """Insert or replace a pending task; it is not blocked then."""
+        self.discard(task.task_id)
+        row = _Row(task, claim_key(task), due=task.run_at <= now, blocked=False)
         self._rows[task.task_id] = row
         self._enter(row)
 
-    def discard(self, task_id: str) -> _Row | None:
-        """Forget the task if it is here; return what was known of it."""
+    def discard(self, task_id: str) -> None:
+        """Forget the task if it is here."""
         row = self._rows.pop(task_id, None)
         if row is not None:
             self._leave(row)
-        return row
 
     def page(self, limit: int, skip_task_ids: Sequence[str]) -> list[Task]:
         skipped, page = frozenset(skip_task_ids), list[Task]()

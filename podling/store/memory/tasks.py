@@ -35,8 +35,8 @@ class TaskTable:
         task = write.task
         if write.expected_version is None:
             return self._insert(write, now)
-        known = self._unended.get(task.task_id)
-        if known is None or known.version != write.expected_version:
+        known = self.get(task.task_id)
+        if known is None or known.version != write.expected_version or _revives(known, task):
             return WriteResult(task_id=task.task_id, status=WriteStatus.CONFLICT)
         self._by_status[known.status].remove(task.task_id)
         return self._put(write, now)
@@ -134,6 +134,11 @@ class TaskTable:
         if task.spec.idempotency_key is not None:
             self._keys.pop(task.spec.idempotency_key, None)
         self._forgotten(task.task_id, self._attempts.pop(task.task_id, {}))
+
+
+def _revives(known: Task, task: Task) -> bool:
+    """An ended task may be written again, but never comes back to life."""
+    return known.status.is_terminal and not task.status.is_terminal
 
 
 def _place(task: Task) -> _Place:

@@ -1,0 +1,42 @@
+"""Fixtures that tests of every kind may use."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from podling.store.base import Store
+from podling.store.memory.store import MemoryStore
+from tests.postgres_servers import PostgresServer, chosen_servers, running_server
+
+ServerOf = Callable[[str], PostgresServer]
+
+
+@pytest.fixture(scope="session")
+def server_of() -> Iterator[ServerOf]:
+    """Give PostgreSQL servers by name, each started once when a test first wants it."""
+    servers: dict[str, PostgresServer] = {}
+    with ExitStack() as stack:
+
+        def find(name: str) -> PostgresServer:
+            if name not in servers:
+                servers[name] = stack.enter_context(running_server(name))
+            return servers[name]
+
+        yield find
+
+
+@pytest.fixture(params=chosen_servers())
+def postgres_server(request: pytest.FixtureRequest, server_of: ServerOf) -> PostgresServer:
+    """A PostgreSQL server; the test runs once on each that was chosen."""
+    return server_of(request.param)
+
+
+@pytest.fixture(params=["memory", *chosen_servers()])
+async def store(request: pytest.FixtureRequest, server_of: ServerOf) -> AsyncIterator[Store]:
+    """An open and empty store; the test runs once on each kind."""
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    async with server_of(request.param).store() as postgres:
+        yield postgres

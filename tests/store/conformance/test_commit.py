@@ -1,0 +1,452 @@
+"""What one batch does, and what it refuses."""
+
+from dataclasses import replace
+
+import pytest
+
+from podling.core.errors import StaleEpoch
+from podling.core.lifecycle import Cancel
+from podling.core.protocol import ReportKind
+from podling.core.spec import (
+    Affinity,
+    Constraint,
+    ContainerSpec,
+    Mount,
+    MountType,
+    Operator,
+    Placement,
+    Port,
+    ResourceRequirements,
+    RetryPolicy,
+)
+from podling.core.task import (
+    AttemptStatus,
+    ContainerState,
+    ContainerStatus,
+    HealthStatus,
+    StopReason,
+    Task,
+    TaskEvent,
+    TaskStatus,
+)
+from podling.store.base import Batch, Store, TaskWrite, WriteStatus
+from tests.builders import (
+    NOW,
+    assignment,
+    at,
+    build_batch,
+    build_spec,
+    build_task,
+    ended,
+    happening,
+    insertion,
+    renumbered,
+    reported,
+)
+
+APPLIED, CONFLICT, DUPLICATE = WriteStatus.APPLIED, WriteStatus.CONFLICT, WriteStatus.DUPLICATE
+
+
+async def commit(store: Store, *writes: TaskWrite, **fields: object) -> list[WriteStatus]:
+    return [result.status for result in await store.commit(build_batch(writes, **fields))]
+
+
+async def stored(store: Store, task: Task) -> Task | None:
+    return (await store.load_tasks([task.task_id])).get(task.task_id)
+
+
+def rich_task() -> Task:
+    """Return a task with every field set to something."""
+    container = ContainerSpec(
+        name="main",
+        image="busybox:local",
+        command=("sh", "-c"),
+        args=("echo 'ü \\ \"'",),
+        env={"KEY": "value", "EMPTY": "", "UNICODE": "日本\n"},
+        working_dir="/tmp",
+        user="1000:1000",
+        ports=(Port(container_port=80, host_port=0, name="http"),),
+        resources=ResourceRequirements(requests={"cpu": 100, "memory": 2**40}, limits={"cpu": 200}),
+        mounts=(Mount(type=MountType.VOLUME, target="/data", source="data", read_only=True),),
+        tmpfs={"/run": "size=1m"},
+        stop_signal="SIGINT",
+        stop_grace_seconds=2.5,
+        init=True,
+    )
+    spec = build_spec(
+        containers=(container, ContainerSpec(name="side", image="other:local")),
+        labels={"app": "web", "tier": "ü"},
+        queue="fast",
+        priority=-7,
+        run_at=at(60),
+        idempotency_key="rich",
+        max_attempts=3,
+        retry=RetryPolicy(base_seconds=0.5, on=("TIMEOUT", "exit:75"), not_on=("OOM",)),
+        timeout_seconds=10.5,
+        queue_timeout_seconds=20.0,
+        deadline_seconds=30.0,
+        placement=Placement(
+            node_selector={"disk": "ssd"},
+            constraints=(Constraint(label="zone", operator=Operator.NOT_IN, values=("a", "b")),),
+            affinity=(Affinity(label="gpu", operator=Operator.EXISTS, weight=-3),),
+            spread="zone",
+        ),
+        replay_of="task-0",
+    )
+    state = ContainerState(
+        name="main",
+        status=ContainerStatus.TERMINATED,
+        container_id="c" * 64,
+        image_digest="sha256:1",
+        started_at=at(1),
+        finished_at=at(2),
+        exit_code=137,
+        error="killed",
+        restart_count=2,
+    )
+    return build_task(
+        spec=spec,
+        status=TaskStatus.RUNNING,
+        version=5,
+        run_at=at(60),
+        attempt=2,
+        node_id="node-1",
+        scheduled_at=at(0.25),
+        started_at=at(1),
+        finished_at=at(2.000001),
+        failures=1,
+        losses=1,
+        exit_code=-1,
+        error_code="SIGNAL",
+        error='it\'s \\ "quoted" ü\n',
+        dead_letter_reason="why",
+        stop_reason=StopReason.CANCEL,
+        stop_requested_at=at(3),
+        held="its node is lost",
+        health_status=HealthStatus.UNHEALTHY,
+        containers=(state,),
+    )
+
+
+async def test_a_task_is_read_as_it_was_written(store: Store) -> None:
+    task = rich_task()
+    assert await commit(store, insertion(task)) == [APPLIED]
+    assert await stored(store, task) == task
+
+
+async def test_an_ended_task_is_read_as_it_was_written(store: Store) -> None:
+    task = replace(rich_task(), status=TaskStatus.FAILED)
+    assert await commit(store, insertion(task)) == [APPLIED]
+    assert await stored(store, task) == task
+
+
+async def test_unknown_ids_are_left_out(store: Store) -> None:
+    task = build_task()
+    await commit(store, insertion(task))
+    assert await store.load_tasks(["nobody", task.task_id, task.task_id]) == {task.task_id: task}
+    assert await store.load_tasks([]) == {}
+    assert list(await store.load_attempts("nobody")) == []
+    assert list(await store.load_events("nobody")) == []
+
+
+async def test_an_empty_batch_is_answered(store: Store) -> None:
+    assert await commit(store) == []
+
+
+async def test_an_update_needs_the_version_that_the_store_holds(store: Store) -> None:
+    task = build_task(version=3)
+    await commit(store, insertion(task))
+    changed = replace(task, version=4, error="changed")
+    for wrong in (2, 4):
+        assert await commit(store, TaskWrite(task=changed, expected_version=wrong)) == [CONFLICT]
+    assert await stored(store, task) == task
+    assert await commit(store, TaskWrite(task=changed, expected_version=3)) == [APPLIED]
+    assert await stored(store, task) == changed
+
+
+async def test_an_update_of_an_unknown_task_is_a_conflict(store: Store) -> None:
+    task = build_task()
+    assert await commit(store, TaskWrite(task=task, expected_version=1)) == [CONFLICT]
+    assert await stored(store, task) is None
+
+
+async def test_an_id_is_inserted_once(store: Store) -> None:
+    task = build_task()
+    await commit(store, insertion(task))
+    other = replace(task, spec=build_spec(name="other"))
+    assert await commit(store, insertion(other)) == [CONFLICT]
+    assert await stored(store, task) == task
+
+
+async def test_the_id_of_an_ended_task_stays_taken(store: Store) -> None:
+    task = build_task()
+    await commit(store, insertion(task))
+    await commit(store, happening(task, Cancel()))
+    assert await commit(store, insertion(task)) == [CONFLICT]
+
+
+async def test_each_write_is_refused_by_itself(store: Store) -> None:
+    known, free = build_task(), build_task()
+    await commit(store, insertion(known))
+    stale = TaskWrite(task=replace(known, version=9), expected_version=8)
+    lost = TaskWrite(task=build_task(), expected_version=1)
+    result = await store.commit(build_batch([lost, insertion(free), stale, insertion(known)]))
+    assert [item.status for item in result] == [CONFLICT, APPLIED, CONFLICT, CONFLICT]
+    assert [item.task_id for item in result] == [
+        lost.task.task_id,
+        free.task_id,
+        known.task_id,
+        known.task_id,
+    ]
+    assert await stored(store, free) == free
+
+
+async def test_of_two_writes_of_one_version_in_a_batch_the_first_counts(store: Store) -> None:
+    task = build_task()
+    await commit(store, insertion(task))
+    first = assignment(task, "node-1")
+    second = assignment(task, "node-2")
+    assert await commit(store, first, second) == [APPLIED, CONFLICT]
+    assert await stored(store, task) == first.task
+    assert list(await store.load_attempts(task.task_id)) == list(first.attempts)
+
+
+async def test_of_two_inserts_of_one_id_in_a_batch_the_first_counts(store: Store) -> None:
+    task = build_task()
+    assert await commit(store, insertion(task), insertion(replace(task, version=2))) == [APPLIED, CONFLICT]
+    assert await stored(store, task) == task
+
+
+async def test_one_batch_may_take_a_task_several_steps(store: Store) -> None:
+    task = build_task()
+    assigned = assignment(task)
+    done = happening(assigned.task, ended(assigned.task))
+    assert await commit(store, insertion(task), assigned, done) == [APPLIED] * 3
+    assert await stored(store, task) == done.task
+    assert list(await store.load_attempts(task.task_id)) == list(done.attempts)
+
+
+async def test_a_large_batch_is_applied_in_its_order(store: Store) -> None:
+    tasks = [build_task() for _ in range(300)]
+    tasks.reverse()
+    result = await store.commit(build_batch(map(insertion, tasks)))
+    assert [item.task_id for item in result] == [task.task_id for task in tasks]
+    assert {item.status for item in result} == {APPLIED}
+    assert await store.load_tasks([task.task_id for task in tasks]) == {task.task_id: task for task in tasks}
+
+
+# Idempotency keys
+
+
+async def test_a_used_key_answers_with_its_task(store: Store) -> None:
+    first = build_task(idempotency_key="key")
+    await commit(store, insertion(first, "hash"))
+    again, misuse = build_task(idempotency_key="key"), build_task(idempotency_key="key")
+    result = await store.commit(build_batch([insertion(again, "hash"), insertion(misuse, "other")]))
+    assert [(item.task_id, item.status) for item in result] == [(first.task_id, DUPLICATE)] * 2
+    assert [item.same_body for item in result] == [True, False]
+    assert await store.load_tasks([again.task_id, misuse.task_id]) == {}
+
+
+async def test_equal_keys_of_one_batch_are_joined(store: Store) -> None:
+    first, again, misuse, free = (build_task(idempotency_key=key) for key in ("key", "key", "key", "free"))
+    batch = build_batch(
+        [insertion(first, "h"), insertion(again, "h"), insertion(misuse, "other"), insertion(free, "h")]
+    )
+    result = await store.commit(batch)
+    assert [item.status for item in result] == [APPLIED, DUPLICATE, DUPLICATE, APPLIED]
+    assert [item.task_id for item in result[:3]] == [first.task_id] * 3
+    assert [item.same_body for item in result] == [True, True, False, True]
+    found = await store.load_tasks([first.task_id, again.task_id, misuse.task_id, free.task_id])
+    assert set(found) == {first.task_id, free.task_id}
+
+
+async def test_equal_keys_are_joined_in_the_batch_order_whatever_their_ids(store: Store) -> None:
+    later = build_task(task_id="z", idempotency_key="key")
+    earlier = build_task(task_id="a", idempotency_key="key")
+    result = await store.commit(build_batch([insertion(later, "h"), insertion(earlier, "h")]))
+    assert [(item.task_id, item.status) for item in result] == [("z", APPLIED), ("z", DUPLICATE)]
+
+
+async def test_a_key_stays_taken_when_its_task_has_ended(store: Store) -> None:
+    first = build_task(idempotency_key="key")
+    await commit(store, insertion(first, "hash"))
+    await commit(store, happening(first, Cancel()))
+    [result] = await store.commit(build_batch([insertion(build_task(idempotency_key="key"), "hash")]))
+    assert (result.task_id, result.status, result.same_body) == (first.task_id, DUPLICATE, True)
+
+
+async def test_a_refused_insert_claims_no_key(store: Store) -> None:
+    taken = build_task()
+    await commit(store, insertion(taken))
+    refused = build_task(task_id=taken.task_id, idempotency_key="key")
+    assert await commit(store, insertion(refused, "hash")) == [CONFLICT]
+    assert await commit(store, insertion(build_task(idempotency_key="key"), "hash")) == [APPLIED]
+
+
+async def test_keys_are_compared_exactly(store: Store) -> None:
+    keys = ["key", "KEY", "key ", "ké", "%", "_"]
+    tasks = [build_task(idempotency_key=key) for key in keys]
+    assert await commit(store, *(insertion(task, "h") for task in tasks)) == [APPLIED] * len(keys)
+
+
+async def test_an_update_claims_no_key_again(store: Store) -> None:
+    task = build_task(idempotency_key="key")
+    await commit(store, insertion(task, "hash"))
+    assert await commit(store, assignment(task)) == [APPLIED]
+
+
+# Attempts and events
+
+
+async def test_attempts_are_replaced_whole_and_listed_oldest_first(store: Store) -> None:
+    task = build_task(max_attempts=3)
+    first = assignment(task, "node-1")
+    failed = happening(first.task, ended(first.task, exit_code=75, error_code="EXIT_CODE", error="no"))
+    second = assignment(failed.task, "node-2", at(60))
+    await commit(store, insertion(task))
+    await commit(store, first)
+    await commit(store, failed)
+    await commit(store, second)
+    rows = await store.load_attempts(task.task_id)
+    assert list(rows) == [*failed.attempts, *second.attempts]
+    assert [(row.attempt, row.status) for row in rows] == [
+        (1, AttemptStatus.FAILED),
+        (2, AttemptStatus.SCHEDULED),
+    ]
+
+
+async def test_ten_and_more_attempts_are_in_order_of_their_numbers(store: Store) -> None:
+    task = build_task()
+    template = assignment(task).attempts[0]
+    rows = tuple(replace(template, attempt=number) for number in range(1, 13))
+    await commit(store, TaskWrite(task=task, attempts=tuple(reversed(rows))))
+    assert list(await store.load_attempts(task.task_id)) == list(rows)
+
+
+async def test_events_are_kept_in_order_of_their_commit(store: Store) -> None:
+    task = build_task()
+    lines = [
+        TaskEvent(
+            task_id=task.task_id,
+            at=at(-number),  # commits, not clocks, say what came first
+            type="note",
+            actor="client",
+            message=f"line {number}",
+            attempt=number or None,
+            details={"number": number, "nested": {"list": [1, None, "ü"]}},
+        )
+        for number in range(4)
+    ]
+    await commit(store, TaskWrite(task=task, events=tuple(lines[:2])))
+    changed = replace(task, version=2)
+    await commit(store, TaskWrite(task=changed, expected_version=1, events=(lines[2],)))
+    finished = replace(changed, version=3, status=TaskStatus.CANCELLED)
+    await commit(store, TaskWrite(task=finished, expected_version=2, events=(lines[3],)))
+    assert list(await store.load_events(task.task_id)) == lines
+
+
+async def test_a_refused_write_leaves_no_attempt_and_no_event(store: Store) -> None:
+    task = build_task()
+    await commit(store, insertion(task))
+    line = TaskEvent(task_id=task.task_id, at=NOW, type="note", actor="client", message="no")
+    write = replace(assignment(task), expected_version=7, events=(line,))
+    assert await commit(store, write) == [CONFLICT]
+    assert list(await store.load_attempts(task.task_id)) == []
+    assert list(await store.load_events(task.task_id)) == []
+
+
+# The end
+
+
+async def test_an_ended_task_stays_visible_with_its_attempts(store: Store) -> None:
+    task = build_task()
+    assigned = assignment(task)
+    running = happening(assigned.task, reported(assigned.task, ReportKind.RUNNING, started_at=at(1)))
+    done = happening(running.task, ended(running.task, finished_at=at(2)))
+    for write in (insertion(task), assigned, running, done):
+        assert await commit(store, write) == [APPLIED]
+    assert await stored(store, task) == done.task
+    assert list(await store.load_attempts(task.task_id)) == list(done.attempts)
+
+
+async def test_an_ended_task_never_comes_back_to_life(store: Store) -> None:
+    task = build_task()
+    await commit(store, insertion(task))
+    gone = happening(task, Cancel())
+    await commit(store, gone)
+    revived = replace(task, version=gone.task.version + 1)
+    write = TaskWrite(task=revived, expected_version=gone.task.version)
+    assert await commit(store, write) == [CONFLICT]
+    assert await commit(store, assignment(task)) == [CONFLICT]
+    assert await stored(store, task) == gone.task
+
+
+async def test_what_is_learned_later_may_be_added_to_an_ended_task(store: Store) -> None:
+    task = build_task()
+    await commit(store, insertion(task))
+    gone = happening(task, Cancel())
+    await commit(store, gone)
+    noted = replace(gone.task, version=gone.task.version + 1, error="and this")
+    stale = TaskWrite(task=noted, expected_version=gone.task.version - 1)
+    assert await commit(store, stale) == [CONFLICT]
+    assert await commit(store, TaskWrite(task=noted, expected_version=gone.task.version)) == [APPLIED]
+    assert await stored(store, task) == noted
+
+
+# Repeats
+
+
+async def test_a_repeated_batch_changes_nothing_and_gets_its_first_answer(store: Store) -> None:
+    task, keyed = build_task(), build_task(idempotency_key="key")
+    stale = TaskWrite(task=build_task(), expected_version=1)
+    again = build_task(idempotency_key="key")
+    line = TaskEvent(task_id=task.task_id, at=NOW, type="note", actor="client", message="once")
+    writes = [
+        stale,
+        TaskWrite(task=task, events=(line,)),
+        insertion(keyed, "h"),
+        insertion(again, "other"),
+    ]
+    batch = build_batch(writes)
+    first = await store.commit(batch)
+    assert [item.status for item in first] == [CONFLICT, APPLIED, APPLIED, DUPLICATE]
+    assert list(await store.commit(batch)) == list(first)
+    assert len(await store.load_events(task.task_id)) == 1
+    assert await stored(store, task) == task
+
+
+async def test_a_repeat_is_answered_even_if_the_task_has_moved_on(store: Store) -> None:
+    task = build_task()
+    batch = build_batch([insertion(task)])
+    await store.commit(batch)
+    moved = assignment(task)
+    await commit(store, moved)
+    assert [item.status for item in await store.commit(batch)] == [APPLIED]
+    assert await stored(store, task) == moved.task
+
+
+async def test_a_repeat_is_answered_even_if_its_epoch_has_passed(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    batch = build_batch([insertion(build_task())], epoch=epoch)
+    first = await store.commit(batch)
+    await store.take_leadership("m2", await store.leadership())
+    assert list(await store.commit(batch)) == list(first)
+    with pytest.raises(StaleEpoch):
+        await store.commit(renumbered(batch))
+
+
+async def test_the_same_number_of_another_master_is_another_batch(store: Store) -> None:
+    tasks = [build_task(), build_task()]
+    for master_id, task in zip(("m1", "m2"), tasks, strict=True):
+        batch = Batch(master_id=master_id, number=1, now=NOW, tasks=(insertion(task),))
+        assert [item.status for item in await store.commit(batch)] == [APPLIED]
+    assert len(await store.load_tasks([task.task_id for task in tasks])) == 2
+
+
+async def test_a_batch_under_the_present_epoch_is_written(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    task = build_task()
+    assert await commit(store, insertion(task), epoch=epoch) == [APPLIED]
+    assert await store.renew_leadership("m1", epoch or 0)
+    assert await commit(store, assignment(task), epoch=epoch) == [APPLIED]
