@@ -37,6 +37,12 @@ async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
     )
 
 
+async def missing_partitions(pool: Pool) -> list[str]:
+    """Return the names of the partitions of this month and the next two that are not there."""
+    async with pool.connection() as connection:
+        return [month["name"] for month in await connection.fetch(_SQL.months)]
+
+
 async def make_partitions(pool: Pool) -> int:
     """Make the partitions of this month and the next two; return how many were missing."""
     async with pool.connection() as connection:

@@ -31,6 +31,10 @@ class Migration:
     sql: str
 
     @property
+    def label(self) -> str:
+        return f"{self.version:04}_{self.name}"
+
+    @property
     def checksum(self) -> str:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
@@ -52,8 +56,8 @@ async def migrate(pool: Pool, migrations: Sequence[Migration] | None = None) -> 
     """
     known = shipped() if migrations is None else migrations
     async with pool.connection() as connection:
-        situation = await _situation(connection)
-        if situation["is_ours"] and not _missing(known, await _applied(connection)):
+        facts = await situation(connection)
+        if facts["is_ours"] and not _missing(known, await _applied(connection)):
             return []
     # The lock lives as long as the transaction, so it works through a transaction pooler too.
     async with pool.transaction("SET LOCAL lock_timeout = '60s'") as connection:
@@ -64,22 +68,23 @@ async def migrate(pool: Pool, migrations: Sequence[Migration] | None = None) -> 
 async def verify(pool: Pool) -> list[Migration]:
     """Return what is not applied yet; raise ConfigurationError as `migrate` does. Changes nothing."""
     async with pool.connection() as connection:
-        situation = await _situation(connection)
-        if not situation["is_ours"]:
-            await _refuse_foreign(connection, situation)
+        facts = await situation(connection)
+        if not facts["is_ours"]:
+            await _refuse_foreign(connection, facts)
             return list(shipped())
         return _missing(shipped(), await _applied(connection))
 
 
-async def _situation(connection: Connection) -> asyncpg.Record:
-    situation = await connection.fetchrow(_SQL.situation)
-    assert situation is not None
-    if situation["server_version"] < OLDEST_SERVER:
+async def situation(connection: Connection) -> asyncpg.Record:
+    """Return what the server, the database and the login are. Raises ConfigurationError if too old."""
+    facts = await connection.fetchrow(_SQL.situation)
+    assert facts is not None
+    if facts["server_version"] < OLDEST_SERVER:
         raise ConfigurationError(
-            f"the server is PostgreSQL {situation['server_version'] // 10000}, and Podling needs 12 or newer"
+            f"the server is PostgreSQL {facts['server_version'] // 10000}, and Podling needs 12 or newer"
             ": upgrade it, or use embedded:DIR"
         )
-    return situation
+    return facts
 
 
 async def _applied(connection: Connection) -> dict[int, asyncpg.Record]:
@@ -105,47 +110,47 @@ def _missing(known: Sequence[Migration], applied: dict[int, asyncpg.Record]) -> 
 
 
 async def _apply_missing(connection: Connection, known: Sequence[Migration]) -> list[Migration]:
-    situation = await _situation(connection)
-    if not situation["is_ours"]:
-        await _refuse_foreign(connection, situation)
-        await _choose_schema(connection, situation)
+    facts = await situation(connection)
+    if not facts["is_ours"]:
+        await _refuse_foreign(connection, facts)
+        await _choose_schema(connection, facts)
         await connection.execute(_SQL.make_table)
     missing = _missing(known, await _applied(connection))
     for migration in missing:
         await connection.execute(migration.sql)
         await connection.execute(_SQL.record, migration.version, migration.name, migration.checksum)
-    if not situation["is_ours"]:
+    if not facts["is_ours"]:
         await connection.execute(_SQL.set_cluster, secrets.token_hex(4))
     return missing
 
 
-async def _choose_schema(connection: Connection, situation: asyncpg.Record) -> None:
+async def _choose_schema(connection: Connection, facts: asyncpg.Record) -> None:
     """Stay in the login's default schema if it may create there, or make one that `$user` finds."""
-    if situation["may_create_table"]:
+    if facts["may_create_table"]:
         return
-    if not situation["may_create_schema"]:
+    if not facts["may_create_schema"]:
         raise ConfigurationError(
-            f"the login {situation['login']} may create neither tables nor a schema in the database "
-            f"{situation['database']}: as its owner run "
-            f"GRANT ALL PRIVILEGES ON DATABASE {situation['database']} TO {situation['login']};"
+            f"the login {facts['login']} may create neither tables nor a schema in the database "
+            f"{facts['database']}: as its owner run "
+            f"GRANT ALL PRIVILEGES ON DATABASE {facts['database']} TO {facts['login']};"
         )
-    quoted = '"' + situation["login"].replace('"', '""') + '"'
+    quoted = '"' + facts["login"].replace('"', '""') + '"'
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted}")
 
 
-async def _refuse_foreign(connection: Connection, situation: asyncpg.Record) -> None:
+async def _refuse_foreign(connection: Connection, facts: asyncpg.Record) -> None:
     """Never build beside another program's tables of the same names."""
     tables = {row["name"]: row for row in await connection.fetch(_SQL.foreign_tables)}
     if not tables:
         return
-    schema, database = next(iter(tables.values()))["schema"], situation["database"]
+    schema, database = next(iter(tables.values()))["schema"], facts["database"]
     if all(name in tables and columns <= set(tables[name]["columns"]) for name, columns in _REFERENCE):
         raise ConfigurationError(
             f"the database {database} was made by the Go program Podling, whose tables this one does not "
             f"take over. Keep them with `pg_dump {database} > podling-go.sql`, then either use a new "
             f"database (`CREATE DATABASE podling2;` and its name in DATABASE_URL) or put them aside with "
             f"`ALTER SCHEMA {schema} RENAME TO podling_go; CREATE SCHEMA {schema}; "
-            f"GRANT ALL ON SCHEMA {schema} TO {situation['login']};`"
+            f"GRANT ALL ON SCHEMA {schema} TO {facts['login']};`"
         )
     names = " and ".join(f"{schema}.{name}" for name in sorted(tables))
     raise ConfigurationError(

@@ -1,5 +1,6 @@
 -- name: situation
 SELECT current_setting('server_version_num')::integer AS server_version,
+       current_setting('server_version') AS server_name,
        current_user AS login,
        current_database() AS database,
        current_schema() AS schema,
@@ -38,3 +39,15 @@ INSERT INTO podling_migrations (version, name, checksum) VALUES ($1, $2, $3)
 
 -- name: set_cluster
 INSERT INTO cluster (cluster_id) VALUES ($1) ON CONFLICT DO NOTHING
+
+-- name: missing_relations
+SELECT name
+FROM unnest($1::text[]) AS name
+WHERE to_regclass(name) IS NULL
+ORDER BY name
+
+-- name: invalid_indexes
+SELECT indexrelid::regclass::text AS name
+FROM pg_index
+WHERE NOT indisvalid AND indrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
+ORDER BY 1
