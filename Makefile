@@ -54,7 +54,7 @@ bench: setup ## SCENARIO=containers|latency|… STORE=memory|postgres
 
 soak: setup ## the long runs: kill -9 at fifty seeded steps
 	@bin/prepare-tests
-	@PODLING_SOAK=1 $(PYTHON) -m pytest -m soak --timeout 3600 $(PYTEST_FLAGS)
+	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/e2e --timeout 3600 $(PYTEST_FLAGS)
 
 clean: ## remove what was built or cached, and the stopped cluster's files; .venv stays
 	@bin/cluster stop
