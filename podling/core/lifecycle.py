@@ -120,13 +120,17 @@ TABLE: Mapping[EventKind, Move] = {
         "an operator says what became of a held attempt",
     ),
     EventKind.QUEUE_TIMEOUT: _move(
-        Actor.LEADER, {PENDING}, {FAILED}, "it waited longer than queueTimeoutSeconds"
+        Actor.LEADER,
+        {PENDING},
+        {FAILED},
+        "it waited longer than queueTimeoutSeconds; nothing if it has not",
+        stays=True,
     ),
     EventKind.DEADLINE: _move(
         Actor.LEADER,
         {PENDING, SCHEDULED, RUNNING},
         {FAILED},
-        "deadlineSeconds are over: failed, or its worker is told to stop",
+        "deadlineSeconds are over: failed, or its worker is told to stop; nothing if they are not",
         stays=True,
     ),
 }
