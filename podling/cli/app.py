@@ -1,8 +1,4 @@
-"""The table of commands, and the one place where errors become a sentence and an exit code.
-
-0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable, 124 a wait timed out,
-130 interrupted; `run --wait` ends with the task's own exit code.
-"""
+"""The table of commands, and the one place where errors become a sentence and an exit code."""
 
 import io
 import os
@@ -15,17 +11,10 @@ import typer
 from typer.main import get_command
 
 from podling import __version__
+from podling.cli.exit_codes import FAILED, READER_GONE, exit_code_of
 from podling.cli.invocation import Invocation, Programs
 from podling.cli.options import Command, Group
-from podling.core.errors import (
-    ConfigurationError,
-    Conflict,
-    InvalidInput,
-    NotFound,
-    PodlingError,
-    TooManyRequests,
-    Unavailable,
-)
+from podling.core.errors import ConfigurationError, PodlingError
 
 # The name, its module and function (or its group of verbs), in the order of the help.
 COMMANDS = {
@@ -48,15 +37,6 @@ COMMANDS = {
 }
 _HIDDEN = frozenset({"why"})
 
-_EXIT_CODES: tuple[tuple[type[PodlingError], int], ...] = (
-    (InvalidInput, 2),
-    (ConfigurationError, 2),
-    (NotFound, 3),
-    (Conflict, 4),
-    (TooManyRequests, 5),
-    (Unavailable, 5),
-)
-WAIT_TIMED_OUT = 124
 COMPLETE_VARIABLE = "_PODLING_COMPLETE"  # set by the script that `podling completion` prints
 
 
@@ -143,12 +123,6 @@ def report(invocation: Invocation, error: PodlingError) -> int:
     return exit_code_of(error)
 
 
-def exit_code_of(error: PodlingError) -> int:
-    if error.code == "wait_timed_out":
-        return WAIT_TIMED_OUT
-    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
-
-
 def _report_bug(invocation: Invocation, error: Exception) -> int:
     more = "" if _is_verbose(invocation) else "; the same command with --verbose shows where"
     invocation.note(f"podling: this is a bug in podling ({type(error).__name__}: {error}){more}")
@@ -156,7 +130,7 @@ def _report_bug(invocation: Invocation, error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    return 1
+    return FAILED
 
 
 def _is_verbose(invocation: Invocation) -> bool:
@@ -177,4 +151,4 @@ def _flushed(code: Any) -> int:
 def _closed_pipe() -> int:
     """The reader has gone, as in `podling ps | head`: end quietly, as a signal would."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return 141
+    return READER_GONE

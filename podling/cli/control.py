@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from podling.cli.exit_codes import exit_code_of
 from podling.cli.invocation import Invocation
 from podling.client import tasks
 from podling.core.errors import PodlingError
@@ -17,21 +18,19 @@ def cancel(
 ) -> None:
     """Stop tasks; what waits is taken back, what runs is told to stop."""
     cli: Invocation = context.obj
-    answers, first_error = [], None
+    answers, exit_codes = [], []
     for reference in task:
         try:
             answers.append(cli.client.send(tasks.cancel(cli.task_id(reference)).patient(5)))
         except PodlingError as error:
-            first_error = first_error or error
-            if error is not first_error:
-                cli.note(f"podling: {reference}: {error.message}")
+            cli.note(f"podling: {reference}: {error.message}")
+            exit_codes.append(exit_code_of(error))
             continue
         if not cli.settings.json:
             cli.line(f"{answers[-1]['taskId']} {_cancelled(answers[-1]['status'])}")
     if cli.settings.json:
         cli.print_json(answers)
-    if first_error is not None:
-        raise first_error
+    raise typer.Exit(next(iter(exit_codes), 0))
 
 
 def _cancelled(status: str) -> str:

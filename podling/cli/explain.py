@@ -23,8 +23,9 @@ def explain(
 
 def _draw(cli: Invocation, explanation: JsonObject) -> None:
     cli.line(explanation["summary"])
-    for reason in explanation.get("reasons") or ():
-        cli.line(f"  - {described(reason)}")
+    for reason in map(described, explanation.get("reasons") or ()):
+        if reason not in explanation["summary"]:
+            cli.line(f"  - {reason}")
     _draw_nodes(cli, explanation.get("nodes") or [])
     if explanation.get("queuePosition") is not None:
         cli.line(f"Position in its queue: {explanation['queuePosition']}")

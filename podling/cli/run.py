@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from podling.cli.exit_codes import FAILED, INTERRUPTED
 from podling.cli.follow import Follower
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command
@@ -15,7 +16,6 @@ from podling.client.program import has_ended
 from podling.core.errors import Conflict, InvalidInput
 
 CANCEL_SECONDS = 60.0
-INTERRUPTED = 130
 
 
 class RunCommand(Command):
@@ -198,4 +198,4 @@ def outcome(cli: Invocation, task: JsonObject) -> int:
         return INTERRUPTED
     reason = task.get("error") or task.get("errorCode") or "no reason was given"
     cli.note(f"task {task['taskId']} failed: {reason}")
-    return int(task.get("exitCode") or 1)
+    return int(task.get("exitCode") or FAILED)

@@ -13,47 +13,61 @@ from podling.client.call import JsonObject
 STATES = ("pending", "scheduled", "running", "completed", "failed", "cancelled")
 
 
+_MOST_PAGES = 10
+
+
 def status(context: typer.Context) -> None:
     """Show masters, nodes and tasks in a few lines, and why the oldest pending task waits."""
     cli: Invocation = context.obj
     overview = cli.client.send(cluster.read())
     listed = cli.client.send(nodes.listing())
-    oldest = _oldest_pending(cli, overview)
+    oldest = _oldest_pending(cli)
     gathered = {"cluster": overview, "nodes": listed, "oldestPending": oldest}
     cli.show(gathered, lambda: _draw(cli, overview, listed, oldest))
 
 
-def _oldest_pending(cli: Invocation, overview: JsonObject) -> JsonObject | None:
-    """Return what explains the pending task that has waited longest."""
-    pending = cli.client.send(tasks.listing(statuses=("pending",), limit=500))
-    if not pending.items:
+def _oldest_pending(cli: Invocation) -> JsonObject | None:
+    """Return the pending task that has waited longest, as far as pages are read, and why it waits."""
+    oldest: JsonObject | None = None
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = cli.client.send(tasks.listing(statuses=("pending",), limit=500, cursor=cursor))
+        oldest, cursor = next(reversed(page.items), oldest), page.next_cursor
+        if cursor is None:
+            break
+    if oldest is None:
         return None
-    oldest = pending.items[-1]
     explanation = cli.client.send(tasks.explain(oldest["taskId"]))
-    return {"task": oldest, "explain": explanation}
+    return {"task": oldest, "explain": explanation, "complete": cursor is None}
 
 
 def _draw(cli: Invocation, overview: JsonObject, listed: list[JsonObject], oldest: JsonObject | None) -> None:
-    masters = overview.get("masters") or []
-    cli.line(
-        f"Master   {overview.get('version', 'unknown')}, store {overview.get('store', 'unknown')}, "
-        f"{len(masters)} running, leader {overview.get('leader') or 'none'} (epoch {overview.get('epoch')})"
-    )
-    cli.line(f"Nodes    {_counted(map(state, listed), ('online', 'cordoned', 'unhealthy', 'offline'))}")
+    cli.line(f"Master   {_masters(overview)}")
+    cli.line(f"Nodes    {_counted([state(node) for node in listed])}")
     cli.line(f"Tasks    {_tasks(overview.get('tasks') or {})}")
     if oldest:
-        waits = age(oldest["task"]["createdAt"], datetime.now(UTC))
-        cli.line(
-            f"Oldest   {oldest['task']['name']} ({oldest['task']['taskId']}) pending for {waits}: "
-            f"{oldest['explain']['summary']}"
-        )
+        task = oldest["task"]
+        which = "Oldest   " if oldest["complete"] else "Old      "
+        waited = age(task["createdAt"], datetime.now(UTC))
+        cli.line(f"{which}{task['name']} ({task['taskId']}), pending for {waited}:")
+        cli.line(f"         {oldest['explain']['summary']}")
 
 
-def _counted(words: object, order: tuple[str, ...]) -> str:
-    found = list(words)  # type: ignore[call-overload]
-    told = [f"{found.count(word)} {word}" for word in order if word in found or word in ("online", "offline")]
-    return ", ".join(told)
+def _masters(overview: JsonObject) -> str:
+    masters = overview.get("masters") or []
+    leader = overview.get("leader")
+    urls = [master.get("advertiseUrl") for master in masters if master.get("masterId") == leader]
+    return (
+        f"{overview.get('version', 'unknown')}, store {overview.get('store', 'unknown')}, "
+        f"{len(masters)} running, leader {next(iter(urls), leader) or 'none'} (epoch {overview.get('epoch')})"
+    )
+
+
+def _counted(states: list[str]) -> str:
+    always = ("online", "offline")
+    told = [word for word in ("online", "cordoned", "unhealthy", "offline") if word in (*always, *states)]
+    return ", ".join(f"{states.count(word)} {word}" for word in told)
 
 
 def _tasks(counts: JsonObject) -> str:
-    return ", ".join(f"{counts[name]} {name}" for name in STATES if name in counts) or "none"
+    return ", ".join(f"{counts[name]} {name}" for name in STATES if counts.get(name)) or "none"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
 from podling.cli.text import parse_duration
 from podling.client.call import JsonObject
@@ -31,7 +32,7 @@ def wait(
     if cli.settings.json:
         cli.print_json(ended)
     if any(item["status"] != "completed" for item in ended):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _tell(cli: Invocation, task: JsonObject) -> None:

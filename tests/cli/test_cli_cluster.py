@@ -65,19 +65,24 @@ def test_status_in_a_few_lines(cli: Cli, master: FakeMaster) -> None:
         "store": "postgres",
         "leader": "m1",
         "epoch": 7,
-        "masters": [{"masterId": "m1"}, {"masterId": "m2"}],
-        "tasks": {"pending": 2, "running": 1},
+        "masters": [{"masterId": "m1", "advertiseUrl": "http://one"}, {"masterId": "m2"}],
+        "tasks": {"pending": 2, "running": 1, "failed": 0},
     }
     master.nodes = [node("n1"), node("n2", status="offline")]
     oldest = master.add_task("first")
     master.add_task("second")
     master.explanations[oldest["taskId"]] = {"summary": "no node has room"}
     lines = cli("status").out.splitlines()
-    assert lines[0] == "Master   1.2.3, store postgres, 2 running, leader m1 (epoch 7)"
+    assert lines[0] == "Master   1.2.3, store postgres, 2 running, leader http://one (epoch 7)"
     assert lines[1] == "Nodes    1 online, 1 offline"
     assert lines[2] == "Tasks    2 pending, 1 running"
-    assert lines[3].startswith("Oldest   first (")
-    assert lines[3].endswith("no node has room")
+    assert lines[3].startswith(f"Oldest   first ({oldest['taskId']}), pending for ")
+    assert lines[4] == "         no node has room"
+
+
+def test_status_of_an_empty_cluster(cli: Cli, master: FakeMaster) -> None:
+    lines = cli("status").out.splitlines()
+    assert lines[1:] == ["Nodes    0 online, 0 offline", "Tasks    none"]
 
 
 def test_dev_passes_everything_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

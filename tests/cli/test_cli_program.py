@@ -158,7 +158,7 @@ def test_the_version_needs_next_to_nothing() -> None:
 def test_a_command_imports_nothing_heavy(master: FakeMaster, arguments: list[str]) -> None:
     master.add_task("hello")
     call = f"from podling.boot.cli import main; main(['--master', {master.url!r}, *{arguments!r}])"
-    heavy = ("aiohttp", "pydantic", "asyncio", "orjson", "podling.store", "podling.master", "typer")
+    heavy = ("aiohttp", "pydantic", "asyncio", "orjson", "podling.store", "podling.master", "rich", "typer")
     assert imported(call, *heavy) == {"typer"}
 
 

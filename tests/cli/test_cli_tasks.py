@@ -1,6 +1,9 @@
 """Reading and steering tasks: ps, logs, explain, timeline, wait, cancel, retry, replay."""
 
+import contextlib
 import json
+import os
+import pty
 
 import pytest
 
@@ -73,6 +76,30 @@ def test_a_pipe_gets_no_colours_and_no_wrapped_lines(cli: Cli, master: FakeMaste
     shown = cli("ps")
     assert "\x1b" not in shown.out
     assert "x" * 200 in shown.out
+
+
+def terminal_output(cli: Cli, **environment: str) -> str:
+    """Run `podling ps` with a terminal as its standard output; return what it wrote there."""
+    reader, writer = pty.openpty()
+    program = cli.start("ps", stdout=writer, TERM="xterm", COLUMNS="200", **environment)
+    os.close(writer)
+    program.communicate(timeout=20)
+    written = b""
+    with contextlib.suppress(OSError):  # how a terminal tells its end
+        while chunk := os.read(reader, 65536):
+            written += chunk
+    os.close(reader)
+    return written.decode()
+
+
+def test_a_terminal_gets_colours_unless_it_wants_none(cli: Cli, master: FakeMaster) -> None:
+    master.add_task("evil\x1b[2J", "failed")
+    coloured = terminal_output(cli)
+    assert "\x1b[31mfailed\x1b[0m" in coloured
+    assert "evil\\x1b[2J" in coloured
+    plain = terminal_output(cli, NO_COLOR="1")
+    assert "failed" in plain
+    assert "\x1b[31m" not in plain
 
 
 @pytest.mark.parametrize("reference", ["01920001-0001-7000-8000-000000000000", "01920001", "hello"])
@@ -209,7 +236,7 @@ def test_cancel_stops_what_it_can_and_tells_what_it_cannot(cli: Cli, master: Fak
     shown = cli("cancel", "over", "waiting")
     assert shown.code == 4
     assert shown.out == f"{task['taskId']} cancelled\n"
-    assert shown.err == "podling: a task that is completed cannot cancel\n"
+    assert shown.err == "podling: over: a task that is completed cannot cancel\n"
 
 
 def test_cancel_of_a_running_task_says_that_it_is_told_to_stop(cli: Cli, master: FakeMaster) -> None:
