@@ -128,7 +128,7 @@ class History:
 
 
 def live(spec: TaskSpec, steps: Sequence[Step]) -> History:
-    history = History(task=build_task(**{"spec": spec, "task_id": "task-1"}))
+    history = History(task=build_task(spec=spec, task_id="task-1"))
     for step in steps:
         history.take(step)
     return history

@@ -1,0 +1,432 @@
+"""Everything that a submit may get wrong is refused by the name of its field."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podling.core.errors import InvalidInput, PodlingError, PolicyDenied
+from podling.core.policy import (
+    Policy,
+    validate_node_id,
+    validate_node_registration,
+    validate_spec,
+)
+from podling.core.spec import (
+    Affinity,
+    Constraint,
+    ContainerSpec,
+    Delivery,
+    Mount,
+    MountType,
+    OnDisconnect,
+    OnLost,
+    Operator,
+    Placement,
+    Port,
+    ResourceRequirements,
+    RestartPolicy,
+    RetryPolicy,
+    Runtime,
+    TaskKind,
+    TaskSpec,
+)
+from tests.builders import build_spec
+
+MIB = 2**20
+DIGEST = "sha256:" + "0a" * 32
+
+
+def container(**fields: Any) -> ContainerSpec:
+    return ContainerSpec(**({"image": "busybox:local"} | fields))
+
+
+def with_container(**fields: Any) -> TaskSpec:
+    return build_spec(containers=(container(**fields),))
+
+
+def pod(*containers: ContainerSpec) -> TaskSpec:
+    return build_spec(kind=TaskKind.POD, containers=containers)
+
+
+def requests(**amounts: int) -> TaskSpec:
+    return with_container(resources=ResourceRequirements(requests=amounts))
+
+
+def mount(kind: MountType = MountType.VOLUME, target: str = "/data", source: str | None = "data") -> TaskSpec:
+    return with_container(mounts=(Mount(type=kind, target=target, source=source),))
+
+
+def placed(**fields: Any) -> TaskSpec:
+    return build_spec(placement=Placement(**fields))
+
+
+def process(**fields: Any) -> TaskSpec:
+    program = ContainerSpec(**({"command": ("true",)} | fields))
+    return build_spec(runtime=Runtime.PROCESS, containers=(program,))
+
+
+TEN_YEARS = 3653 * 86400.0
+
+REFUSED: Mapping[str, tuple[str, TaskSpec]] = {
+    "name empty": ("name", build_spec(name="")),
+    "name blank": ("name", build_spec(name=" \u3000")),
+    "name long": ("name", build_spec(name="n" * 254)),
+    "name control": ("name", build_spec(name="a\x07b")),
+    "name newline": ("name", build_spec(name="a\nb")),
+    "name bidi": ("name", build_spec(name="a\u202eb")),
+    "name surrogate": ("name", build_spec(name="a\ud800b")),
+    "queue": ("queue", build_spec(queue="../x")),
+    "queue empty": ("queue", build_spec(queue="")),
+    "priority": ("priority", build_spec(priority=2**31)),
+    "priority low": ("priority", build_spec(priority=-(2**31) - 1)),
+    "key empty": ("idempotencyKey", build_spec(idempotency_key="")),
+    "key long": ("idempotencyKey", build_spec(idempotency_key="k" * 256)),
+    "label key": ("labels", build_spec(labels={"a b": "c"})),
+    "label empty key": ("labels", build_spec(labels={"": "c"})),
+    "label podling": ("labels", build_spec(labels={"podling.io/x": "c"})),
+    "label podling dot": ("labels", build_spec(labels={"podling.task": "c"})),
+    "label below podling.io": ("labels", build_spec(labels={"a.podling.io/x": "c"})),
+    "label value": ("labels.a", build_spec(labels={"a": "b\x00"})),
+    "labels many": ("labels", build_spec(labels={f"k{i}": "v" for i in range(101)})),
+    "timeout 0": ("timeoutSeconds", build_spec(timeout_seconds=0)),
+    "timeout -1": ("timeoutSeconds", build_spec(timeout_seconds=-1)),
+    "timeout 1e18": ("timeoutSeconds", build_spec(timeout_seconds=1e18)),
+    "timeout nan": ("timeoutSeconds", build_spec(timeout_seconds=float("nan"))),
+    "queue timeout": ("queueTimeoutSeconds", build_spec(queue_timeout_seconds=TEN_YEARS + 1)),
+    "deadline": ("deadlineSeconds", build_spec(deadline_seconds=0)),
+    "runAt naive": ("runAt", build_spec(run_at=datetime(2026, 1, 1))),  # noqa: DTZ001
+    "runAt 1969": ("runAt", build_spec(run_at=datetime(1969, 12, 31, tzinfo=UTC))),
+    "runAt 10000": (
+        "runAt",
+        build_spec(run_at=datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1)))),
+    ),
+    "attempts 0": ("maxAttempts", build_spec(max_attempts=0)),
+    "attempts -1": ("maxAttempts", build_spec(max_attempts=-1)),
+    "attempts 2^31": ("maxAttempts", build_spec(max_attempts=2**31)),
+    "losses -1": ("maxLosses", build_spec(max_losses=-1)),
+    "losses 1001": ("maxLosses", build_spec(max_losses=1001)),
+    "retry base": ("retry.baseSeconds", build_spec(retry=RetryPolicy(base_seconds=-1))),
+    "retry factor": ("retry.factor", build_spec(retry=RetryPolicy(factor=0.5))),
+    "retry max": ("retry.maxSeconds", build_spec(retry=RetryPolicy(max_seconds=1e18))),
+    "retry jitter": ("retry.jitter", build_spec(retry=RetryPolicy(jitter=1.1))),
+    "retry on": ("retry.on", build_spec(retry=RetryPolicy(on=("EXIT",)))),
+    "retry not on": ("retry.notOn", build_spec(retry=RetryPolicy(not_on=("exit:256",)))),
+    "keep and retry": ("onDisconnect", build_spec(on_disconnect=OnDisconnect.KEEP)),
+    "once and restart": (
+        "restartPolicy",
+        build_spec(delivery=Delivery.AT_MOST_ONCE, restart_policy=RestartPolicy.ALWAYS),
+    ),
+    "network": ("network", build_spec(network="a b")),
+    "network empty": ("network", build_spec(network="")),
+    "simulated": ("runtime", build_spec(runtime=Runtime.SIMULATED)),
+    "no container": ("containers", build_spec(containers=())),
+    "task of two": ("containers", build_spec(containers=(container(), container(name="b")))),
+    "pod of none": ("containers", pod()),
+    "pod names": ("containers.1.name", pod(container(name="a"), container(name="a"))),
+    "pod name": ("containers.0.name", pod(container(name="a/b"))),
+    "pod image": ("containers.1.image", pod(container(), container(name="b", image=None))),
+    "pod process": ("runtime", replace(pod(container()), runtime=Runtime.PROCESS)),
+    "image missing": ("image", with_container(image=None)),
+    "env =": ("env", with_container(env={"A=B": "c"})),
+    "env empty": ("env", with_container(env={"": "c"})),
+    "env NUL": ("env", with_container(env={"A\0": "c"})),
+    "env value NUL": ("env.A", with_container(env={"A": "\0"})),
+    "env long": ("env.A", with_container(env={"A": "x" * 131072})),
+    "command NUL": ("command", with_container(command=("a\0b",))),
+    "command empty": ("command", with_container(command=("",))),
+    "args surrogate": ("args", with_container(args=("\udfff",))),
+    "cpu 0": ("resources.requests.cpu", requests(cpu=0)),
+    "cpu -1": ("resources.requests.cpu", requests(cpu=-1)),
+    "cpu 1e9": ("resources.requests.cpu", requests(cpu=10**9)),
+    "memory 1": ("resources.requests.memory", requests(memory=1)),
+    "memory 2^63": ("resources.requests.memory", requests(memory=2**63)),
+    "memory 5Mi": ("resources.requests.memory", requests(memory=6 * MIB - 1)),
+    "gpu -1": ("resources.requests.gpu", requests(gpu=-1)),
+    "slots": ("resources.requests.slots", requests(slots=2)),
+    "resource name": ("resources.requests", requests(**{"a b": 1})),
+    "limit": (
+        "resources.limits.cpu",
+        with_container(resources=ResourceRequirements(requests={"cpu": 2}, limits={"cpu": 1})),
+    ),
+    "port 0": ("ports.0.containerPort", with_container(ports=(Port(container_port=0),))),
+    "port 70000": ("ports.0.containerPort", with_container(ports=(Port(container_port=70000),))),
+    "host port": ("ports.0.hostPort", with_container(ports=(Port(container_port=1, host_port=-1),))),
+    "protocol": ("ports.0.protocol", with_container(ports=(Port(container_port=1, protocol="tcp"),))),
+    "port name": ("ports.0.name", with_container(ports=(Port(container_port=1, name=""),))),
+    "ports doubled": (
+        "ports.1.containerPort",
+        with_container(ports=(Port(container_port=1), Port(container_port=1))),
+    ),
+    "host ports doubled": (
+        "ports.1.hostPort",
+        with_container(ports=(Port(container_port=1, host_port=80), Port(container_port=2, host_port=80))),
+    ),
+    "pod ports doubled": (
+        "containers.1.ports.0.containerPort",
+        pod(
+            container(ports=(Port(container_port=80),)), container(name="b", ports=(Port(container_port=80),))
+        ),
+    ),
+    "user": ("user", with_container(user="a b")),
+    "user number": ("user", with_container(user="2147483648")),
+    "workingDir": ("workingDir", with_container(working_dir="tmp")),
+    "workingDir ..": ("workingDir", with_container(working_dir="/a/../b")),
+    "signal": ("stopSignal", with_container(stop_signal="SIGNONE")),
+    "signal 65": ("stopSignal", with_container(stop_signal="65")),
+    "grace -1": ("stopGraceSeconds", with_container(stop_grace_seconds=-1)),
+    "grace 3601": ("stopGraceSeconds", with_container(stop_grace_seconds=3601)),
+    "mount relative": ("mounts.0.target", mount(target="data")),
+    "mount ..": ("mounts.0.target", mount(target="/a/../..")),
+    "mount root": ("mounts.0.target", mount(target="//.")),
+    "mount colon": ("mounts.0.target", mount(target="/a:/b")),
+    "mount doubled": (
+        "mounts.1.target",
+        with_container(
+            mounts=tuple(Mount(type=MountType.VOLUME, source="a1", target=target) for target in ("/a", "/a/"))
+        ),
+    ),
+    "volume name": ("mounts.0.source", mount(source="/etc")),
+    "volume without": ("mounts.0.source", mount(source=None)),
+    "tmpfs source": ("mounts.0.source", mount(MountType.TMPFS)),
+    "tmpfs": ("tmpfs", with_container(tmpfs={"tmp": ""})),
+    "tmpfs option": ("tmpfs./tmp", with_container(tmpfs={"/tmp": "size=1g,bind"})),
+    "selector": ("placement.nodeSelector", placed(node_selector={"a b": "c"})),
+    "constraint": ("placement.constraints.0.label", placed(constraints=(Constraint(label=""),))),
+    "constraint in": ("placement.constraints.0.values", placed(constraints=(Constraint(label="a"),))),
+    "constraint exists": (
+        "placement.constraints.0.values",
+        placed(constraints=(Constraint(label="a", operator=Operator.EXISTS, values=("b",)),)),
+    ),
+    "affinity": (
+        "placement.affinity.0.weight",
+        placed(affinity=(Affinity(label="a", values=("b",), weight=101),)),
+    ),
+    "affinity 0": (
+        "placement.affinity.0.weight",
+        placed(affinity=(Affinity(label="a", values=("b",), weight=0),)),
+    ),
+    "spread": ("placement.spread", placed(spread="a b")),
+    "process without": ("command", process(command=())),
+    "process image": ("image", process(image="busybox")),
+    "process ports": ("ports", process(ports=(Port(container_port=80),))),
+    "process mounts": ("mounts", process(mounts=(Mount(type=MountType.TMPFS, target="/t"),))),
+    "process tmpfs": ("tmpfs", process(tmpfs={"/t": ""})),
+    "process init": ("init", process(init=True)),
+    "process network": ("network", replace(process(), network="none")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_field_is_refused_by_its_name(name: str) -> None:
+    field, spec = REFUSED[name]
+    with pytest.raises(InvalidInput) as refused:
+        validate_spec(spec)
+    assert refused.value.code == "invalid_field"
+    assert refused.value.details == {"field": field}
+    assert refused.value.message.startswith(f"{field}: ")
+
+
+BAD_IMAGES = [
+    "", " ", "a b", "-v", "../x", "/x", "x/", "x//y", "Busybox", "UPPER/x", "x:", "x:-tag", "x@",
+    "x@sha256:12", f"x@{DIGEST.upper()}", "x@md5:" + "0" * 32, "x\0", "http://x/y", ".x", "x.", "a" * 256, "x:" + "t" * 129,
+    "reg:port/x", "-reg.io/x", "x\n", "é",
+]  # fmt: skip
+GOOD_IMAGES = [
+    "busybox", "busybox:1.36", "library/busybox", "docker.io/library/busybox:latest", "localhost/x",
+    "localhost:5000/a/b", "127.0.0.1:5000/x:y", "[::1]:5000/x", "Reg.Example.com/x", f"x@{DIGEST}", f"reg.io:1/x:t@{DIGEST}",
+    "a__b/c--d/e.f", DIGEST,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("image", BAD_IMAGES)
+def test_what_is_no_image_is_refused(image: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        validate_spec(with_container(image=image))
+    assert refused.value.details == {"field": "image"}
+
+
+@pytest.mark.parametrize("image", GOOD_IMAGES)
+def test_a_reference_to_an_image_is_accepted(image: str) -> None:
+    spec = with_container(image=image)
+    assert validate_spec(spec) is spec
+
+
+DENIED: Mapping[str, tuple[str, TaskSpec]] = {
+    "host": ("network", build_spec(network="host")),
+    "container": ("network", build_spec(network="container:abc")),
+    "bind": ("mounts.0.source", mount(MountType.BIND, source="/srv/data")),
+    "bind root": ("mounts.0.source", mount(MountType.BIND, source="/")),
+    "socket": ("mounts.0.target", mount(target="/var/run/docker.sock")),
+    "proc": ("mounts.0.target", mount(target="/proc/sys")),
+    "tmpfs": ("tmpfs", with_container(tmpfs={"/sys": ""})),
+}
+
+
+@pytest.mark.parametrize("name", DENIED)
+def test_what_an_operator_has_to_allow_is_denied(name: str) -> None:
+    field, spec = DENIED[name]
+    with pytest.raises(PolicyDenied) as denied:
+        validate_spec(spec)
+    assert denied.value.code == "policy_denied"
+    assert denied.value.details == {"field": field}
+
+
+def test_an_operator_may_allow_the_hosts_network_and_directories() -> None:
+    policy = Policy(allowed_host_paths=("/srv/data",), allow_host_network=True)
+    validate_spec(build_spec(network="host"), policy)
+    validate_spec(mount(MountType.BIND, source="/srv/data/a/"), policy)
+    with pytest.raises(PolicyDenied):
+        validate_spec(build_spec(network="container:abc"), policy)
+
+
+@pytest.mark.parametrize("path", ["/srv/database", "/srv", "/proc", "/", "/var/run/docker.sock", "/dev/sda"])
+def test_only_the_allowed_directory_may_be_mounted_and_never_the_engines(path: str) -> None:
+    policy = Policy(allowed_host_paths=("/srv/data", "/proc", "/", "/dev", "/var/run"))
+    only = Policy(allowed_host_paths=("/srv/data",))
+    with pytest.raises(PolicyDenied):
+        validate_spec(mount(MountType.BIND, source=path), only)
+    if not path.startswith("/srv"):
+        with pytest.raises(PolicyDenied):
+            validate_spec(mount(MountType.BIND, source=path), policy)
+
+
+ACCEPTED = {
+    "plain": build_spec(),
+    "process": process(args=("",), working_dir="/tmp", user="1000:1000"),
+    "pod": pod(container(name="a"), container(name="b")),
+    "simulated pod": replace(pod(ContainerSpec()), runtime=Runtime.SIMULATED),
+    "all resources": with_container(
+        resources=ResourceRequirements(
+            requests={"cpu": 1, "memory": 6 * MIB, "nvidia.com/gpu": 1},
+            limits={"cpu": 10**6, "memory": 2**53},
+        )
+    ),
+    "ports": with_container(
+        ports=(
+            Port(container_port=53, host_port=53, name="dns"),
+            Port(container_port=53, host_port=53, protocol="UDP"),
+            Port(container_port=54, host_port=0),
+            Port(container_port=55, host_port=0),
+        )
+    ),
+    "mounts": with_container(
+        mounts=(
+            Mount(type=MountType.VOLUME, source="data", target="/data"),
+            Mount(type=MountType.TMPFS, target="/cache"),
+        ),
+        tmpfs={"/tmp": "rw,size=64m,mode=1777", "/run": ""},
+    ),
+    "signals": with_container(stop_signal="SIGRTMIN+3"),
+    "signal number": with_container(stop_signal="9"),
+    "keep": build_spec(on_disconnect=OnDisconnect.KEEP, on_lost=OnLost.HOLD),
+    "restart": build_spec(restart_policy=RestartPolicy.ALWAYS, max_attempts=5),
+    "past": build_spec(run_at=datetime(1970, 1, 1, tzinfo=UTC)),
+    "far": build_spec(run_at=datetime(9999, 12, 31, tzinfo=UTC), timeout_seconds=TEN_YEARS),
+    "placement": placed(
+        node_selector={"zone": "eu"},
+        constraints=(Constraint(label="gpu", operator=Operator.EXISTS),),
+        affinity=(Affinity(label="disk", values=("ssd",), weight=-100),),
+        spread="podling.io/zone",
+    ),
+    "names": build_spec(name="Tâche n° 1", labels={"example.com/a": "", "b": "x y"}, queue="mail:eu"),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_can_be_meant_is_accepted_as_it_is(name: str) -> None:
+    spec = ACCEPTED[name]
+    assert validate_spec(spec, allow_simulated=True) is spec
+
+
+texts = st.text(max_size=20)
+
+
+@given(
+    name=texts,
+    image=texts,
+    queue=texts,
+    key=texts,
+    text=texts,
+    target=texts,
+    user=texts,
+    signal=texts,
+    number=st.integers(),
+    seconds=st.floats(),
+)
+def test_nothing_raises_but_the_typed_refusal(
+    name: str,
+    image: str,
+    queue: str,
+    key: str,
+    text: str,
+    target: str,
+    user: str,
+    signal: str,
+    number: int,
+    seconds: float,
+) -> None:
+    checks = [
+        build_spec(name=name, queue=queue, labels={key: text}),
+        build_spec(timeout_seconds=seconds, priority=number, max_attempts=number),
+        with_container(image=image, env={key: text}, user=user, stop_signal=signal),
+        with_container(tmpfs={target: text}, working_dir=target),
+        mount(MountType.BIND, target=target, source=text),
+        requests(**{key: number}),
+        placed(constraints=(Constraint(label=key, values=(text,)),), spread=key),
+    ]
+    for spec in checks:
+        try:
+            assert validate_spec(spec) is spec
+        except PodlingError as error:
+            assert isinstance(error, InvalidInput | PolicyDenied)
+            assert error.details["field"]
+
+
+def register(**fields: Any) -> None:
+    defaults = {"hostname": "node-1.local", "port": 8071, "capacity": {"slots": 4}}
+    validate_node_registration(**(defaults | fields))
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("hostname", {"hostname": ""}),
+        ("hostname", {"hostname": "a b"}),
+        ("hostname", {"hostname": "-a"}),
+        ("hostname", {"hostname": "h" * 254}),
+        ("hostname", {"hostname": "a/../b"}),
+        ("port", {"port": 0}),
+        ("port", {"port": 70000}),
+        ("capacity", {"capacity": {"slots": 0}}),
+        ("capacity", {"capacity": {"slots": 2**63}}),
+        ("cpu", {"capacity": {"cpu": 0}}),
+        ("memory", {"capacity": {"memory": 1}}),
+        ("capacity", {"capacity": {"a b": 1}}),
+        ("allocatable.cpu", {"capacity": {"cpu": 1000}, "allocatable": {"cpu": 1001}}),
+        ("labels", {"labels": {"a b": "c"}}),
+        ("runtimes", {"runtimes": ("a b",)}),
+    ],
+)
+def test_a_bad_registration_is_refused_by_its_field(field: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        register(**wrong)
+    assert refused.value.details == {"field": field}
+
+
+@pytest.mark.parametrize(
+    "hostname", ["localhost", "10.0.0.1", "::1", "fe80::1%eth0", "a_b.example.com", "A-1"]
+)
+def test_a_good_registration_is_accepted(hostname: str) -> None:
+    register(hostname=hostname, capacity={"slots": 2**31, "cpu": 4000, "memory": 2**33, "gpu": 0})
+
+
+@pytest.mark.parametrize("node_id", ["", "a/b", "a b", "x" * 10_000, "\0"])
+def test_what_is_no_node_id_is_refused(node_id: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        validate_node_id(node_id)
+    assert len(refused.value.message) < 300
