@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -84,7 +85,7 @@ class Images:
 
     async def _look(self, image: str) -> str | None:
         try:
-            data = await self._engine.call("image", lambda client: client.inspect_image(image))
+            data = await self._engine.call("image", partial(_inspect, image))
         except Refused as refusal:
             if refusal.status != 404:
                 raise
@@ -138,6 +139,10 @@ class Images:
         cooldown = min(2.0 ** (times - 1), LONGEST_COOLDOWN)
         self._failed[image] = _Failed(failure=failure, times=times, until=time.monotonic() + cooldown)
         return failure
+
+
+def _inspect(image: str, client: APIClient) -> dict[str, Any]:
+    return client.inspect_image(image)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _digest(data: dict[str, Any]) -> str:

@@ -1,0 +1,184 @@
+"""Processes' output: two files each, which need no reader, and an index of when somebody saw them grow."""
+
+import asyncio
+import os
+import struct
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from podling.core.errors import RuntimeFailure
+from podling.core.logrecord import MAX_PAYLOAD_BYTES, LogRecord, Stream
+from podling.core.retry import ErrorCode
+from podling.core.value import value
+from podling.worker.runtime.keeper import OUTPUT
+from podling.worker.runtime.process_inotify import Inotify
+
+BATCH_BYTES = 1024 * 1024
+_ENTRY = struct.Struct(">qQQ")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STREAMS = (Stream.STDOUT, Stream.STDERR)
+_FILES = ("stdout", "stderr")
+
+
+@value
+class Seen:
+    """The sizes of both files at a time, in microseconds since 1970."""
+
+    at: int
+    sizes: tuple[int, int]
+
+
+class Growth:
+    """When one process's files had which sizes; kept beside them, so that a time never changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / "times"
+        self._lock = threading.Lock()
+        self._seen = list(self._load())
+
+    def _load(self) -> Iterator[Seen]:
+        data = self._path.read_bytes() if self._path.exists() else b""
+        whole = len(data) - len(data) % _ENTRY.size
+        for at, out, err in _ENTRY.iter_unpack(data[:whole]):
+            yield Seen(at=at, sizes=(out, err))
+
+    def look(self, live: bool) -> list[Seen]:
+        """Return all that was seen, the present sizes included; `live` if they are as new as now."""
+        with self._lock:
+            states = [(self._folder / name).stat() for name in _FILES]
+            sizes = (states[0].st_size, states[1].st_size)
+            if sizes != (self._seen[-1].sizes if self._seen else (0, 0)):
+                now = time.time_ns() if live else max(state.st_mtime_ns for state in states)
+                self._append(Seen(at=now // 1000, sizes=sizes))
+            return self._seen
+
+    def _append(self, seen: Seen) -> None:
+        with self._path.open("ab") as file:
+            file.write(_ENTRY.pack(seen.at, *seen.sizes))
+        self._seen.append(seen)
+
+
+class Reader:
+    """A place in one process's output."""
+
+    def __init__(self, folder: Path, growth: Growth, since: datetime | None) -> None:
+        self._files = [os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC) for name in _FILES]
+        self._growth = growth
+        self._since = since
+        self._place = [0, 0]
+        self._entry = 0
+
+    def close(self) -> None:
+        for descriptor in self._files:
+            os.close(descriptor)
+
+    def read(self, live: bool) -> list[LogRecord]:
+        """Return the next records, about BATCH_BYTES of them; none if there are no more now."""
+        seen = self._growth.look(live)
+        batch: list[LogRecord] = []
+        taken = 0
+        while self._entry < len(seen) and taken < BATCH_BYTES:
+            entry = seen[self._entry]
+            at = _EPOCH + timedelta(microseconds=entry.at)
+            wanted = self._since is None or at >= self._since
+            for index in range(len(_FILES)):
+                data = self._take(index, entry.sizes[index], wanted, BATCH_BYTES - taken)
+                taken += len(data)
+                batch.extend(LogRecord(at=at, stream=_STREAMS[index], data=line) for line in _lines(data))
+            if self._place[0] >= entry.sizes[0] and self._place[1] >= entry.sizes[1]:
+                self._entry += 1
+        return batch
+
+    def _take(self, index: int, end: int, wanted: bool, limit: int) -> bytes:
+        start = self._place[index]
+        if not wanted:
+            self._place[index] = max(start, end)
+            return b""
+        data = os.pread(self._files[index], min(end - start, limit), start) if end > start else b""
+        self._place[index] += len(data)
+        return data
+
+
+class Output:
+    """The output of all processes of one worker."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._directory = data_dir / "processes" / OUTPUT
+        self._growths: dict[str, Growth] = {}
+        self._inotify = Inotify()
+
+    def open(self) -> None:
+        """Be ready to follow. Raises RuntimeFailure if the kernel gives no means to."""
+        self._inotify.open()
+
+    def close(self) -> None:
+        self._inotify.close()
+
+    def forget(self, container_id: str) -> None:
+        """Let go of what was removed."""
+        self._growths.pop(container_id, None)
+
+    async def read(
+        self, container_id: str, *, since: datetime | None, ended: asyncio.Event | None
+    ) -> AsyncIterator[LogRecord]:
+        """Yield what is there; with `ended`, go on until that is set and everything has been read."""
+        folder = self._directory / container_id
+        try:
+            reader = await asyncio.to_thread(self._reader, folder, since)
+        except FileNotFoundError:
+            raise RuntimeFailure("The process's output is not there.", code=ErrorCode.EXTERNAL) from None
+        try:
+            if ended is None:
+                async for record in _rest(reader, live=False):
+                    yield record
+                return
+            with self._inotify.watch(folder) as grown:
+                async for record in _followed(reader, grown, ended):
+                    yield record
+        finally:
+            reader.close()
+
+    def _reader(self, folder: Path, since: datetime | None) -> Reader:
+        if folder.name not in self._growths:
+            self._growths[folder.name] = Growth(folder)
+        return Reader(folder, self._growths[folder.name], since)
+
+
+async def _followed(reader: Reader, grown: asyncio.Event, ended: asyncio.Event) -> AsyncIterator[LogRecord]:
+    end = asyncio.create_task(ended.wait())
+    try:
+        while True:
+            last = ended.is_set()
+            grown.clear()
+            async for record in _rest(reader, live=not last):
+                yield record
+            if last:
+                return
+            growth = asyncio.create_task(grown.wait())
+            await asyncio.wait({growth, end}, return_when=asyncio.FIRST_COMPLETED)
+            growth.cancel()
+    finally:
+        end.cancel()
+
+
+async def _rest(reader: Reader, live: bool) -> AsyncIterator[LogRecord]:
+    while batch := await asyncio.to_thread(reader.read, live):
+        for record in batch:
+            yield record
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    for line in _split(data):
+        for start in range(0, len(line), MAX_PAYLOAD_BYTES):
+            yield line[start : start + MAX_PAYLOAD_BYTES]
+
+
+def _split(data: bytes) -> Iterator[bytes]:
+    *lines, rest = data.split(b"\n")
+    yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest
