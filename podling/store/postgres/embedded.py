@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlencode
@@ -25,12 +26,13 @@ from podling.store.postgres.embedded_host import Account, binaries, find_account
 from podling.store.postgres.file_lock import FileLock
 
 PREFIX = "embedded:"
-USER = "podling"
-DATABASE = "podling"
+USER = "postgres"
+DATABASE = "postgres"
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_RESTART_SECONDS = 0.5
 _MAX_LOG_BYTES = 8 * 1024 * 1024
 _SETTINGS = {
     "listen_addresses": "",
@@ -102,16 +104,18 @@ class EmbeddedPostgres:
             self._live_lock.release()
             self._start_lock.release()
 
-    async def keep_running(self) -> None:
-        """Start the server again whenever it dies. Runs until it is cancelled."""
+    async def keep_running(self, restarted: Callable[[], None] | None = None) -> None:
+        """Start the server again whenever it dies, and tell. Runs until it is cancelled."""
         while True:
             pid = self.postmaster_pid()
             if pid is not None:
                 await _ended(pid)
             with contextlib.suppress(StoreUnavailable):
                 await self.start()
+                if restarted is not None:
+                    restarted()
             # A server that cannot stay up is not started in a tight circle.
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(_RESTART_SECONDS)
 
     def postmaster_pid(self) -> int | None:
         """Return the process id of the running server, None without one."""
@@ -257,14 +261,9 @@ def _running_pid(data: Path) -> int | None:
 
 
 async def _answers(dsn: str) -> bool:
-    """Whether the server takes connections; makes Podling's database if it is missing."""
+    """Whether the server takes connections."""
     try:
-        try:
-            connection = await asyncpg.connect(dsn, timeout=5)
-        except asyncpg.InvalidCatalogNameError:
-            connection = await asyncpg.connect(dsn, database="postgres", timeout=5)
-            with contextlib.suppress(asyncpg.DuplicateDatabaseError):
-                await connection.execute(f"CREATE DATABASE {DATABASE}", timeout=30)
+        connection = await asyncpg.connect(dsn, timeout=5)
         await connection.close(timeout=5)
     except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
         return False
