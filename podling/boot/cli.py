@@ -1,7 +1,7 @@
 """The program `podling`. `--version` is answered before anything that takes time is imported."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from podling.cli import app
     from podling.cli.invocation import Programs
 
-    return app.run(given, Programs(dev=_dev, database=_database))
+    programs = Programs(dev=_dev, database=_database, read_assignments=_read_assignments)
+    return app.run(given, programs)
 
 
 def _dev(arguments: Sequence[str]) -> int | None:
@@ -34,6 +35,12 @@ def _database() -> "Database":
     module: Any = import_module("podling.boot.database")
     database: Database = module
     return database
+
+
+def _read_assignments(text: str) -> Mapping[str, str]:
+    from podling.boot.assignments import read_assignments
+
+    return read_assignments(text)
 
 
 if __name__ == "__main__":

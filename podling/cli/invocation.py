@@ -25,10 +25,11 @@ class Database(Protocol):
 
 @value
 class Programs:
-    """The parts of other programs that the command starts; given by boot, loaded when called."""
+    """The parts of other programs that the command uses; given by boot, loaded when called."""
 
     dev: Callable[[Sequence[str]], int | None]
     database: Callable[[], Database]
+    read_assignments: Callable[[str], Mapping[str, str]]
 
 
 class Invocation:
@@ -41,7 +42,7 @@ class Invocation:
 
     @cached_property
     def settings(self) -> Settings:
-        return read_settings(self.given, self.environment)
+        return read_settings(self.given, self.environment, self.programs.read_assignments)
 
     @cached_property
     def client(self) -> Client:

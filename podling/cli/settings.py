@@ -1,6 +1,6 @@
 """The settings of the command line: a flag, else the environment, else a line of the --config file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,17 @@ class Settings:
     verbose: bool = False
 
 
-def read_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
-    """Return the settings; `given` are the flags. Raises ConfigurationError with what to change."""
-    config = given.get("config") or environment.get("PODLING_CONFIG")
-    lines = _read_config(Path(config)) if config else {}
+def read_settings(
+    given: Mapping[str, Any],
+    environment: Mapping[str, str],
+    read_assignments: Callable[[str], Mapping[str, str]],
+) -> Settings:
+    """Return the settings; `given` are the flags. Raises ConfigurationError with what to change.
+
+    `read_assignments` reads the lines of a configuration file, and raises ValueError.
+    """
+    config = given.get("config")
+    lines = _read_config(Path(config), read_assignments) if config else {}
     found = {
         name: given.get(name) or environment.get(variable) or lines.get(name)
         for name, variable in _ENVIRONMENT.items()
@@ -41,21 +48,22 @@ def read_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> S
     )
 
 
-def _read_config(path: Path) -> Mapping[str, str]:
-    """Read lines of `name = value`; a name is a flag's or an environment variable's."""
+def _read_config(path: Path, read: Callable[[str], Mapping[str, str]]) -> Mapping[str, str]:
+    """Return the file's settings; a name in it is a flag's or an environment variable's."""
     names = {variable.lower(): name for name, variable in _ENVIRONMENT.items()}
     names |= {name: name for name in _ENVIRONMENT} | {"master_url": "master"}
+    try:
+        lines = read(_text_of(path))
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
     settings = {}
-    for number, line in enumerate(_text_of(path).splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, equals, text = line.partition("=")
-        known = names.get(name.strip().removeprefix("--").replace("-", "_").lower())
-        if known is None or not equals:
+    for name, text in lines.items():
+        known = names.get(name.replace("-", "_").lower())
+        if known is None:
             raise ConfigurationError(
-                f"{path}, line {number}: write NAME = VALUE with one of {', '.join(sorted(_ENVIRONMENT))}"
+                f"{name!r} in {path} is not a setting of podling; use {', '.join(sorted(_ENVIRONMENT))}"
             )
-        settings[known] = text.strip().strip("\"'")
+        settings[known] = text
     return settings
 
 
