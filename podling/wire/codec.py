@@ -52,9 +52,9 @@ def _converter(kind: type[Any]) -> Callable[[Any], Any]:
     raise TypeError(f"no JSON form for {kind.__name__}")
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Any, *, sort_names: bool = False) -> bytes:
     """Return the JSON of a value of the core (or of plain data)."""
-    return orjson.dumps(to_plain(value))
+    return orjson.dumps(to_plain(value), option=orjson.OPT_SORT_KEYS if sort_names else None)
 
 
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}

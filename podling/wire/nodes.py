@@ -8,12 +8,15 @@ from podling.core.node import Node
 from podling.core.quantity import parse_resource
 from podling.core.spec import CPU, MEMORY, SLOTS
 from podling.core.value import value
+from podling.wire.body import refuse_unknown
 from podling.wire.codec import rfc3339
 
 OUTPUT_ONLY = frozenset(
     "nodeId status runningTasks lastHeartbeat resources registeredAt cordoned unhealthy runtimes version"
     " sessionNo lostReason used".split()
 )
+
+_FIELDS = frozenset({"hostname", "port", "capacity", "cpu", "memory", "labels"})
 
 
 @value
@@ -32,11 +35,7 @@ class Registration:
 def parse_registration(plain: Mapping[str, Any]) -> Registration:
     """Read a registration. Raises InvalidInput by field; ranges are the policy's to check."""
     given = {key: item for key, item in plain.items() if item is not None and key not in OUTPUT_ONLY}
-    for key in given:
-        if key not in {"hostname", "port", "capacity", "cpu", "memory", "labels"}:
-            raise InvalidInput(
-                f"{key[:80]}: no such field", code="unknown_field", details={"field": key[:80]}
-            )
+    refuse_unknown(given, _FIELDS)
     capacity = {}
     if "capacity" in given:
         capacity[SLOTS] = _whole_number("capacity", given["capacity"])

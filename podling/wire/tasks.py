@@ -11,6 +11,9 @@ from podling.core.quantity import parse_resource
 from podling.core.spec import ContainerSpec, TaskKind, TaskSpec
 from podling.core.task import Attempt, Task
 from podling.core.value import camel_case
+from podling.wire.body import as_object as as_object
+from podling.wire.body import load_object as load_object
+from podling.wire.body import refuse_unknown
 from podling.wire.codec import decode, rfc3339, to_plain
 
 _CONTAINER_FIELDS = frozenset(camel_case(field.name) for field in fields(ContainerSpec)) - {"name"}
@@ -28,21 +31,6 @@ _NOT_YET = frozenset(
     " readinessProbe".split()
 )
 _FREE_FORM = frozenset({"env", "labels", "nodeSelector", "tmpfs"})
-
-
-def load_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object. Raises InvalidInput."""
-    try:
-        plain = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not valid JSON: {error}", code="invalid_json") from None
-    return as_object(plain)
-
-
-def as_object(plain: Any) -> dict[str, Any]:
-    if not isinstance(plain, dict):
-        raise InvalidInput("the body must be a JSON object", code="invalid_json")
-    return plain
 
 
 def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> TaskSpec:
@@ -96,9 +84,7 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
                 code="unsupported_field",
                 details={"field": key},
             )
-        if key not in _CONTAINER_FIELDS and key not in _SPEC_FIELDS:
-            name = key[:80]
-            raise InvalidInput(f"{name}: no such field", code="unknown_field", details={"field": name})
+    refuse_unknown(given, _CONTAINER_FIELDS | _SPEC_FIELDS)
 
 
 def _stripped(key: str, item: Any) -> Any:

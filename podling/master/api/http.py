@@ -5,7 +5,7 @@ import hmac
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +13,6 @@ from aiohttp import web
 
 from podling.core.errors import (
     Conflict,
-    DeadlineExceeded,
     InvalidInput,
     NotFound,
     PodlingError,
@@ -44,20 +43,35 @@ def error_answer(error: PodlingError) -> web.Response:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Return the body. Raises TooLarge, DeadlineExceeded for one that drips."""
+    """Return the body. Raises TooLarge, and InvalidInput for one that drips."""
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes") from None
     except TimeoutError:
-        raise DeadlineExceeded("the body did not arrive in time") from None
+        raise InvalidInput("the body did not arrive in time", code="request_timeout") from None
+
+
+def header(request: web.Request, name: str) -> str | None:
+    """Return an optional header. Raises InvalidInput for one that is doubled or not UTF-8."""
+    given = request.headers.getall(name, [])
+    if len(given) > 1:
+        raise InvalidInput.field(name, "must be given once")
+    if given and not _is_text(given[0]):
+        raise InvalidInput.field(name, "must be UTF-8")
+    return given[0] if given else None
+
+
+def _is_text(text: str) -> bool:
+    """Bytes of the request that are not UTF-8 show as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def path_id(request: web.Request, kind: str, name: str = "id") -> str:
     """Return an id from the path; one that cannot be an id is not found."""
     text = request.match_info[name]
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", text):
         raise NotFound.of(kind)
     return text
 
@@ -71,8 +85,11 @@ def query(request: web.Request, *known: str) -> Mapping[str, str]:
                 code="unknown_field",
                 details={"field": name[:80]},
             )
-        if name != "label" and len(request.query.getall(name)) > 1:
+        given = request.query.getall(name)
+        if name != "label" and len(given) > 1:
             raise InvalidInput.field(name, "must be given once")
+        if not all(text.isprintable() for text in given):
+            raise InvalidInput.field(name, "must not contain control characters")
     return request.query
 
 
@@ -89,13 +106,19 @@ def moment(text: str | None, name: str) -> datetime | None:
     """Read an optional RFC 3339 time from the query."""
     if text is None:
         return None
-    try:
-        at = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
+    at = instant(text.replace(" ", "+"))
+    if at is None:
         raise InvalidInput.field(name, "must be a time such as 2026-01-31T12:00:00Z")
     return at
+
+
+def instant(text: str) -> datetime | None:
+    """Return a time in UTC; None for what is none, has no zone, or lies outside 1970 to 9999."""
+    try:
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo is not None and at.year >= 1970 else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def boolean(text: str | None, name: str) -> bool:
@@ -157,8 +180,11 @@ def authentication(token: str | None) -> Any:
 
 
 def _has(request: web.Request, token: str) -> bool:
-    given = request.headers.get("x-api-key") or ""
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        given = bearer.strip()
-    return hmac.compare_digest(given.encode(), token.encode())
+    """Whether every credential that the request carries is the token."""
+    given = request.headers.getall("x-api-key", [])
+    for text in request.headers.getall("Authorization", []):
+        scheme, _, bearer = text.partition(" ")
+        given.append(bearer.strip() if scheme.lower() == "bearer" else "")
+    expected = token.encode()
+    matches = [hmac.compare_digest(text.encode(errors="surrogateescape"), expected) for text in given]
+    return bool(matches) and all(matches)

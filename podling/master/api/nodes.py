@@ -14,8 +14,8 @@ from podling.master.api.keys import CONTEXT
 from podling.master.context import MasterContext
 from podling.master.operations import nodes
 from podling.store.base import LogTail
+from podling.wire.body import load_object
 from podling.wire.nodes import node_view, parse_registration
-from podling.wire.tasks import load_object
 
 
 def routes() -> list[web.RouteDef]:

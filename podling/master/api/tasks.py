@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from podling.core.retry import ErrorCode
 from podling.core.task import ContainerState, HealthStatus, Task, TaskStatus
 from podling.master.api.http import (
     answer,
+    header,
+    instant,
     moment,
     next_page,
     path_id,
@@ -25,9 +28,10 @@ from podling.master.api.keys import CONTEXT
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
 from podling.store.base import TaskQuery
+from podling.wire.body import as_object, load_object, refuse_unknown
 from podling.wire.codec import rfc3339
 from podling.wire.errors import error_body
-from podling.wire.tasks import as_object, attempt_view, load_object, parse_task, task_view
+from podling.wire.tasks import attempt_view, parse_task, task_view
 
 MOST_PER_PAGE = 500
 MOST_PER_BATCH = 1000
@@ -58,14 +62,16 @@ def _view(context: MasterContext, task: Task) -> dict[str, Any]:
 async def submit(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     plain = load_object(await read_body(request))
-    spec = parse_task(plain, request.headers.get("Idempotency-Key"))
+    spec = parse_task(plain, header(request, "Idempotency-Key"))
     task, is_new = await tasks.submit(context, spec)
     return answer(_view(context, task), 201 if is_new else 200)
 
 
 async def submit_batch(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
-    items = load_object(await read_body(request)).get("tasks")
+    given = load_object(await read_body(request))
+    refuse_unknown(given, frozenset({"tasks"}))
+    items = given.get("tasks")
     if not isinstance(items, list) or not 1 <= len(items) <= MOST_PER_BATCH:
         raise InvalidInput.field("tasks", f"must be a list of 1 to {MOST_PER_BATCH} tasks")
     return answer(await tasks.submit_many(context, [_parsed(item) for item in items], error_body))
@@ -81,11 +87,11 @@ def _parsed(item: Any) -> Any:
 async def list_tasks(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     asked = _task_query(query(request, *_LISTED), request.query.getall("label", []))
-    found = await tasks.list_(context, asked)
-    headers = {}
-    if len(found) == asked.limit:
-        headers = next_page(request, _cursor(found[-1]))
-    return answer([_view(context, task) for task in found], headers=headers)
+    # One more than asked for tells whether there is a next page.
+    found = await tasks.list_(context, replace(asked, limit=asked.limit + 1))
+    page = found[: asked.limit]
+    headers = next_page(request, _cursor(page[-1])) if len(found) > len(page) else None
+    return answer([_view(context, task) for task in page], headers=headers)
 
 
 def _task_query(given: Mapping[str, str], labels: list[str]) -> TaskQuery:
@@ -121,10 +127,10 @@ def _after(cursor: str) -> tuple[datetime, str]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         at, _, task_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(" ")
-        created_at = datetime.fromisoformat(at)
+        created_at = instant(at)
     except (ValueError, binascii.Error):
-        raise InvalidInput.field("cursor", "is not one that a list gave") from None
-    if created_at.tzinfo is None or not task_id or "\0" in task_id:
+        created_at, task_id = None, ""
+    if created_at is None or not task_id or "\0" in task_id:
         raise InvalidInput.field("cursor", "is not one that a list gave")
     return created_at, task_id
 
@@ -162,11 +168,8 @@ async def replay(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     body = await read_body(request)
     given = {key: item for key, item in (load_object(body) if body else {}).items() if item is not None}
+    refuse_unknown(given, frozenset({"queue", "runAt"}))
     for key in given:
-        if key not in ("queue", "runAt"):
-            raise InvalidInput(
-                f"{key[:80]}: no such field", code="unknown_field", details={"field": key[:80]}
-            )
         if not isinstance(given[key], str):
             raise InvalidInput.field(key, "must be a string")
     run_at = moment(given.get("runAt"), "runAt")
@@ -183,11 +186,7 @@ async def put_status(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     task_id = path_id(request, "task")
     given = load_object(await read_body(request))
-    for key in given:
-        if key not in _STATUS_FIELDS:
-            raise InvalidInput(
-                f"{key[:80]}: no such field", code="unknown_field", details={"field": key[:80]}
-            )
+    refuse_unknown(given, _STATUS_FIELDS)
     task = await tasks.report(context, task_id, _report(context, task_id, given))
     return answer(_view(context, task))
 
@@ -224,9 +223,9 @@ def _health(given: Mapping[str, Any]) -> HealthStatus:
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:
     item = given.get(name)
-    if item is None or (isinstance(item, str) and "\0" not in item):
+    if item is None or isinstance(item, str):
         return item
-    raise InvalidInput.field(name, "must be a string without NUL")
+    raise InvalidInput.field(name, "must be a string")
 
 
 def _whole(given: Mapping[str, Any], name: str, least: int, most: int) -> int | None:

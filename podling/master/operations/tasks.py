@@ -30,7 +30,7 @@ async def submit(context: MasterContext, spec: TaskSpec) -> tuple[Task, bool]:
     Raises InvalidInput, PolicyDenied, IdempotencyMismatch, StoreUnavailable.
     """
     spec = validate_spec(spec, allow_simulated=context.options.allow_simulated)
-    body_hash = hashlib.sha256(encode(spec)).hexdigest()
+    body_hash = hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
     answer = await context.committer.insert(_new_task(spec, context.clock.now()), body_hash)
     if isinstance(answer, WriteResult):
         return await _repeated(context, spec, answer), False
@@ -180,7 +180,7 @@ async def explain_task(context: MasterContext, task_id: str) -> Explanation:
     ahead = 0
     if task.status is TaskStatus.PENDING and task.run_at <= context.clock.now():
         ahead = await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
-    return explain(task, rows, context.view, ahead, context.clock.now())
+    return explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic())
 
 
 def filter_labels(texts: Sequence[str]) -> Mapping[str, str]:

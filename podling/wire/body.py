@@ -1,0 +1,82 @@
+"""The body of a request: JSON, read without guessing what was meant."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from podling.core.errors import InvalidInput
+
+MOST_LEVELS = 64
+_LONGEST_NAME = 80
+_NUL = b"\\u0000"
+
+
+def load_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object. Raises InvalidInput, also for doubled names, NUL and deep nesting."""
+    try:
+        plain = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the body is not valid JSON: {error}", code="invalid_json") from None
+    _check_levels(plain)
+    _check_names(body)
+    if _NUL in body:
+        _check_nul(plain, "")
+    return as_object(plain)
+
+
+def as_object(plain: Any) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise InvalidInput("the body must be a JSON object", code="invalid_json")
+    return plain
+
+
+def refuse_unknown(given: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Raise InvalidInput for the first name that is not known."""
+    for name in given:
+        if name not in known:
+            short = name[:_LONGEST_NAME]
+            raise InvalidInput(f"{short}: no such field", code="unknown_field", details={"field": short})
+
+
+def _check_levels(plain: Any) -> None:
+    level = [plain]
+    for _ in range(MOST_LEVELS + 1):
+        level = [inner for item in level for inner in _inner(item) if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise InvalidInput(f"the body is nested deeper than {MOST_LEVELS} levels", code="invalid_json")
+
+
+def _inner(item: Any) -> Any:
+    return item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+
+
+def _check_names(body: bytes) -> None:
+    """Of two values under one name a reader would silently drop one."""
+    json.loads(body, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            short = name[:_LONGEST_NAME]
+            raise InvalidInput(f"{short}: is given twice", code="invalid_json", details={"field": short})
+        seen.add(name)
+
+
+def _check_nul(item: Any, path: str) -> None:
+    """The character NUL ends a string for too many readers, and no database column keeps it."""
+    if isinstance(item, str) and "\0" in item:
+        raise InvalidInput.field(path or "body", "must not contain a NUL character")
+    if isinstance(item, dict):
+        for name, inner in item.items():
+            place = f"{path}.{name[:_LONGEST_NAME]}".removeprefix(".").replace("\0", "\\u0000")
+            if "\0" in name:
+                raise InvalidInput.field(place, "must not contain a NUL character in its name")
+            _check_nul(inner, place)
+    elif isinstance(item, list):
+        for index, inner in enumerate(item):
+            _check_nul(inner, f"{path}.{index}".removeprefix("."))

@@ -1,0 +1,52 @@
+"""Every test of a master runs on both stores, each time on an empty one of its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+
+from podling.store.memory.store import MemoryStore
+from podling.store.postgres.store import PostgresStore
+from tests.conftest import ServerOf
+from tests.master.masters import Masters, RunningMaster
+from tests.postgres_servers import chosen_servers
+
+STORES = ["memory", *chosen_servers()]
+
+
+@asynccontextmanager
+async def _masters(kind: str, server_of: ServerOf) -> AsyncIterator[Masters]:
+    if kind == "memory":
+        store = MemoryStore()
+        masters = Masters(kind, lambda: store)
+        try:
+            yield masters
+        finally:
+            await masters.stop()
+        return
+    async with server_of(kind).database() as dsn:
+        masters = Masters(kind, lambda: PostgresStore(dsn, pool_size=5))
+        try:
+            yield masters
+        finally:
+            await masters.stop()
+
+
+@pytest.fixture(params=STORES)
+async def masters(request: pytest.FixtureRequest, server_of: ServerOf) -> AsyncIterator[Masters]:
+    async with _masters(request.param, server_of) as found:
+        yield found
+
+
+@pytest.fixture
+async def master(masters: Masters) -> RunningMaster:
+    """A master that leads."""
+    return await masters.start()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=STORES)
+async def shared_master(request: pytest.FixtureRequest, server_of: ServerOf) -> AsyncIterator[RunningMaster]:
+    """A master that all tests of a module share: for what leaves nothing behind."""
+    async with _masters(request.param, server_of) as found:
+        yield await found.start()
