@@ -18,7 +18,6 @@ import pytest
 from podling.client import tasks
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import IMAGE, Programs, programs, until
-from tests.support import require
 
 WORKERS = ("worker-1", "worker-2")
 STEPS = ("submit", "plan", "create", "start", "die", "destroy")
@@ -30,8 +29,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-e2e")]
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Programs]:
-    require(_engine_answers(), "no Docker engine answers")
+def running(engine: None) -> Iterator[Programs]:
     with programs() as started:
         started.start_master()
         for name in WORKERS:
@@ -44,16 +42,6 @@ def running() -> Iterator[Programs]:
 def written(running: Programs) -> Iterator[Ledger]:
     with ledger(running.engine) as made:
         yield made
-
-
-def _engine_answers() -> bool:
-    try:
-        engine = docker.from_env()
-        engine.images.get(IMAGE)
-    except docker.errors.DockerException:
-        return False
-    engine.close()
-    return True
 
 
 class Events:
