@@ -4,12 +4,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from podling import __version__
-
-if TYPE_CHECKING:
-    from podling.cli.invocation import Database
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from podling.cli import app
     from podling.cli.invocation import Programs
 
-    programs = Programs(dev=_dev, database=_database, read_assignments=_read_assignments)
+    programs = Programs(dev=_dev, database=_Schema, read_assignments=_read_assignments)
     return app.run(given, programs)
 
 
@@ -31,10 +28,32 @@ def _dev(arguments: Sequence[str]) -> int | None:
     return result
 
 
-def _database() -> "Database":
-    module: Any = import_module("podling.boot.database")
-    database: Database = module
-    return database
+class _Schema:
+    """The schema of the database at an address, for `podling db`."""
+
+    def install(self, url: str) -> dict[str, Any]:
+        return self._run(url, "install")
+
+    def verify(self, url: str) -> dict[str, Any]:
+        return self._run(url, "verify")
+
+    def migrate(self, url: str) -> dict[str, Any]:
+        self._run(url, "migrate")
+        return self._run(url, "verify")
+
+    def _run(self, url: str, what: str) -> dict[str, Any]:
+        import asyncio
+        from dataclasses import asdict, is_dataclass
+
+        answer = asyncio.run(self._on_database(url, what))
+        return asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else {}
+
+    async def _on_database(self, url: str, what: str) -> Any:
+        from podling.boot.database import running_database
+        from podling.store.postgres import install
+
+        async with running_database(url) as dsn:
+            return await getattr(install, what)(dsn)
 
 
 def _read_assignments(text: str) -> Mapping[str, str]:

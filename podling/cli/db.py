@@ -1,11 +1,13 @@
 """`podling db`: the schema of a Postgres database."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command, Group
+from podling.client.call import JsonObject
 from podling.core.errors import InvalidInput
 
 app = typer.Typer(
@@ -46,5 +48,21 @@ def _url(cli: Invocation, given: str | None) -> str:
     return url
 
 
-def _tell(cli: Invocation, answer: Any) -> None:
-    cli.show(answer, lambda: cli.line("done" if answer is None else answer))
+def _tell(cli: Invocation, report: JsonObject) -> None:
+    """Print the schema's report. Ends with 1 if something has to be done."""
+    cli.show(report, lambda: _draw(cli, report))
+    if report["pending"] or report["problems"]:
+        raise typer.Exit(FAILED)
+
+
+def _draw(cli: Invocation, report: JsonObject) -> None:
+    cli.line(
+        f"PostgreSQL {report['server_version']}, database {report['database']}, "
+        f"schema {report['schema'] or '(none)'}: {len(report['applied'])} migrations applied"
+    )
+    for name in report["pending"]:
+        cli.line(f"  missing: {name}; run podling db migrate")
+    for problem in report["problems"]:
+        cli.line(f"  problem: {problem}")
+    if not report["pending"] and not report["problems"]:
+        cli.line("Everything is as this version needs it.")

@@ -14,13 +14,17 @@ from podling.core.value import value
 
 
 class Database(Protocol):
-    """What `podling db` needs; see `podling.boot.database`."""
+    """What `podling db` needs. Each returns the schema's report as plain data.
 
-    def install(self, url: str) -> Any: ...
+    `{server_version, database, schema, applied, pending, problems}`, the last three lists of texts.
+    Each raises ConfigurationError for what cannot be mended, and StoreUnavailable.
+    """
 
-    def verify(self, url: str) -> Any: ...
+    def install(self, url: str) -> JsonObject: ...
 
-    def migrate(self, url: str) -> Any: ...
+    def verify(self, url: str) -> JsonObject: ...
+
+    def migrate(self, url: str) -> JsonObject: ...
 
 
 @value
