@@ -103,6 +103,8 @@ def _advice(error: BaseException, where: str) -> str | None:
             return f"{where} cannot be reached ({error.strerror or 'unknown host'}): correct DATABASE_URL"
         case TimeoutError():
             return f"{where} does not answer: check address and firewall, or correct DATABASE_URL"
+        case asyncpg.ClientConfigurationError() if "certificate" in str(error):
+            return "the file that sslrootcert in DATABASE_URL names is not there: correct it"
         case asyncpg.InterfaceError() | ValueError():
             return (
                 "DATABASE_URL is not a valid address: write "

@@ -1,11 +1,14 @@
 """Connections to PostgreSQL: bounded in number, age and waiting time."""
 
 import asyncio
+import os
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,6 +34,7 @@ _KEEPALIVE_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
+_PERSONAL_ROOTS = Path("~/.postgresql/root.crt")
 _CONNECTION_AGE_SECONDS = 1800.0
 _IDLE_SECONDS = 300.0
 _MANY_QUERIES = 1_000_000
@@ -87,13 +91,24 @@ class Address:
             settings |= _PLAN_SETTINGS | _KEEPALIVE_SETTINGS
             settings["statement_timeout"] = str(milliseconds)
             settings["idle_in_transaction_session_timeout"] = str(milliseconds)
-        return {
+        return self._trust() | {
             "dsn": self.dsn,
             "timeout": self.command_timeout_seconds,
             "command_timeout": self.command_timeout_seconds,
             "server_settings": settings,
             "statement_cache_size": 0 if self.pooled else 100,
         }
+
+    def _trust(self) -> dict[str, Any]:
+        """Verify by the machine's own authorities where the DSN names none; the driver would refuse."""
+        query = parse_qs(urlsplit(self.dsn).query)
+        mode = query.get("sslmode", ["prefer"])[-1]
+        named = "sslrootcert" in query or "PGSSLROOTCERT" in os.environ
+        if mode not in ("verify-ca", "verify-full") or named or _PERSONAL_ROOTS.expanduser().exists():
+            return {}
+        context = ssl.create_default_context()
+        context.check_hostname = mode == "verify-full"
+        return {"ssl": context}
 
 
 def keep_alive(connection: Connection) -> None:

@@ -1,0 +1,82 @@
+"""Migrations: forward only, checksummed, one at a time."""
+
+import asyncpg
+import pytest
+
+from podling.core.errors import ConfigurationError
+from podling.store.postgres import install
+from podling.store.postgres.migrations import OLDEST_SERVER, Migration, migrate, shipped
+from podling.store.postgres.pool import Address, Pool
+from podling.store.postgres.store import PostgresStore
+from tests.postgres_servers import PostgresServer
+
+NEXT = Migration(shipped()[-1].version + 1, "more", "CREATE TABLE more (n int)")
+
+
+@pytest.fixture
+async def pool(dsn: str):
+    opened = Pool(Address(dsn, 10.0), 2)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def test_they_are_numbered_without_gaps() -> None:
+    assert [migration.version for migration in shipped()] == list(range(1, len(shipped()) + 1))
+
+
+async def test_a_missing_one_is_applied_once(pool: Pool, connection: asyncpg.Connection) -> None:
+    known = [*shipped(), NEXT]
+    assert await migrate(pool, known) == [NEXT]
+    assert await migrate(pool, known) == []
+    assert await connection.fetchval("SELECT count(*) FROM more") == 0
+
+
+async def test_one_that_fails_leaves_nothing_behind(pool: Pool, connection: asyncpg.Connection) -> None:
+    broken = Migration(NEXT.version + 1, "broken", "SELECT * FROM nothing")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await migrate(pool, [*shipped(), NEXT, broken])
+    assert await connection.fetchval("SELECT to_regclass('more')") is None
+    assert await migrate(pool) == []
+
+
+async def test_a_newer_schema_is_refused(dsn: str, connection: asyncpg.Connection) -> None:
+    await connection.execute("INSERT INTO podling_migrations VALUES (9999, 'later', 'x')")
+    with pytest.raises(ConfigurationError, match=r"9999.*start a newer Podling"):
+        await PostgresStore(dsn).open()
+    with pytest.raises(ConfigurationError, match="9999"):
+        await install.verify(dsn)
+
+
+async def test_a_changed_migration_is_refused(dsn: str, connection: asyncpg.Connection) -> None:
+    await connection.execute("UPDATE podling_migrations SET checksum = 'other' WHERE version = 2")
+    with pytest.raises(ConfigurationError, match="migration 0002"):
+        await PostgresStore(dsn).open()
+
+
+async def test_a_server_too_old_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("podling.store.postgres.migrations.OLDEST_SERVER", 990000)
+    with pytest.raises(ConfigurationError, match="needs 12 or newer"):
+        await PostgresStore(dsn).open()
+    assert OLDEST_SERVER == 120000
+
+
+async def test_commands_install_verify_and_migrate(postgres_server: PostgresServer) -> None:
+    async with postgres_server.empty_database() as dsn:
+        before = await install.verify(dsn)
+        assert not before.is_sound
+        assert before.pending == tuple(migration.label for migration in shipped())
+        assert await install.migrate(dsn) == before.pending
+        assert (await install.verify(dsn)).problems[0].endswith("run podling db install")
+        after = await install.install(dsn)
+        assert after.is_sound
+        assert after.applied == before.pending
+
+
+async def test_verify_names_what_is_missing(dsn: str, connection: asyncpg.Connection) -> None:
+    await connection.execute("DROP VIEW nodes; DROP TABLE log_tails")
+    problems = (await install.verify(dsn)).problems
+    assert [problem.split(" is missing")[0] for problem in problems] == [
+        "the relation log_tails",
+        "the relation nodes",
+    ]
