@@ -1,0 +1,107 @@
+"""The feed of what masters committed, and the snapshot that a view starts from."""
+
+from collections.abc import Mapping
+
+from podling.core.lifecycle import Cancel
+from podling.core.task import TaskStatus
+from podling.store.base import Change, ChangeBatch, Store, TaskWrite
+from tests.builders import (
+    assignment,
+    build_batch,
+    build_node,
+    build_task,
+    ended,
+    happening,
+    insertion,
+)
+
+
+async def told(store: Store, cursors: Mapping[str, int] | None = None, limit: int = 100) -> list[ChangeBatch]:
+    """Return the batches of the feed that hold changes."""
+    return [batch for batch in await store.changes_after(cursors or {}, limit) if batch.changes]
+
+
+async def test_a_new_store_has_nothing_to_tell(store: Store) -> None:
+    assert await told(store) == []
+    snapshot = await store.snapshot()
+    assert (snapshot.nodes, snapshot.live_tasks, dict(snapshot.cursors)) == ((), (), {})
+
+
+async def test_every_applied_write_is_told_in_its_batch(store: Store) -> None:
+    first, second = build_task(), build_task()
+    await store.commit(build_batch([insertion(first), insertion(second)], number=1))
+    assigned = assignment(first, "node-7")
+    await store.commit(build_batch([assigned, happening(second, Cancel())], number=2))
+    batches = await told(store)
+    assert [(batch.master_id, batch.number) for batch in batches] == [("master-1", 1), ("master-1", 2)]
+    assert batches[0].changes == tuple(
+        Change(task_id=task.task_id, version=1, status=TaskStatus.PENDING, attempt=0, node_id=None)
+        for task in (first, second)
+    )
+    assert batches[1].changes == (
+        Change(task_id=first.task_id, version=2, status=TaskStatus.SCHEDULED, attempt=1, node_id="node-7"),
+        Change(task_id=second.task_id, version=2, status=TaskStatus.CANCELLED, attempt=0, node_id=None),
+    )
+
+
+async def test_refused_writes_and_repeats_are_not_told(store: Store) -> None:
+    task, again = build_task(idempotency_key="k"), build_task(idempotency_key="k")
+    lost = TaskWrite(task=build_task(), expected_version=1)
+    batch = build_batch([lost, insertion(task), insertion(again)], number=1)
+    await store.commit(batch)
+    await store.commit(batch)
+    await store.commit(build_batch([lost], number=2))
+    assert [(item.number, [change.task_id for change in item.changes]) for item in await told(store)] == [
+        (1, [task.task_id])
+    ]
+
+
+async def test_each_master_is_read_from_its_own_cursor(store: Store) -> None:
+    for master_id in ("m1", "m2", "m3"):
+        for number in range(1, 4):
+            await store.commit(build_batch([insertion(build_task())], master_id=master_id, number=number))
+    batches = await told(store, {"m1": 3, "m2": 1, "unknown": 9})
+    by_master = {name: [b.number for b in batches if b.master_id == name] for name in ("m1", "m2", "m3")}
+    assert by_master == {"m1": [], "m2": [2, 3], "m3": [1, 2, 3]}
+
+
+async def test_a_reader_with_a_limit_gets_everything_once_and_in_order(store: Store) -> None:
+    expected = {"m1": list(range(1, 8)), "m2": list(range(1, 5))}
+    for master_id, numbers in expected.items():
+        for number in numbers:
+            await store.commit(build_batch([insertion(build_task())], master_id=master_id, number=number))
+    cursors: dict[str, int] = {}
+    seen: dict[str, list[int]] = {"m1": [], "m2": []}
+    while batches := await store.changes_after(cursors, 3):
+        assert len(batches) <= 3
+        for batch in batches:
+            seen[batch.master_id].append(batch.number)
+            cursors[batch.master_id] = batch.number
+    assert seen == expected
+
+
+async def test_gaps_in_the_numbers_do_not_matter(store: Store) -> None:
+    for number in (5, 9, 1000):
+        await store.commit(build_batch([insertion(build_task())], number=number))
+    assert [batch.number for batch in await told(store, {"master-1": 5})] == [9, 1000]
+
+
+async def test_the_snapshot_holds_nodes_live_tasks_and_the_place_in_the_feed(store: Store) -> None:
+    node = build_node()
+    number = await store.open_session(node)
+    waiting, live, running, gone = (build_task() for _ in range(4))
+    await store.commit(build_batch(map(insertion, (waiting, live, running, gone)), master_id="m1", number=4))
+    assigned = [assignment(task) for task in (live, running, gone)]
+    await store.commit(build_batch(assigned, master_id="m2", number=7))
+    done = happening(assigned[2].task, ended(assigned[2].task))
+    await store.commit(build_batch([done], master_id="m2", number=8))
+    snapshot = await store.snapshot()
+    assert [(item.node_id, item.session_no) for item in snapshot.nodes] == [(node.node_id, number)]
+    assert {task.task_id: task for task in snapshot.live_tasks} == {
+        write.task.task_id: write.task for write in assigned[:2]
+    }
+    assert dict(snapshot.cursors) == {"m1": 4, "m2": 8}
+    assert await told(store, snapshot.cursors) == []
+    cancelled = happening(waiting, Cancel())
+    await store.commit(build_batch([cancelled], master_id="m1", number=5))
+    assert [batch.number for batch in await told(store, snapshot.cursors)] == [5]
