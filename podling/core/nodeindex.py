@@ -226,10 +226,11 @@ class NodeIndex:
         total = len(self._available)
         reason = f"runtime {requirement.runtime.value} missing"
         counts[reason] += total - len(self._offering(requirement))
-        for condition in _conditions(requirement.placement):
+        conditions = {describe_unmet(each): each for each in _conditions(requirement.placement)}
+        for reason, condition in conditions.items():
             named = len(self.named(condition))
             inclusive = condition.operator in (Operator.IN, Operator.EXISTS)
-            counts[describe_unmet(condition)] += total - named if inclusive else named
+            counts[reason] += total - named if inclusive else named
 
     def _count_shortages(
         self,

@@ -233,13 +233,13 @@ def test_a_bad_field_is_refused_by_its_name(name: str) -> None:
 
 BAD_IMAGES = [
     "", " ", "a b", "-v", "../x", "/x", "x/", "x//y", "Busybox", "UPPER/x", "x:", "x:-tag", "x@",
-    "x@sha256:12", f"x@{DIGEST.upper()}", "x@md5:" + "0" * 32, "x\0", "http://x/y", ".x", "x.", "a" * 256, "x:" + "t" * 129,
-    "reg:port/x", "-reg.io/x", "x\n", "é",
+    "x@sha256:12", f"x@{DIGEST.upper()}", "x@md5:" + "0" * 32, "x\0", "http://x/y", ".x", "x.",
+    "a" * 256, "x:" + "t" * 129,    "reg:port/x", "-reg.io/x", "x\n", "é",
 ]  # fmt: skip
 GOOD_IMAGES = [
     "busybox", "busybox:1.36", "library/busybox", "docker.io/library/busybox:latest", "localhost/x",
-    "localhost:5000/a/b", "127.0.0.1:5000/x:y", "[::1]:5000/x", "Reg.Example.com/x", f"x@{DIGEST}", f"reg.io:1/x:t@{DIGEST}",
-    "a__b/c--d/e.f", DIGEST,
+    "localhost:5000/a/b", "127.0.0.1:5000/x:y", "[::1]:5000/x", "Reg.Example.com/x", f"x@{DIGEST}",
+    f"reg.io:1/x:t@{DIGEST}",    "a__b/c--d/e.f", DIGEST,
 ]  # fmt: skip
 
 

@@ -1,0 +1,155 @@
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podling.core.node import Node, NodeStatus
+from podling.core.task import Task
+from podling.core.view import View, plan, shapes_unblocked_by
+from tests.core.clusters import clusters, ended, on, pages, sized, view_of, wanting
+
+
+def test_a_live_task_occupies_its_node_until_it_ends() -> None:
+    task = on(wanting({"cpu": 500}), "a")
+    view = view_of(sized("a"), task)
+    assert view.used("a") == {"slots": 1, "cpu": 500}
+    assert view.running_tasks("a") == 1
+    assert view.task(task.task_id) is task
+    assert list(view.live_tasks_on("a")) == [task]
+    view.put_task(ended(task))
+    assert view.used("a") == {}
+    assert view.task(task.task_id) is None
+    assert view.totals() == {}
+
+
+def test_an_older_version_of_a_live_task_is_ignored() -> None:
+    task = on(wanting(), "a")
+    newer = replace(task, version=9)
+    view = view_of(sized("a"), newer, ended(replace(task, version=1)), task)
+    assert view.task(task.task_id) is newer
+
+
+def test_a_task_that_moves_leaves_its_old_node() -> None:
+    task = on(wanting({"cpu": 500}), "a")
+    view = view_of(sized("a"), sized("b"), task, on(task, "b"))
+    assert view.totals() == {"b": 1}
+    assert view.used("a") == {}
+
+
+def test_a_node_may_come_after_its_tasks_and_go_before_them() -> None:
+    task = on(wanting({"cpu": 3800}), "a")
+    view = view_of(task, sized("a"))
+    assert view.scheduling_error(wanting({"cpu": 500})) is not None
+    view.remove_node("a")
+    view.remove_node("a")
+    assert view.node("a") is None
+    view.put_task(ended(task))
+    view.put_node(sized("a"))
+    assert view.scheduling_error(wanting({"cpu": 500})) is None
+
+
+def test_why_a_task_fits_nowhere_is_a_sentence_of_counts() -> None:
+    view = view_of(sized("a", cpu=100), sized("b", cpu=100), sized("c", cordoned=True))
+    assert view.scheduling_error(wanting({"cpu": 500})) == (
+        "none of 3 nodes fits: 2 insufficient cpu, 1 cordoned"
+    )
+
+
+def test_without_a_node_online_that_is_the_reason() -> None:
+    assert View().scheduling_error(wanting()) == "no node is online"
+    view = view_of(sized("a", status=NodeStatus.OFFLINE))
+    assert view.scheduling_error(wanting()) == "no node is online"
+
+
+def test_a_shape_fits_somewhere_unless_all_its_nodes_are_full_or_back_off() -> None:
+    view = view_of(sized("a", slots=1), sized("b", slots=1))
+    task = wanting()
+    assert view.fits_somewhere("never seen")
+    assert view.scheduling_error(task) is None
+    view.put_task(on(wanting(), "b"))
+    assert view.fits_somewhere(task.shape)
+    view.penalise("a", task.shape, until=10.0)
+    assert not view.fits_somewhere(task.shape, now=9.0)
+    assert view.fits_somewhere(task.shape, now=10.0)
+    view.put_task(on(wanting(), "a"))
+    assert not view.fits_somewhere(task.shape)
+
+
+def test_a_node_that_gains_room_unblocks_what_fits_there() -> None:
+    small, large = wanting({"cpu": 600}), wanting({"cpu": 5000})
+    full = on(wanting({"cpu": 3500}), "a")
+    view = view_of(sized("a"), full)
+    blocked = plan(view, [small, large], now=0.0).blocked
+    assert set(blocked) == {small.shape, large.shape}
+    assert shapes_unblocked_by(view, blocked, "a") == frozenset()
+    view.put_task(ended(full))
+    assert shapes_unblocked_by(view, blocked, ["a", "unknown"]) == {small.shape}
+    view.put_node(sized("b", cpu=8000))
+    assert shapes_unblocked_by(view, blocked, "b") == set(blocked)
+
+
+histories = st.lists(
+    st.tuples(st.sampled_from(["place", "end", "node", "gone"]), st.integers(0, 20), st.integers(0, 8)),
+    max_size=40,
+)
+
+
+@given(clusters(), pages(), histories)
+def test_a_view_fed_by_changes_equals_one_that_is_rebuilt(
+    cluster: list[Node], page: list[Task], history: list[tuple[str, int, int]]
+) -> None:
+    view = View()
+    nodes: dict[str, Node] = {}
+    tasks: dict[str, Task] = {}
+    for what, first, second in history:
+        task = page[first % len(page)]
+        _happen(view, nodes, tasks, what, tasks.get(task.task_id, task), f"node-{second}", cluster)
+    rebuilt = view_of(*nodes.values(), *(task for task in tasks.values() if task.status.is_live))
+    assert _picture(view, page) == _picture(rebuilt, page)
+
+
+def _happen(
+    view: View,
+    nodes: dict[str, Node],
+    tasks: dict[str, Task],
+    what: str,
+    task: Task,
+    node_id: str,
+    cluster: list[Node],
+) -> None:
+    match what:
+        case "place":
+            tasks[task.task_id] = on(task, node_id)
+        case "end":
+            tasks[task.task_id] = ended(task)
+        case "gone":
+            nodes.pop(node_id, None)
+            view.remove_node(node_id)
+        case "node":
+            for node in cluster:
+                if node.node_id == node_id:
+                    nodes[node_id] = node
+                    view.put_node(node)
+    if task.task_id in tasks:
+        view.put_task(tasks[task.task_id])
+        view.put_task(tasks[task.task_id])
+
+
+def _picture(view: View, page: list[Task]) -> dict[str, Any]:
+    return {
+        "nodes": {node.node_id: node for node in view.nodes()},
+        "totals": dict(view.totals()),
+        "used": {f"node-{number}": view.used(f"node-{number}") for number in range(9)},
+        "rooms": {
+            node_id: ({name: free for name, free in room.free.items() if free}, room.ports)
+            for node_id, room in view.index.rooms.items()
+        },
+        "fits": {
+            task.shape: {
+                node.node_id: view.lacks(node.node_id, view.requirement(task)) for node in view.nodes()
+            }
+            for task in page
+        },
+        "errors": {task.shape: view.scheduling_error(task) for task in page},
+    }
