@@ -1,0 +1,127 @@
+"""The command against the real master, which has no worker: everything about tasks that wait."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+MASTER = Path(__file__).parents[2] / "cmd/master/main.py"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("PODLING_", "STORE_"))}
+    with subprocess.Popen(
+        [sys.executable, str(MASTER), "--port", "0", "--data-dir", str(tmp_path_factory.mktemp("master"))],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean,
+        cwd=tmp_path_factory.mktemp("empty"),
+    ) as program:
+        try:
+            yield _address(program)
+        finally:
+            program.terminate()
+            program.communicate(timeout=20)
+
+
+def _address(program: "subprocess.Popen[str]") -> str:
+    assert program.stderr is not None
+    for line in program.stderr:
+        if found := re.search(r"listening on (http://\S+?),", line):
+            return found[1]
+    raise AssertionError("the master ended before it listened")
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, url: str) -> Cli:
+    return Cli(monkeypatch, url)
+
+
+def test_a_waiting_task_from_submit_to_cancel(cli: Cli) -> None:
+    submitted = cli("run", "first", "busybox:local", "echo", "hi")
+    assert submitted.code == 0
+    assert submitted.err == "it waits: no node is online\n"
+    task_id = submitted.out.strip()
+    assert cli("explain", "first").out.startswith("It waits because no node is online.\n")
+    assert "submitted to queue default" in cli("timeline", task_id[:18]).out
+    assert json.loads(cli("ps", "-t", "first", "--json").out)["taskId"] == task_id
+    assert cli("wait", "first", "--timeout", "10ms").code == 124
+    assert cli("replay", "first").code == 4
+    assert cli("cancel", "first").out == f"{task_id} cancelled\n"
+    assert cli("wait", "first").code == 1
+    assert cli("logs", "first").out == ""
+
+
+def test_every_flag_is_accepted(cli: Cli) -> None:
+    line = (
+        "run full -i box -e A=1 -p 8080:80 -p 53:53/udp --cpu 500m --memory 256Mi --resource gpu=1 "
+        "--label team=a --queue q --priority -5 --max-attempts 3 --timeout 90 --volume data:/data "
+        "--tmpfs /tmp:size=1m --workdir /w --user 1000:1000 --entrypoint /bin/x --network none "
+        "--runtime docker --node-selector zone=a --constraint disk=ssd,nvme --constraint arch!=arm "
+        "--constraint gpu --constraint !old --pull missing --restart on-failure --init "
+        "--stop-signal SIGINT --idempotency-key full -- arg"
+    )
+    first = cli(*line.split())
+    assert (first.code, cli(*line.split()).out) == (0, first.out)
+    task = json.loads(cli("ps", "-t", "full", "--json").out)
+    assert task["command"] == ["/bin/x"]
+    assert task["args"] == ["arg"]
+    assert task["resources"]["limits"] == {"cpu": 500, "memory": 256 * 2**20}
+    assert [rule["operator"] for rule in task["placement"]["constraints"]] == [
+        "in",
+        "notIn",
+        "exists",
+        "doesNotExist",
+    ]
+    listed = json.loads(cli("ps", "--label", "team=a", "--queue", "q", "--status", "pending", "--json").out)
+    assert [item["taskId"] for item in listed] == [task["taskId"]]
+
+
+def test_the_same_key_for_another_task_is_a_conflict(cli: Cli) -> None:
+    assert cli("run", "one", "box", "--idempotency-key", "shared").code == 0
+    refused = cli("run", "two", "box", "--idempotency-key", "shared")
+    assert refused.code == 4
+    assert "was used for another task" in refused.err
+
+
+def test_what_the_master_refuses_is_told_by_its_field(cli: Cli) -> None:
+    refused = cli("run", "bad", "-i", "BAD IMAGE")
+    assert refused.code == 2
+    assert refused.err.startswith("podling: image: ")
+
+
+def test_interrupt_cancels_a_task_that_waits(cli: Cli) -> None:
+    program = cli.start("run", "endless", "box", "--wait", "-v")
+    assert program.stderr is not None
+    assert "was submitted" in program.stderr.readline()
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert "was cancelled" in err
+    assert json.loads(cli("ps", "-t", "endless", "--json").out)["status"] == "cancelled"
+
+
+def test_status_and_nodes(cli: Cli) -> None:
+    cli("run", "waiting", "box")
+    lines = cli("status").out.splitlines()
+    assert re.match(r"Master   \S+, store memory, 1 running, leader http://\S+ \(epoch 1\)", lines[0])
+    assert lines[1] == "Nodes    0 online, 0 offline"
+    assert "pending" in lines[2]
+    assert lines[4].startswith("         It waits because")
+    assert json.loads(cli("nodes", "--json").out) == []
+
+
+def test_pages_are_walked(cli: Cli) -> None:
+    ids = {cli("run", f"page-{number}", "box", "--queue", "pages").out.strip() for number in range(3)}
+    listed = json.loads(cli("ps", "--queue", "pages", "--all", "--json").out)
+    assert {item["taskId"] for item in listed} == ids
+    assert len(cli("ps", "--queue", "pages", "--limit", "2").out.splitlines()) == 3
