@@ -1,6 +1,6 @@
 """Every test of a master runs on both stores, each time on an empty one of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -9,14 +9,22 @@ import pytest_asyncio
 from podling.store.memory.store import MemoryStore
 from podling.store.postgres.store import PostgresStore
 from tests.conftest import ServerOf
+from tests.master.databases import Databases
 from tests.master.masters import Masters, RunningMaster
 from tests.postgres_servers import chosen_servers
 
 STORES = ["memory", *chosen_servers()]
 
 
+@pytest.fixture(scope="session")
+def databases(server_of: ServerOf) -> Iterator[Databases]:
+    found = Databases(server_of)
+    yield found
+    found.drop_all()
+
+
 @asynccontextmanager
-async def _masters(kind: str, server_of: ServerOf) -> AsyncIterator[Masters]:
+async def _masters(kind: str, databases: Databases) -> AsyncIterator[Masters]:
     if kind == "memory":
         store = MemoryStore()
         masters = Masters(kind, lambda: store)
@@ -25,7 +33,7 @@ async def _masters(kind: str, server_of: ServerOf) -> AsyncIterator[Masters]:
         finally:
             await masters.stop()
         return
-    async with server_of(kind).database() as dsn:
+    async with databases.lend(kind) as dsn:
         masters = Masters(kind, lambda: PostgresStore(dsn, pool_size=5))
         try:
             yield masters
@@ -34,8 +42,8 @@ async def _masters(kind: str, server_of: ServerOf) -> AsyncIterator[Masters]:
 
 
 @pytest.fixture(params=STORES)
-async def masters(request: pytest.FixtureRequest, server_of: ServerOf) -> AsyncIterator[Masters]:
-    async with _masters(request.param, server_of) as found:
+async def masters(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[Masters]:
+    async with _masters(request.param, databases) as found:
         yield found
 
 
@@ -46,7 +54,7 @@ async def master(masters: Masters) -> RunningMaster:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=STORES)
-async def shared_master(request: pytest.FixtureRequest, server_of: ServerOf) -> AsyncIterator[RunningMaster]:
+async def shared_master(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[RunningMaster]:
     """A master that all tests of a module share: for what leaves nothing behind."""
-    async with _masters(request.param, server_of) as found:
+    async with _masters(request.param, databases) as found:
         yield await found.start()
