@@ -21,7 +21,8 @@ class FakeMaster:
     """`tasks`, `nodes`, `timelines`, `explanations` and `outputs` are what it answers with.
 
     `on_submit` is called with each new task and may change it. `faults` are answered, in order,
-    before anything else; a fault `"drop"` closes the connection after the request took effect.
+    before anything else; a fault `"drop"` closes the connection after the request took effect. So
+    many `streams_to_cut` break off after their first output.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,7 @@ class FakeMaster:
         self.cluster: Json = {}
         self.keys: dict[str, str] = {}
         self.faults: list[Any] = []
+        self.streams_to_cut = 0
         self.requests: list[Json] = []
         self.on_submit: Callable[[Json], None] = lambda task: None
         self.on_cancel: Callable[[Json], None] = lambda task: task.update(status="cancelled")
@@ -209,6 +211,11 @@ class FakeMaster:
             if output[sent:]:
                 await response.write(output[sent:])
                 sent = len(self.outputs[key])
+                if self.streams_to_cut:
+                    self.streams_to_cut -= 1
+                    assert request.transport is not None
+                    request.transport.abort()
+                    return response
             over = task["status"] in (*ENDED, "pending") or task["attempt"] > attempt
             if over or query.get("follow") != "true":
                 return response

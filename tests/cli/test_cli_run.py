@@ -3,10 +3,12 @@
 import json
 import signal
 import subprocess
+import threading
 from typing import Any
 
 import pytest
 
+from podling.cli.invocation import Invocation
 from tests.cli.conftest import Cli
 from tests.cli.fake_master import FakeMaster
 
@@ -207,6 +209,45 @@ def test_wait_streams_while_it_runs(cli: Cli, master: FakeMaster) -> None:
     master.change(task, status="failed", exitCode=9)
     program.communicate(timeout=20)
     assert program.returncode == 9
+
+
+def test_wait_goes_on_through_a_retry(cli: Cli, master: FakeMaster) -> None:
+    program, task = started(master, cli)
+    assert program.stdout is not None
+    master.change(task, status="pending")
+    master.change(task, status="running", attempt=2)
+    master.write(task, b"second attempt\n")
+    assert program.stdout.readline() == "second attempt\n"
+    master.change(task, status="completed", exitCode=0)
+    assert program.communicate(timeout=20) == ("", "")
+    assert program.returncode == 0
+
+
+def test_wait_takes_up_a_broken_stream_where_it_was(cli: Cli, master: FakeMaster) -> None:
+    master.streams_to_cut = 2
+    program, task = started(master, cli)
+    assert program.stdout is not None
+    master.write(task, b"more\n")
+    assert program.stdout.readline() == "more\n"
+    master.change(task, status="completed", exitCode=0)
+    assert program.communicate(timeout=20) == ("", "")
+    assert program.returncode == 0
+
+
+def test_wait_says_why_a_task_waits(cli: Cli, master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("podling.cli.follow.EXPLAIN_AFTER_SECONDS", 0)
+    asked = threading.Event()
+    monkeypatch.setattr(Invocation, "note", lambda self, text: (asked.set(), told.append(text)))
+    told: list[str] = []
+    ended: list[int] = []
+    command = threading.Thread(target=lambda: ended.append(cli("run", "hello", "box", "--wait").code))
+    command.start()
+    assert asked.wait(20)
+    [task] = master.tasks.values()
+    master.change(task, status="completed", attempt=1)
+    command.join(20)
+    assert ended == [0]
+    assert told == ["waiting: it is pending"]
 
 
 def test_interrupt_cancels_and_says_so(cli: Cli, master: FakeMaster) -> None:
