@@ -55,7 +55,7 @@ def parse_resource(name: str, quantity: int | float | str) -> int:
 
 
 def _number(quantity: int | float, what: str) -> int:
-    if isinstance(quantity, bool) or quantity != int(quantity):
+    if isinstance(quantity, bool) or quantity % 1 != 0:  # also true of infinity and NaN
         raise ValueError(f"{what} must be a whole number")
     return _whole(Fraction(int(quantity)), what)
 

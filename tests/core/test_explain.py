@@ -1,0 +1,192 @@
+"""One sentence for every state that a task can reach."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podling.core.explain import MOST_NODES, explain
+from podling.core.lifecycle import EventKind
+from podling.core.node import Node, NodeStatus
+from podling.core.spec import OnLost
+from podling.core.task import HealthStatus, Task, TaskStatus
+from podling.core.view import View
+from tests.builders import NOW, at, build_task
+from tests.core.clusters import clusters, on, sized, view_of, wanting
+from tests.core.histories import History, Step, histories
+
+
+def lived(task: Task, *steps: Step) -> History:
+    history = History(task=task)
+    for step in steps:
+        history.take(step)
+    assert not history.refusals
+    return history
+
+
+def summary(history: History, view: View | None = None, ahead: int = 0) -> str:
+    view = view or view_of(sized("node-1"))
+    return explain(history.task, history.rows(), view, ahead, history.now).summary
+
+
+@given(histories, clusters(), st.integers(0, 10_000))
+def test_every_reachable_state_is_explained_in_one_sentence(
+    history: History, cluster: list[Node], ahead: int
+) -> None:
+    explanation = explain(history.task, history.rows(), view_of(*cluster), ahead, history.now, 0.0)
+    text = explanation.summary
+    assert text.endswith(".")
+    assert text[0].isupper()
+    assert "\n" not in text
+    assert ". " not in text
+    assert text.isprintable()
+    assert len(text) < 1200
+    assert explanation.reasons
+    assert all(
+        reason.code == reason.code.strip().lower() and reason.message for reason in explanation.reasons
+    )
+    assert explanation.next_event_at is None or explanation.next_event_at > history.now
+
+
+def test_a_task_that_is_not_due_says_when_it_is() -> None:
+    task = build_task(run_at=at(60))
+    explanation = explain(task, [], View(), 0, NOW)
+    assert explanation.summary == "It waits for its time, 2026-03-01T12:01:00Z, before which it must not run."
+    assert explanation.next_event_at == at(60)
+    assert [reason.code for reason in explanation.reasons] == ["not_due"]
+    assert explanation.queue_position is None
+
+
+def test_a_task_that_waits_for_its_retry_says_what_happened_and_what_to_do() -> None:
+    history = lived(
+        build_task(max_attempts=3),
+        Step(kind=EventKind.ASSIGN),
+        Step(kind=EventKind.STARTED),
+        Step(kind=EventKind.ENDED, error_code="OOM", error="used 64 MiB", exit_code=137),
+    )
+    explanation = explain(history.task, history.rows(), View(), 0, history.now)
+    assert explanation.summary == (
+        "It waits until 2026-03-01T12:00:05Z for attempt 2, because attempt 1 failed on node node-1"
+        " with OOM (used 64 MiB)."
+    )
+    assert explanation.advice is not None
+    assert "memory" in explanation.advice
+    assert explanation.next_event_at == history.task.run_at
+
+
+def test_a_task_in_line_says_its_position() -> None:
+    history = History(task=build_task())
+    assert summary(history, ahead=4) == "It waits for its turn: 4 tasks are before it."
+    assert summary(history, ahead=1) == "It waits for its turn: 1 task is before it."
+    assert "next in line" in summary(history)
+    explanation = explain(history.task, [], view_of(sized("node-1")), 4, NOW)
+    assert explanation.queue_position == 5
+    assert [fit.fits for fit in explanation.nodes] == [True]
+
+
+def test_a_task_that_fits_nowhere_counts_why_and_details_the_nodes() -> None:
+    task = wanting({"cpu": 500}, node_selector={"zone": "eu"})
+    view = view_of(
+        sized("a", labels={"zone": "us"}),
+        sized("b", cpu=100, labels={"zone": "eu"}),
+        sized("c", cordoned=True, labels={"zone": "eu"}),
+        sized("d", cpu=100, labels={"zone": "eu"}),
+    )
+    explanation = explain(task, [], view, 0, NOW)
+    assert explanation.summary == (
+        "It waits because none of 4 nodes fits: 2 insufficient cpu, 1 cordoned, 1 label zone != eu."
+    )
+    codes = [reason.code for reason in explanation.reasons]
+    assert codes == ["insufficient_cpu", "cordoned", "label_mismatch"]
+    lacks = {fit.node_id: fit.lacks for fit in explanation.nodes}
+    assert lacks["a"] == ("label zone != eu: it is us",)
+    assert lacks["b"] == ("insufficient cpu: 500 wanted, 100 of 100 free",)
+    assert lacks["c"] == ("it is cordoned",)
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (View(), "Start a worker"),
+        (view_of(sized("a", cpu=400)), "No node has 500 millicores of cpu, the largest has 400"),
+        (view_of(sized("a"), on(wanting({"cpu": 3900}), "a")), "Wait until tasks end"),
+        (view_of(sized("a", slots=0)), "--capacity"),
+        (view_of(sized("a", cordoned=True)), "Uncordon"),
+        (view_of(sized("a", runtimes=("process",))), "--runtime"),
+        (view_of(sized("a", unhealthy="no answer")), "container engine"),
+    ],
+)
+def test_the_advice_follows_what_the_nodes_lack(view: View, words: str) -> None:
+    explanation = explain(wanting({"cpu": 500}), [], view, 0, NOW)
+    assert explanation.advice is not None
+    assert words in explanation.advice
+
+
+def test_the_nodes_are_listed_up_to_a_number_the_nearest_first() -> None:
+    view = view_of(*(sized(f"full-{number}", slots=0) for number in range(MOST_NODES)))
+    view.put_node(sized("zz-fits"))
+    explanation = explain(wanting(), [], view, 3, NOW)
+    assert len(explanation.nodes) == MOST_NODES
+    assert explanation.nodes[0].node_id == "zz-fits"
+
+
+def test_a_scheduled_task_waits_for_its_worker() -> None:
+    history = lived(build_task(), Step(kind=EventKind.ASSIGN))
+    assert summary(history) == (
+        "Attempt 1 was given to node node-1 at 2026-03-01T12:00:01Z, whose worker is making its containers."
+    )
+    offline = view_of(sized("node-1", status=NodeStatus.OFFLINE))
+    assert "whose worker is not connected" in summary(history, offline)
+
+
+def test_a_running_task_says_since_when_and_when_it_must_end() -> None:
+    task = build_task(timeout_seconds=60.0, deadline_seconds=3600.0)
+    history = lived(
+        task, Step(kind=EventKind.ASSIGN), Step(kind=EventKind.STARTED, health=HealthStatus.UNHEALTHY)
+    )
+    explanation = explain(history.task, history.rows(), View(), 0, history.now)
+    assert explanation.summary == "Attempt 1 runs on node node-1 since 2026-03-01T12:00:02Z."
+    assert explanation.next_event_at == at(62)
+    assert [reason.code for reason in explanation.reasons] == ["running", "unhealthy"]
+
+
+def test_a_held_task_asks_for_an_operator() -> None:
+    history = lived(build_task(on_lost=OnLost.HOLD), Step(kind=EventKind.ASSIGN), Step(kind=EventKind.LOSE))
+    assert summary(history) == (
+        "Attempt 1 on node node-1 is held until the node returns or an operator decides,"
+        " because no beat for 12 s."
+    )
+    explanation = explain(history.task, history.rows(), View(), 0, history.now)
+    assert explanation.advice is not None
+    assert "resolve" in explanation.advice
+
+
+def test_a_task_that_is_being_stopped_says_why() -> None:
+    history = lived(build_task(), Step(kind=EventKind.ASSIGN), Step(kind=EventKind.CANCEL))
+    assert summary(history).endswith(
+        "is being stopped on node node-1 since 2026-03-01T12:00:02Z, because it was cancelled."
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "words", "status"),
+    [
+        ([Step(kind=EventKind.ENDED)], "It completed at", TaskStatus.COMPLETED),
+        (
+            [Step(kind=EventKind.ENDED, error_code="EXIT_CODE", error="exit code 3", exit_code=3)],
+            "It failed at 2026-03-01T12:00:02Z on node node-1 with EXIT_CODE: exit code 3.",
+            TaskStatus.FAILED,
+        ),
+        (
+            [Step(kind=EventKind.CANCEL), Step(kind=EventKind.ENDED, error_code="SIGNAL")],
+            "It was cancelled at 2026-03-01T12:00:03Z on node node-1: cancelled on request.",
+            TaskStatus.CANCELLED,
+        ),
+    ],
+)
+def test_an_ended_task_says_how(steps: list[Step], words: str, status: TaskStatus) -> None:
+    history = lived(build_task(), Step(kind=EventKind.ASSIGN), *steps)
+    explanation = explain(history.task, history.rows(), View(), 0, history.now)
+    assert explanation.status is status
+    assert explanation.summary.startswith(words)
+    assert (explanation.advice is None) is (status is not TaskStatus.FAILED)
+    assert (explanation.nodes, explanation.next_event_at) == ((), None)
