@@ -14,7 +14,7 @@ import orjson
 from podling.core.errors import StaleEpoch, StoreUnavailable
 from podling.core.task import Task, TaskStatus
 from podling.store.base import Batch, Change, TaskWrite, WriteResult, WriteStatus
-from podling.store.postgres.errors import LOST_CONNECTION, REPEATABLE, translated
+from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
@@ -47,10 +47,10 @@ class Committer:
                     deadlocks += 1
                     if deadlocks == _DEADLOCK_ATTEMPTS:
                         raise
-                except LOST_CONNECTION:
+                except DRIVER_ERRORS as error:
                     # Whether it was committed is unknown; its number will tell.
                     lost += 1
-                    if lost == _CONNECTION_ATTEMPTS:
+                    if lost == _CONNECTION_ATTEMPTS or not lost_connection(error):
                         raise
 
     async def _commit_once(self, batch: Batch) -> list[WriteResult]:

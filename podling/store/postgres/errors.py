@@ -8,22 +8,35 @@ import asyncpg
 
 from podling.core.errors import ConfigurationError, InvalidInput, PodlingError, StoreUnavailable
 
-LOST_CONNECTION = (
+_LOST_CONNECTION = (
     OSError,
-    TimeoutError,
     asyncpg.PostgresConnectionError,
-    asyncpg.ConnectionDoesNotExistError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InternalClientError,
+    # What the driver says when a connection is used that has been lost a moment ago.
+    asyncpg.InterfaceError,
 )
-"""After one of these nobody knows what the server made of the last command."""
 
 REPEATABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """The transaction was rolled back for the sake of another; the same again may pass."""
 
-_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+def lost_connection(error: BaseException) -> bool:
+    """Whether the connection has gone: nobody knows what the server made of the last command."""
+    # A value or an address that the driver refuses is a ValueError beside; a wait that ended is no loss.
+    return isinstance(error, _LOST_CONNECTION) and not isinstance(error, ValueError | TimeoutError)
+
+
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError, asyncpg.TooManyConnectionsError)
 
@@ -33,12 +46,12 @@ def translated() -> Iterator[None]:
     """Raise StoreUnavailable (or InvalidInput for a value no column can hold) for a driver's error."""
     try:
         yield
-    except _DRIVER as error:
+    except DRIVER_ERRORS as error:
         raise _runtime_error(error) from None
 
 
 def _runtime_error(error: BaseException) -> PodlingError:
-    if isinstance(error, asyncpg.DataError):
+    if isinstance(error, asyncpg.DataError | ValueError):
         return InvalidInput("a value is out of the range that the database can keep")
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return InvalidInput(f"the database refused a row by its rule {error.constraint_name}")
@@ -55,7 +68,7 @@ def reason(error: BaseException) -> str:
         return f"it has run out of something ({error.sqlstate})"
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return "nothing listens at its address"
-    if isinstance(error, LOST_CONNECTION):
+    if lost_connection(error):
         return "the connection was lost"
     if isinstance(error, asyncpg.PostgresError):
         return f"{type(error).__name__} ({error.sqlstate})"
@@ -70,7 +83,7 @@ def translated_at_open(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except (*_DRIVER, ValueError) as error:
+    except (*DRIVER_ERRORS, ValueError) as error:
         raise _open_error(error, where) from None
 
 
@@ -103,8 +116,6 @@ def _advice(error: BaseException, where: str) -> str | None:
             return f"{where} cannot be reached ({error.strerror or 'unknown host'}): correct DATABASE_URL"
         case TimeoutError():
             return f"{where} does not answer: check address and firewall, or correct DATABASE_URL"
-        case asyncpg.ClientConfigurationError() if "certificate" in str(error):
-            return "the file that sslrootcert in DATABASE_URL names is not there: correct it"
         case asyncpg.InterfaceError() | ValueError():
             return (
                 "DATABASE_URL is not a valid address: write "

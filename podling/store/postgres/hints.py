@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import asyncpg
 
-from podling.store.postgres.errors import reason
+from podling.store.postgres.errors import DRIVER_ERRORS, reason
 from podling.store.postgres.pool import Address, keep_alive
 
 CHANNEL = "podling_changes"
@@ -18,7 +18,6 @@ CHANNEL = "podling_changes"
 _INTERVAL_SECONDS = 0.05
 _PING_SECONDS = 5.0
 _RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0)
-_FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Notifier:
                         connection = await asyncpg.connect(**self._address.options())
                         keep_alive(connection)
                     await connection.execute(f"NOTIFY {CHANNEL}")
-                except _FAULTS as error:
+                except DRIVER_ERRORS as error:
                     _log.warning("a hint to the other masters was not sent: %s", reason(error))
                 await asyncio.sleep(_INTERVAL_SECONDS)
         finally:
@@ -81,7 +80,7 @@ class Listener:
                     await _listen(connection, on_hint)
                 finally:
                     connection.terminate()
-            except _FAULTS as error:
+            except DRIVER_ERRORS as error:
                 wait = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
                 failures += 1
                 _log.warning("the listener lost the database (%s); again in %g s", reason(error), wait)

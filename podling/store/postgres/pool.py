@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: bounded in number, age and waiting time."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -16,7 +17,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from podling.core.errors import ConfigurationError
-from podling.store.postgres.errors import translated
+from podling.store.postgres.errors import DRIVER_ERRORS, translated
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 if TYPE_CHECKING:
@@ -77,8 +78,11 @@ class Address:
                 "DATABASE_URL must begin with postgres:// (or be embedded:DIR): write "
                 "postgres://user:password@host:5432/database?sslmode=disable"
             )
-        mode = parse_qs(parts.query).get("sslmode", ["prefer"])[-1]
-        if mode not in SSL_MODES:
+        query = parse_qs(parts.query)
+        roots = query.get("sslrootcert", ["system"])[-1]
+        if roots != "system" and not Path(roots).exists():
+            raise ConfigurationError(f"the file {roots} that sslrootcert in DATABASE_URL names is not there")
+        if query.get("sslmode", ["prefer"])[-1] not in SSL_MODES:
             raise ConfigurationError(
                 "sslmode in DATABASE_URL is unknown: use disable, require, verify-ca or verify-full"
             )
@@ -234,13 +238,13 @@ class Pool:
 
 
 async def _roll_back(connection: Connection) -> None:
-    if connection.is_closed():
-        return
+    """Leave the transaction; the caller's own error says why, so a fault on the way out adds nothing."""
     try:
         await connection.execute("ROLLBACK")
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        # The caller's own error says what happened; a broken connection only must not be lent again.
-        connection.terminate()
+    except DRIVER_ERRORS:
+        # A connection in doubt must not be lent again; one that was lost is not ours any more.
+        with contextlib.suppress(asyncpg.InterfaceError):
+            connection.terminate()
 
 
 def _now() -> float:

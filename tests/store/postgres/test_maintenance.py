@@ -1,0 +1,79 @@
+"""Partitions come in time, old rows go."""
+
+from datetime import timedelta
+
+import asyncpg
+
+from podling.core.lifecycle import Cancel
+from podling.store.postgres.store import PostgresStore
+from tests.builders import build_batch, build_task, happening, insertion
+
+PARTITIONS = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'ended_tasks'::regclass"
+
+
+async def test_this_month_and_two_more_have_partitions(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    assert await connection.fetchval(PARTITIONS) == 4
+    assert (await store.maintain()).partitions_made == 0
+    newest = await connection.fetchval(
+        "SELECT max(inhrelid::regclass::text) FROM pg_inherits WHERE inhparent = 'ended_tasks'::regclass "
+        "AND inhrelid::regclass::text <> 'ended_tasks_default'"
+    )
+    await connection.execute(f"DROP TABLE {newest}")
+    assert (await store.maintain()).partitions_made == 1
+
+
+async def test_an_ended_task_lies_in_the_month_of_its_commit(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    task = build_task()
+    await store.commit(build_batch([insertion(task)]))
+    await store.commit(build_batch([happening(task, Cancel())]))
+    place, expected = await connection.fetchrow(
+        "SELECT tableoid::regclass::text, to_char(now() AT TIME ZONE 'UTC', '\"ended_tasks_\"YYYY_MM') "
+        "FROM ended_tasks"
+    )
+    assert place == expected
+
+
+async def test_old_changes_and_keys_go_and_young_ones_stay(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    ended, alive, young = (build_task(idempotency_key=key) for key in ("ended", "alive", "young"))
+    await store.commit(build_batch(map(insertion, (ended, alive, young))))
+    await store.commit(build_batch([happening(ended, Cancel())]))
+    await connection.execute(
+        "UPDATE idempotency_keys SET claimed_at = now() - interval '8 days' WHERE key <> 'young'"
+    )
+    await connection.execute("UPDATE changes SET committed_at = now() - interval '11 minutes'")
+    await store.commit(build_batch([]))
+    done = await store.maintain()
+    assert (done.changes_removed, done.keys_removed) == (2, 1)
+    keys = await connection.fetch("SELECT key FROM idempotency_keys ORDER BY key")
+    assert [row["key"] for row in keys] == ["alive", "young"]
+
+
+async def test_tasks_ended_long_ago_go_with_everything_about_them(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    old, new = build_task(), build_task()
+    await store.commit(build_batch(map(insertion, (old, new))))
+    await store.commit(build_batch(happening(task, Cancel()) for task in (old, new)))
+    await connection.execute(
+        "UPDATE ended_tasks SET ended_at = now() - interval '100 days' WHERE task_id = $1", old.task_id
+    )
+    assert (await store.maintain(timedelta(days=90))).tasks_removed == 1
+    assert set(await store.load_tasks([old.task_id, new.task_id])) == {new.task_id}
+    specs = await connection.fetch("SELECT task_id FROM task_specs")
+    assert [row["task_id"] for row in specs] == [new.task_id]
+
+
+async def test_an_empty_partition_of_the_past_is_dropped(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "CREATE TABLE ended_tasks_2020_01 PARTITION OF ended_tasks "
+        "FOR VALUES FROM ('2020-01-01+00') TO ('2020-02-01+00')"
+    )
+    assert (await store.maintain()).partitions_dropped == 1

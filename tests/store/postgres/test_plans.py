@@ -1,0 +1,165 @@
+"""The plans of what runs all the time, after the worst that statistics can suffer."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from podling.core.lifecycle import Cancel
+from podling.core.task import Task
+from podling.store.postgres.queries import load
+from podling.store.postgres.rows import attempt_row, live_row, spec_row, state_row, to_json
+from podling.store.postgres.store import PostgresStore
+from tests.builders import NOW, assignment, build_batch, build_node, build_task, ended, happening, insertion
+
+TASKS, COMMIT, NODES = load("tasks"), load("commit"), load("nodes")
+MANY = 2000
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes_of(child)
+
+
+async def explain(connection: Any, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+    rows = await connection.fetch(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
+    return list(nodes_of(json.loads(rows[0][0])[0]["Plan"]))
+
+
+def scans(nodes: list[dict[str, Any]]) -> set[str]:
+    """Return the tables that are read from end to end."""
+    return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+
+
+def indexes(nodes: list[dict[str, Any]]) -> set[str]:
+    return {node["Index Name"] for node in nodes if "Index Name" in node}
+
+
+async def fill(store: PostgresStore) -> list[Task]:
+    tasks = [build_task(priority=number % 3) for number in range(MANY)]
+    await store.commit(build_batch(map(insertion, tasks)))
+    return tasks
+
+
+@pytest.fixture
+async def churned(store: PostgresStore, connection: asyncpg.Connection) -> list[Task]:
+    """Fill, drain, vacuum and analyze while empty, fill: statistics say that there is nothing."""
+    drained = await fill(store)
+    await store.commit(build_batch(happening(task, Cancel()) for task in drained))
+    for table in ("live_tasks", "attempts", "task_specs"):
+        await connection.execute(f"VACUUM ANALYZE {table}")
+    return await fill(store)
+
+
+async def test_the_ready_page_reads_one_index_in_its_order(store: PostgresStore, churned: list[Task]) -> None:
+    async with store._pool.connection() as connection:
+        nodes = await explain(connection, TASKS.ready, 500, [churned[0].task_id])
+    assert indexes(nodes) == {"live_tasks_ready"}
+    assert not [node for node in nodes if node["Node Type"] == "Sort"]
+
+
+async def test_no_statement_of_a_commit_reads_a_whole_table(
+    store: PostgresStore, churned: list[Task]
+) -> None:
+    chosen = churned[:200]
+    ids = [task.task_id for task in chosen]
+    guarded = [live_row(task, NOW) | {"expected_version": 1} for task in chosen]
+    attempts = [attempt_row(row) for task in chosen for row in assignment(task).attempts]
+    statements = [
+        (COMMIT.lock_live, ids),
+        (COMMIT.lock_ended, ids),
+        (COMMIT.update_live, to_json(guarded)),
+        (COMMIT.update_ended, to_json(guarded)),
+        (COMMIT.delete_live, ids),
+        (COMMIT.insert_specs, to_json([spec_row(task) for task in chosen])),
+        (COMMIT.insert_ended, to_json([state_row(task) for task in chosen])),
+        (COMMIT.save_attempts, to_json(attempts)),
+    ]
+    async with store._pool.connection() as connection:
+        for sql, argument in statements:
+            assert scans(await explain(connection, sql, argument)) == set(), sql
+
+
+async def test_no_pass_of_a_loop_reads_a_whole_table(store: PostgresStore, churned: list[Task]) -> None:
+    last = churned[-1]
+    statements: list[tuple[str, tuple[Any, ...]]] = [
+        (TASKS.promote, (NOW, 500)),
+        (TASKS.next_run_at, ()),
+        (TASKS.overdue, (NOW, 500)),
+        (TASKS.next_overdue_at, ()),
+        (TASKS.unblock, (["shape"], 500)),
+        (TASKS.block, ([last.task_id],)),
+        (TASKS.ready_ahead_of, (0, NOW, NOW, last.task_id, 1000)),
+        (TASKS.changes_after, (["master-1"], [5], 100)),
+        (NODES.beat, (["node-1"], [1], NOW)),
+        (NODES.mark_lost, ("node-1", 1)),
+    ]
+    async with store._pool.connection() as connection:
+        for sql, arguments in statements:
+            assert scans(await explain(connection, sql, *arguments)) == set(), sql
+
+
+async def test_the_overdue_are_found_by_their_index(store: PostgresStore, churned: list[Task]) -> None:
+    async with store._pool.connection() as connection:
+        assert indexes(await explain(connection, TASKS.overdue, NOW, 10)) == {"live_tasks_overdue"}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["status = 'scheduled'", "status = 'completed'", "node_id = 'node-1'", "task_id = 'task-1'"],
+)
+async def test_sql_look_ups_of_tasks_scan_no_table(
+    store: PostgresStore, connection: asyncpg.Connection, condition: str
+) -> None:
+    cancelled = await fill(store)
+    await store.commit(build_batch(happening(task, Cancel()) for task in cancelled))
+    assigned = [assignment(task) for task in (await fill(store))[:10]]
+    await store.commit(build_batch(assigned))
+    await store.commit(build_batch(happening(write.task, ended(write.task)) for write in assigned[:5]))
+    await connection.execute("VACUUM ANALYZE")
+    scanned = scans(await explain(connection, f"SELECT * FROM tasks WHERE {condition}"))
+    # The partitions of coming months are empty; reading one costs nothing.
+    sizes = [await connection.fetchval(f"SELECT count(*) FROM {name}") for name in scanned]
+    assert not any(sizes)
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        ("status = 'offline'", "node_records_by_status"),
+        ("last_heartbeat < $1", "node_beats_by_age"),
+    ],
+)
+async def test_sql_look_ups_of_nodes_use_an_index(
+    store: PostgresStore, connection: asyncpg.Connection, condition: str, index: str
+) -> None:
+    for number in range(300):
+        await store.save_node(build_node(f"node-{number}", last_heartbeat=NOW + timedelta(seconds=number)))
+    await connection.execute("VACUUM ANALYZE node_records")
+    await connection.execute("VACUUM ANALYZE node_beats")
+    arguments = [NOW] if "$1" in condition else []
+    nodes = await explain(connection, f"SELECT node_id FROM nodes WHERE {condition}", *arguments)
+    assert index in indexes(nodes)
+
+
+async def test_the_views_show_the_references_columns(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    task = build_task(name="shown")
+    await store.commit(build_batch([insertion(task)]))
+    await store.commit(build_batch([assignment(task)]))
+    await store.save_node(build_node("node-1"))
+    row = await connection.fetchrow(
+        "SELECT task_id, name, image, env, status, node_id, container_id, created_at, started_at, "
+        "finished_at, error, pg_typeof(env)::text AS env_type FROM tasks"
+    )
+    assert (row["task_id"], row["name"], row["image"]) == (task.task_id, "shown", "busybox:local")
+    assert (row["status"], row["node_id"], row["env_type"]) == ("scheduled", "node-1", "jsonb")
+    node = await connection.fetchrow(
+        "SELECT node_id, hostname, port, status, capacity, running_tasks, last_heartbeat FROM nodes"
+    )
+    assert tuple(node) == ("node-1", "node-1.local", 8081, "online", 10, 1, NOW)
