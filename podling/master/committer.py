@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch
+from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch, StoreUnavailable
 from podling.core.lifecycle import Event, Transition, apply
 from podling.core.task import Task
 from podling.kit.batcher import Batcher
@@ -70,6 +70,7 @@ class Committer:
         self._publish = publish
         self._number = 0
         self._epoch: int | None = None
+        self._unsure: set[int] = set()  # the store went away before it answered
         self._turn = asyncio.Lock()  # numbers reach the store in their order
         self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
         self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
@@ -101,6 +102,12 @@ class Committer:
             elif isinstance(answer, BaseException):
                 raise answer
         return answers
+
+    def was_unsure(self, number: int) -> bool:
+        """Whether it was not known if this batch was written; asked once, by who finds it was."""
+        known = number in self._unsure
+        self._unsure.discard(number)
+        return known
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has been written."""
@@ -171,16 +178,15 @@ class Committer:
 
     async def _commit(self, plan: "_Plan", epoch: int | None) -> Sequence[WriteResult]:
         self._number += 1
-        writes = tuple(draft.write for draft in plan.drafts.values())
-        return await self._store.commit(
-            Batch(
-                master_id=self._master_id,
-                number=self._number,
-                now=self._clock.now(),
-                tasks=writes,
-                epoch=epoch,
-            )
+        number, writes = self._number, tuple(draft.write for draft in plan.drafts.values())
+        batch = Batch(
+            master_id=self._master_id, number=number, now=self._clock.now(), tasks=writes, epoch=epoch
         )
+        try:
+            return await self._store.commit(batch)
+        except StoreUnavailable:
+            self._unsure.add(number)
+            raise
 
     def _settle(
         self, plan: "_Plan", results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]

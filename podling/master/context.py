@@ -9,7 +9,7 @@ from podling.kit.clock import Clock
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Committer
 from podling.master.feed import Feed
-from podling.store.base import Store
+from podling.store.base import Master, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +38,24 @@ class MasterContext:
     committer: Committer
     cluster_id: str = ""
     epoch: int | None = None
+    other_masters: tuple[str, ...] = ()  # where those can be reached that are alive
     when_leading: list[Wakeup] = field(default_factory=list)
 
     @property
     def leads(self) -> bool:
         return self.epoch is not None
+
+    def master_urls(self) -> tuple[str, ...]:
+        """Return where masters can be reached, this one first."""
+        return (self.options.advertise_url, *self.other_masters)
+
+    def record(self) -> Master:
+        """Return what the store keeps of this master."""
+        return Master(
+            master_id=self.options.master_id,
+            advertise_url=self.options.advertise_url,
+            version=self.options.version,
+        )
 
     def lead(self, epoch: int | None) -> None:
         """Become the leader of this epoch, or stop being one."""

@@ -18,13 +18,14 @@ from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import NodeMonitor
+from podling.master.loops.peers import Peers
 from podling.master.loops.promoter import Promoter
 from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.registry import Sessions
 from podling.master.sessions.streams import Streams
-from podling.store.base import Master, Store
+from podling.store.base import Store
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,6 @@ class MasterServer:
         self.context = build(options, store, clock)
         self.streams = Streams()
         self._changes = ChangesFeed(self.context)
-        self._election = Election(self.context)
         self._loops = self._make_loops()
         self._runner: web.AppRunner | None = None
         self._running: list[asyncio.Task[None]] = []
@@ -52,6 +52,8 @@ class MasterServer:
         promoter = Promoter(context, scheduler.wakeup)
         deadlines = Deadlines(context)
         monitor = NodeMonitor(context, scheduler.node_changed)
+        peers = Peers(context, scheduler.node_changed)
+        self._election = Election(context, [self._changes.catch_up, peers.load_nodes])
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup]
         return [
             Loop("election", self._election.run_once, self._election.interval_seconds),
@@ -60,6 +62,7 @@ class MasterServer:
             Loop("deadlines", deadlines.run_once, poll, deadlines.wakeup),
             Loop("node monitor", monitor.run_once, monitor.interval_seconds),
             Loop("beats", self.beats.run_once, poll),
+            Loop("peers", peers.run_once, peers.interval_seconds),
             Loop("changes", self._changes.run_once, poll, self._changes.wakeup),
             Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
@@ -69,13 +72,7 @@ class MasterServer:
         context = self.context
         await context.store.open()
         context.cluster_id = await context.store.cluster_id()
-        await context.store.register_master(
-            Master(
-                master_id=context.options.master_id,
-                advertise_url=context.options.advertise_url,
-                version=context.options.version,
-            )
-        )
+        await context.store.register_master(context.record())
         self._registered = True
         await self._changes.start()
         await self._election.run_once()
@@ -85,7 +82,12 @@ class MasterServer:
         return bound
 
     async def _serve(self, host: str, port: int, ssl_context: SSLContext | None) -> int:
-        self._runner = web.AppRunner(application(self), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(
+            application(self),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            handler_cancellation=True,  # who has gone waits for nothing any more
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=ssl_context, backlog=1024)
         try:
@@ -99,6 +101,7 @@ class MasterServer:
         """Send workers on, answer what is in hand, resign, close. Containers go on."""
         for connected in self.sessions.all():
             connected.close("the master is stopping")
+        self.streams.end_all()
         if self._runner is not None:
             await self._runner.cleanup()
         await self.context.committer.drain()

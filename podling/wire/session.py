@@ -1,9 +1,12 @@
 """The messages of a worker's session, each its type, a newline and a JSON object. See docs/api.md."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 from typing import Any
+
+import orjson
 
 from podling.core.errors import InvalidInput
 from podling.core.protocol import (
@@ -16,6 +19,7 @@ from podling.core.protocol import (
 )
 from podling.core.value import value
 from podling.wire.codec import decode, encode
+from podling.wire.reports import read_reports
 
 # From the worker
 
@@ -49,7 +53,10 @@ class BeatMessage:
 
 @value
 class Reports:
+    """`invalid` are the sequence numbers of items that could not be read; filled in by `unpack`."""
+
     items: tuple[Report, ...]
+    invalid: tuple[int, ...] = ()
 
 
 @value
@@ -173,4 +180,18 @@ def unpack(text: str) -> Any:
     kind = _KINDS.get(name)
     if kind is None:
         raise InvalidInput(f"unknown message {name[:40]!r}", code="unknown_message")
-    return decode(kind, body)
+    if "\\u0000" in body:  # no database keeps it, and what a program printed is not the worker's fault
+        body = _NUL.sub(r"\1\\ufffd", body)
+    return _unpack_reports(body) if kind is Reports else decode(kind, body)
+
+
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def _unpack_reports(body: str) -> Reports:
+    try:
+        plain = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the message is not valid JSON: {error}", code="invalid_json") from None
+    items, invalid = read_reports(plain.get("items") if isinstance(plain, dict) else None)
+    return Reports(items=items, invalid=invalid)

@@ -1,16 +1,16 @@
 """`/api/v1/tasks/{id}/logs`, and the connection on which a worker sends them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 
 from aiohttp import WSMsgType, web
 
-from podling.core.errors import InvalidInput, NotFound
+from podling.core.errors import InvalidInput, NotFound, PodlingError
 from podling.core.logrecord import Stream
 from podling.master.api.http import boolean, moment, path_id, query, whole_number
 from podling.master.api.keys import CONTEXT, SESSIONS, STREAMS
 from podling.master.operations import logs
-from podling.master.operations import tasks as task_operations
 from podling.master.sessions.streams import Stream as LogStream
 
 _STREAMS = {"stdout": Stream.STDOUT, "stderr": Stream.STDERR}
@@ -30,23 +30,23 @@ async def get_logs(request: web.Request) -> web.StreamResponse:
     context, sessions, streams = request.app[CONTEXT], request.app[SESSIONS], request.app[STREAMS]
     asked = _log_query(query(request, "attempt", "stream", "tail", "since", "follow"))
     task_id = path_id(request, "task")
-    await task_operations.get(context, task_id)
+    await logs.check(context, task_id, asked)
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
-    texts = logs.read(context, sessions, streams, task_id, asked)
-    try:
-        if not asked.follow:
-            first = await anext(texts, None)
-            await response.prepare(request)
-            if first is not None:
-                await _write(response, first)
-        else:
-            await response.prepare(request)
-        async for text in texts:
-            await _write(response, text)
-    finally:
-        await texts.aclose()
+    await response.prepare(request)
+    with streams.reading():
+        async with aclosing(logs.read(context, sessions, streams, task_id, asked)) as texts:
+            await _copy(texts, response)
     await response.write_eof()
     return response
+
+
+async def _copy(texts: AsyncIterator[bytes], response: web.StreamResponse) -> None:
+    """Write all of it; what keeps the rest away is told where it is missing."""
+    try:
+        async for text in texts:
+            await _write(response, text)
+    except PodlingError as error:
+        await _write(response, f"[podling: {error.message}; what follows is missing here]\n".encode())
 
 
 async def _write(response: web.StreamResponse, text: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from podling.core.errors import InvalidInput
-from podling.core.logrecord import TAIL_BYTES
+from podling.core.logrecord import TAIL_BYTES, decode
 from podling.core.node import Node
 from podling.master.api.http import answer, path_id, query, read_body
 from podling.master.api.keys import CONTEXT
@@ -91,16 +91,20 @@ async def save_tails(request: web.Request) -> web.Response:
 
 def _tail(item: Any) -> LogTail:
     try:
-        frames = base64.b64decode(item["frames"], validate=True)
         tail = LogTail(
             task_id=str(item["taskId"]),
             attempt=int(item["attempt"]),
-            frames=frames,
+            frames=base64.b64decode(item["frames"], validate=True),
             dropped_bytes=int(item.get("droppedBytes", 0)),
             final=bool(item.get("final", False)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
-        raise InvalidInput.field("tails", "each needs taskId, attempt and frames in base64") from None
-    if len(frames) > TAIL_BYTES:
+        whole = sum(1 for _ in decode(tail.frames)) > 0 or not tail.frames
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, binascii.Error):
+        whole = False
+    if not whole:
+        raise InvalidInput.field("tails", "each needs taskId, attempt and frames in base64")
+    if len(tail.frames) > TAIL_BYTES:
         raise InvalidInput.field("tails", f"frames hold more than {TAIL_BYTES} bytes")
+    if not 0 < tail.attempt < 2**31 or not 0 <= tail.dropped_bytes < 2**53:
+        raise InvalidInput.field("tails", "attempt or droppedBytes is out of range")
     return tail

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from aiohttp import WSMsgType, web
 
@@ -11,6 +12,7 @@ from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
 from podling.master.api.keys import BEATS, CONTEXT, SESSIONS, STREAMS
 from podling.master.sessions.reconcile import reconcile
+from podling.master.sessions.registry import shorten
 from podling.master.sessions.session import Session
 from podling.wire.session import (
     BeatMessage,
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 10.0
 SEND_SECONDS = 30.0
+SILENT_LEASES = 3  # after which a connection is dead, whatever the kernel thinks of it
 MOST_MESSAGE_BYTES = 32 * 1024 * 1024
 
 
@@ -44,7 +47,8 @@ async def serve_session(request: web.Request) -> web.StreamResponse:
         session, welcome = await request.app[SESSIONS].open(node_id, await _hello(socket))
     except PodlingError as error:
         reconnect = not isinstance(error, InvalidInput)
-        await socket.send_str(pack(Goodbye(reason=error.message, reconnect=reconnect)))
+        with suppress(ConnectionError):
+            await _send(socket, pack(Goodbye(reason=error.message, reconnect=reconnect)))
         await socket.close()
         return socket
     try:
@@ -94,17 +98,23 @@ class _Conversation:
             await asyncio.gather(*parts, return_exceptions=True)
 
     async def _read(self) -> None:
-        async for message in self._socket:
+        patience = self._context.options.lease_seconds * SILENT_LEASES
+        while True:
+            message = await self._socket.receive(timeout=patience)
             if message.type is not WSMsgType.TEXT:
                 return
-            await self._take(unpack(message.data))
+            try:
+                await self._take(unpack(message.data))
+            except InvalidInput as error:
+                self._session.close(f"a message could not be read: {error.message}")
+                await asyncio.sleep(SEND_SECONDS)  # ended by the goodbye
 
     async def _take(self, message: object) -> None:
         match message:
             case BeatMessage():
                 if self._app[SESSIONS].is_current(self._session):
                     self._app[BEATS].note(self._session, message.counter)
-                if message.unhealthy != self._unhealthy():
+                if shorten(message.unhealthy) != self._unhealthy():
                     await self._work.put(message)
             case StreamRefused(stream_id=stream_id, error=error):
                 self._app[STREAMS].refuse(stream_id, error)
@@ -145,6 +155,11 @@ class _Conversation:
             for item, outcome in zip(reports.items, outcomes, strict=True)
             if outcome is not None
         }
+        if reports.invalid:
+            _log.warning(
+                "node %s sent %d reports that say nothing", self._session.node_id, len(reports.invalid)
+            )
+            told |= dict.fromkeys(reports.invalid, ReportOutcome.INVALID)
         if told:
             self._session.send(ReportsAcknowledged(outcomes=told))
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from podling.core.errors import InvalidInput, PodlingError
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
-from podling.core.task import ContainerState, HealthStatus, Task, TaskStatus
+from podling.core.task import ContainerState, HealthStatus, StopReason, Task, TaskStatus
 from podling.master.api.http import (
     answer,
     header,
@@ -209,6 +209,7 @@ def _report(context: MasterContext, task_id: str, given: Mapping[str, Any]) -> R
         exit_code=_whole(given, "exitCode", 0, 255),
         error_code=(ErrorCode.CANCELLED if status == "cancelled" else code) if failed else None,
         error=error,
+        stopped_by=StopReason.CANCEL if status == "cancelled" else None,
         health_status=_health(given),
         containers=(ContainerState(name="main", container_id=container_id),) if container_id else (),
     )

@@ -1,5 +1,8 @@
 """Follows what other masters commit, so that this one's view and sessions know it too."""
 
+import asyncio
+from collections.abc import Sequence
+
 from podling.core.task import Task
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied
@@ -15,7 +18,10 @@ class ChangesFeed:
     def __init__(self, context: MasterContext) -> None:
         self._context = context
         self._cursors: dict[str, int] = {}
+        self._turn = asyncio.Lock()
+        self._committed_meanwhile: dict[str, int] | None = None  # versions, while tasks are loaded
         self.wakeup = Wakeup()
+        context.feed.listen(self._after_commit)
 
     async def start(self) -> None:
         """Load nodes and live tasks with the feed's position, in one snapshot."""
@@ -27,19 +33,39 @@ class ChangesFeed:
         self._cursors = dict(snapshot.cursors)
 
     async def run_once(self) -> float | None:
-        batches = await self._context.store.changes_after(self._cursors, MOST_PER_PASS)
-        own = self._context.options.master_id
-        await self._take_over([batch for batch in batches if batch.master_id != own])
-        for batch in batches:
-            self._cursors[batch.master_id] = batch.number
+        async with self._turn:
+            batches = await self._context.store.changes_after(self._cursors, MOST_PER_PASS)
+            await self._take_over([batch for batch in batches if self._is_news(batch)])
+            for batch in batches:
+                self._cursors[batch.master_id] = batch.number
         return 0.0 if len(batches) == MOST_PER_PASS else None
+
+    async def catch_up(self) -> None:
+        """Return when everything that was committed before the call is known."""
+        while await self.run_once() is not None:
+            pass
+
+    def _is_news(self, batch: ChangeBatch) -> bool:
+        if batch.master_id != self._context.options.master_id:
+            return True
+        return self._context.committer.was_unsure(batch.number)
+
+    def _after_commit(self, applied: Sequence[Applied]) -> None:
+        if self._committed_meanwhile is not None:
+            self._committed_meanwhile |= {item.after.task_id: item.after.version for item in applied}
 
     async def _take_over(self, batches: list[ChangeBatch]) -> None:
         changed = {change.task_id: change.version for batch in batches for change in batch.changes}
         if not changed:
             return
-        tasks = await self._context.store.load_tasks(list(changed))
-        self._context.feed.publish([self._applied(task) for task in tasks.values()])
+        self._committed_meanwhile = {}
+        try:
+            tasks = await self._context.store.load_tasks(list(changed))
+            known = self._committed_meanwhile
+        finally:
+            self._committed_meanwhile = None
+        newer = [task for task in tasks.values() if task.version > known.get(task.task_id, 0)]
+        self._context.feed.publish([self._applied(task) for task in newer])
 
     def _applied(self, task: Task) -> Applied:
         return Applied(self._context.view.task(task.task_id), task)

@@ -1,19 +1,29 @@
 """Who leads: one row, renewed by its holder, taken over when it stood still for a whole lease."""
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 
-from podling.core.errors import PodlingError
+from podling.core.errors import PodlingError, StoreUnavailable
 from podling.master.context import MasterContext
 from podling.store.base import Leadership
 
 _log = logging.getLogger(__name__)
 
+STEP_DOWN_AFTER = 2 / 3  # of a lease without a renewal
+
 
 class Election:
-    """`run_once` renews, or watches the holder; any doubt means: not the leader."""
+    """`run_once` renews, or watches the holder; any doubt means: not the leader.
 
-    def __init__(self, context: MasterContext) -> None:
+    `before_leading` brings the view up to date with what the last leader did.
+    """
+
+    def __init__(
+        self, context: MasterContext, before_leading: Sequence[Callable[[], Awaitable[None]]] = ()
+    ) -> None:
         self._context = context
+        self._before_leading = before_leading
         self._seen: Leadership | None = None
         self._seen_since = 0.0
         self._renewed_at = 0.0
@@ -24,11 +34,22 @@ class Election:
 
     async def run_once(self) -> float | None:
         try:
-            await (self._renew() if self._context.leads else self._challenge())
+            async with asyncio.timeout(self._patience_seconds()):
+                await (self._renew() if self._context.leads else self._challenge())
+        except TimeoutError:
+            self._step_down_if_late()
+            raise StoreUnavailable("the store did not answer in time") from None
         except PodlingError:
             self._step_down_if_late()
             raise
         return self.interval_seconds
+
+    def _patience_seconds(self) -> float:
+        """A leader waits for no answer that would come after the moment to step down."""
+        late = self._context.options.lease_seconds * STEP_DOWN_AFTER
+        if not self._context.leads:
+            return late
+        return max(0.0, late - (self._context.clock.monotonic() - self._renewed_at))
 
     async def _renew(self) -> None:
         assert self._context.epoch is not None
@@ -46,6 +67,8 @@ class Election:
         asked_at = self._context.clock.monotonic()
         epoch = await self._context.store.take_leadership(self._context.options.identity, seen)
         if epoch is not None:
+            for prepare in self._before_leading:
+                await prepare()
             self._renewed_at = asked_at
             self._context.lead(epoch)
             _log.info("this master leads, epoch %d", epoch)
@@ -62,7 +85,7 @@ class Election:
     def _step_down_if_late(self) -> None:
         """Stop leading before the lease ends, so that the next leader never overlaps."""
         age = self._context.clock.monotonic() - self._renewed_at
-        if self._context.leads and age >= self._context.options.lease_seconds * 2 / 3:
+        if self._context.leads and age >= self._context.options.lease_seconds * STEP_DOWN_AFTER:
             self._step_down("the store did not answer in time")
 
     def _step_down(self, reason: str) -> None:

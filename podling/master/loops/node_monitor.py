@@ -12,6 +12,8 @@ from podling.store.base import Beat
 
 _log = logging.getLogger(__name__)
 
+REST_LEASES = 8  # a node that only sends heartbeats runs nothing, and may take its time
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -52,7 +54,8 @@ class NodeMonitor:
         if seen is None or (seen.session_no, seen.counter) != (beat.session_no, beat.counter):
             self._seen[beat.node_id] = _Seen(beat.session_no, beat.counter, now)
             return False
-        return now - seen.since >= self._context.options.lease_seconds
+        leases = REST_LEASES if beat.session_no == 0 else 1
+        return now - seen.since >= self._context.options.lease_seconds * leases
 
     async def _mark(self, beat: Beat) -> None:
         node = self._context.view.node(beat.node_id)

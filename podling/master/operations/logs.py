@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from podling.core.errors import NotFound, Unavailable
-from podling.core.logrecord import Stream, decode, gap, render, select
+from podling.core.logrecord import LogRecord, Stream, decode, gap, render, select
 from podling.core.task import Attempt, Task
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
@@ -96,10 +96,22 @@ async def _from_worker(
     )
     async with streams.ask(session, request) as stream:
         async for frames in stream.read():
-            for record in decode(frames):
+            for record in _records(frames):
                 yield render(record)
         if stream.broken:
             raise Unavailable("the worker's connection broke")
+
+
+def _records(frames: bytes) -> list[LogRecord]:
+    try:
+        return list(decode(frames))
+    except (ValueError, OverflowError):
+        raise Unavailable("the worker sent something that is no log") from None
+
+
+async def check(context: MasterContext, task_id: str, query: LogQuery) -> None:
+    """Raises NotFound for an unknown task, or for an attempt that there never was."""
+    await _choose(context, await tasks.get(context, task_id), query)
 
 
 async def _from_store(context: MasterContext, attempt: Attempt, query: LogQuery) -> AsyncIterator[bytes]:

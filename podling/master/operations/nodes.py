@@ -1,5 +1,6 @@
 """Nodes: those that dial in, and those that only registered by REST."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,7 +33,7 @@ async def register(context: MasterContext, registration: Registration) -> Node:
         registered_at=known.registered_at if known else now,
         last_heartbeat=now,
     )
-    await _save(context, node)
+    await asyncio.shield(_save(context, node))
     return node
 
 
@@ -56,7 +57,7 @@ async def heartbeat(context: MasterContext, node_id: str) -> Node:
     now = context.clock.now()
     if node.status is NodeStatus.OFFLINE or node_id not in await context.store.beat({node_id: 0}, now):
         node = replace(node, status=NodeStatus.ONLINE, lost_reason=None, last_heartbeat=now)
-        await _save(context, node)
+        await asyncio.shield(_save(context, node))
     return replace(node, last_heartbeat=now)
 
 
@@ -72,8 +73,7 @@ async def deregister(context: MasterContext, node_id: str) -> None:
         )
     if node.session_no > 0 and node.status is NodeStatus.ONLINE:
         raise Conflict("the node's worker is connected; stop the worker first", code="node_online")
-    await context.store.remove_node(node_id)
-    context.view.remove_node(node_id)
+    await asyncio.shield(_remove(context, node_id))
 
 
 async def list_nodes(context: MasterContext) -> Sequence[Node]:
@@ -94,7 +94,7 @@ async def get_node(context: MasterContext, node_id: str) -> Node:
 async def cordon(context: MasterContext, node_id: str, cordoned: bool) -> Node:
     """Take no new work there (True), or again (False). Raises NotFound."""
     node = replace(_find(context, node_id), cordoned=cordoned)
-    await _save(context, node)
+    await asyncio.shield(_save(context, node))
     return node
 
 
@@ -111,6 +111,14 @@ async def save_tails(context: MasterContext, node_id: str, tails: Sequence[LogTa
         if owner == node_id:
             mine.append(tail)
     await context.store.save_tails(mine)
+
+
+# Store and view change together, also if the caller has gone meanwhile.
+
+
+async def _remove(context: MasterContext, node_id: str) -> None:
+    await context.store.remove_node(node_id)
+    context.view.remove_node(node_id)
 
 
 async def _save(context: MasterContext, node: Node) -> None:

@@ -12,9 +12,9 @@ from podling.core.explain import Explanation, explain
 from podling.core.lifecycle import Cancel, Event, Reported, RetryNow
 from podling.core.placement import shape_of
 from podling.core.policy import validate_spec
-from podling.core.protocol import Report
+from podling.core.protocol import Report, ReportKind
 from podling.core.spec import TaskSpec
-from podling.core.task import Attempt, Task, TaskStatus
+from podling.core.task import Attempt, HealthStatus, Task, TaskStatus
 from podling.core.timeline import TimelineLine, timeline
 from podling.kit.ids import new_id
 from podling.master.context import MasterContext
@@ -142,6 +142,9 @@ async def report(context: MasterContext, task_id: str, report: Report) -> Task:
     if report.attempt == 0:
         _check_disconnected(context, task)
         report = replace(report, attempt=task.attempt)
+    if report.kind is ReportKind.RUNNING and task.status is TaskStatus.RUNNING:
+        health = task.health_status if report.health_status is HealthStatus.UNKNOWN else report.health_status
+        report = replace(report, kind=ReportKind.UPDATE, health_status=health)
     event: Event = Reported(report=report, node_id=task.node_id or "")
     return await context.committer.apply(task_id, event)
 

@@ -27,9 +27,16 @@ async def reconcile(context: MasterContext, node_id: str, held: Sequence[HeldAtt
         task = tasks.get(item.task_id)
         if task is None or not _is_live_here(task, item, node_id):
             _dismiss(item, stop, forget)
-        elif task.stop_reason is not None and item.state is not HeldState.ENDED:
-            stop.append(StopOrder(task_id=item.task_id, attempt=item.attempt, reason=task.stop_reason))
-    return Desired(assign=_missing(context, node_id, held), stop=tuple(stop), forget=tuple(forget))
+        elif item.state is not HeldState.ENDED and (order := stop_order_of(task)):
+            stop.append(order)
+    missing = _missing(context, node_id, held)
+    # A worker that has the stop before the start reports the end without having started anything.
+    stop += [order for task in missing if (order := stop_order_of(task))]
+    return Desired(
+        assign=tuple(map(assignment_of, missing)),
+        stop=tuple(stop),
+        forget=tuple(forget),
+    )
 
 
 def _is_live_here(task: Task, item: HeldAttempt, node_id: str) -> bool:
@@ -44,14 +51,10 @@ def _dismiss(item: HeldAttempt, stop: list[StopOrder], forget: list[AttemptKey])
         stop.append(StopOrder(task_id=item.task_id, attempt=item.attempt, reason=StopReason.STALE))
 
 
-def _missing(context: MasterContext, node_id: str, held: Sequence[HeldAttempt]) -> tuple[Assignment, ...]:
+def _missing(context: MasterContext, node_id: str, held: Sequence[HeldAttempt]) -> list[Task]:
     """Return the node's live attempts that its worker has not got, to be delivered (again)."""
     has = {(item.task_id, item.attempt) for item in held}
-    return tuple(
-        assignment_of(task)
-        for task in context.view.live_tasks_on(node_id)
-        if (task.task_id, task.attempt) not in has
-    )
+    return [task for task in context.view.live_tasks_on(node_id) if (task.task_id, task.attempt) not in has]
 
 
 async def _unhold(
@@ -72,6 +75,13 @@ async def _unhold(
             )
             event = Reported(report=report, node_id=node_id)
             tasks[item.task_id] = await context.committer.apply(item.task_id, event)
+
+
+def stop_order_of(task: Task) -> StopOrder | None:
+    """Return the order that a live task has been given, if any."""
+    if task.stop_reason is None:
+        return None
+    return StopOrder(task_id=task.task_id, attempt=task.attempt, reason=task.stop_reason)
 
 
 def assignment_of(task: Task) -> Assignment:

@@ -12,11 +12,15 @@ from podling.core.protocol import PROTOCOL_VERSION, Assignment, StopOrder
 from podling.core.task import StopReason, Task, TaskStatus
 from podling.master.committer import Applied
 from podling.master.context import MasterContext
-from podling.master.sessions.reconcile import assignment_of, reconcile
+from podling.master.sessions.reconcile import assignment_of, reconcile, stop_order_of
 from podling.master.sessions.session import Session
 from podling.wire.session import Assign, Hello, Stop, Welcome
 
 _log = logging.getLogger(__name__)
+
+REPLACED = "a newer session of this node has begun"
+TWIN = "another worker with this node id has connected"
+LONGEST_TEXT = 500
 
 
 class Sessions:
@@ -40,28 +44,35 @@ class Sessions:
         known = self._context.view.node(node_id)
         node = _node_from(node_id, hello, known, self._context)
         number = await self._context.store.open_session(node)
-        node = replace(node, session_no=number)
         session = Session(node_id, number, hello.instance)
-        self._replace(session)
-        self._context.view.put_node(node)
-        desired = await reconcile(self._context, node_id, hello.held)
+        if self._replace(session):
+            self._context.view.put_node(replace(node, session_no=number))
+        try:
+            desired = await reconcile(self._context, node_id, hello.held)
+        except BaseException:
+            self.forget(session)
+            raise
         self._node_changed(node_id)
         _log.info("node %s (%s) is online, session %d", node_id, hello.hostname, number)
         return session, Welcome(
             session_no=number,
             cluster_id=self._context.cluster_id,
             lease_seconds=self._context.options.lease_seconds,
-            masters=(self._context.options.advertise_url,),
+            masters=self._context.master_urls(),
             desired=desired,
         )
 
-    def _replace(self, session: Session) -> None:
-        older = self._by_node.get(session.node_id)
+    def _replace(self, session: Session) -> bool:
+        """End the older of the node's two sessions; True if the given one is the newer."""
+        known = self._by_node.get(session.node_id)
+        if known is not None and known.session_no > session.session_no:
+            session.close(REPLACED)
+            return False
         self._by_node[session.node_id] = session
-        if older is not None:
-            twin = older.instance != session.instance and not older.closing
-            reason = "another worker with this node id has connected" if twin else "replaced"
-            older.close(reason, reconnect=not twin)
+        if known is not None:
+            twin = known.instance != session.instance and not known.closing
+            known.close(TWIN if twin else REPLACED, reconnect=not twin)
+        return True
 
     def forget(self, session: Session) -> None:
         """Drop a session whose connection has ended; the node monitor decides about the node."""
@@ -73,6 +84,7 @@ class Sessions:
 
     async def note_health(self, session: Session, unhealthy: str | None) -> None:
         """Keep what a beat says about the node's runtime."""
+        unhealthy = shorten(unhealthy)
         node = self._context.view.node(session.node_id)
         if node is None or node.unhealthy == unhealthy or not self.is_current(session):
             return
@@ -89,19 +101,21 @@ class Sessions:
             if _newly_assigned(before, task):
                 assert task.node_id is not None
                 assignments[task.node_id].append(assignment_of(task))
+                if order := stop_order_of(task):
+                    stops[task.node_id].append(order)
             elif order := _stop_order(before, task):
                 assert before is not None and before.node_id is not None
                 stops[before.node_id].append(order)
-        for node_id, items in assignments.items():
-            if session := self._by_node.get(node_id):
-                session.send(Assign(items=tuple(items)))
         for node_id, orders in stops.items():
             if session := self._by_node.get(node_id):
                 session.send(Stop(items=tuple(orders)))
+        for node_id, items in assignments.items():
+            if session := self._by_node.get(node_id):
+                session.send(Assign(items=tuple(items)))
 
 
 def _newly_assigned(before: Task | None, task: Task) -> bool:
-    if task.status is not TaskStatus.SCHEDULED or task.stop_reason is not None:
+    if task.status is not TaskStatus.SCHEDULED:
         return False
     return before is None or before.attempt != task.attempt
 
@@ -111,10 +125,13 @@ def _stop_order(before: Task | None, task: Task) -> StopOrder | None:
     if before is None or not before.status.is_live:
         return None
     if task.status.is_live and task.attempt == before.attempt:
-        if task.stop_reason is None or before.stop_reason is not None:
-            return None
-        return StopOrder(task_id=task.task_id, attempt=task.attempt, reason=task.stop_reason)
+        return stop_order_of(task) if before.stop_reason is None else None
     return StopOrder(task_id=task.task_id, attempt=before.attempt, reason=StopReason.STALE)
+
+
+def shorten(text: str | None) -> str | None:
+    """Return what a worker says of itself, cut to a bearable length."""
+    return text if text is None else text[:LONGEST_TEXT]
 
 
 def _check(hello: Hello) -> None:
@@ -144,6 +161,6 @@ def _node_from(node_id: str, hello: Hello, known: Node | None, context: MasterCo
         last_heartbeat=now,
         master_id=context.options.master_id,
         cordoned=known.cordoned if known else False,
-        unhealthy=hello.unhealthy,
-        version=hello.version,
+        unhealthy=shorten(hello.unhealthy),
+        version=shorten(hello.version),
     )

@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from podling.core.errors import DeadlineExceeded, Unavailable
 from podling.master.sessions.session import Session
@@ -45,6 +46,7 @@ class Streams:
 
     def __init__(self) -> None:
         self._open: dict[str, Stream] = {}
+        self._readers: set[asyncio.Task[Any]] = set()
 
     def get(self, stream_id: str) -> Stream | None:
         return self._open.get(stream_id)
@@ -53,6 +55,22 @@ class Streams:
         if stream := self._open.get(stream_id):
             stream.refused = error
             stream.dialled.set()
+
+    def end_all(self) -> None:
+        """Let every reader go, so that the master can stop."""
+        for reader in self._readers:
+            reader.cancel()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Count the running task among the readers."""
+        reader = asyncio.current_task()
+        assert reader is not None
+        self._readers.add(reader)
+        try:
+            yield
+        finally:
+            self._readers.discard(reader)
 
     @asynccontextmanager
     async def ask(self, session: Session, request: OpenStream) -> AsyncIterator[Stream]:
