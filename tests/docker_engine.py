@@ -55,7 +55,7 @@ def _docker(host: str | None, *arguments: str, check: bool) -> subprocess.Comple
 
 
 class PrivateEngine:
-    """A dockerd of one's own. Containers in it need `network="none"`."""
+    """A dockerd of one's own, in a network of its own. Containers in it need `network="none"`."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
@@ -70,7 +70,8 @@ class PrivateEngine:
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    "dockerd",
+                    # With --bridge none it would take away the shared engine's bridge in the same network.
+                    *("unshare", "--net", "dockerd"),
                     *("--data-root", folder / "data", "--exec-root", folder / "exec"),
                     *("-H", self.host, "-p", folder / "docker.pid", "--bridge", "none", "--iptables=false"),
                     *self._options,

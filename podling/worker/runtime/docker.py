@@ -23,7 +23,6 @@ from podling.worker.runtime.docker_watch import Watch
 KILL_AGAIN_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
-_END: list[LogRecord] = []
 
 
 class DockerRuntime:
@@ -221,13 +220,18 @@ class DockerRuntime:
             stream = await self._engine.open_stream(f"/containers/{container_id}/logs", parameters)
         except Refused as refusal:
             raise self._not_there(refusal) from refusal
+        pump = self._engine.pump(docker_logs.records(stream.chunks(whole=not follow)), _size)
         try:
-            batches = docker_logs.records(stream.chunks())
-            while batch := await self._engine.next_of(batches, _END):
+            while batch := await pump.take():
                 for record in batch:
                     yield record
         finally:
+            pump.close()
             stream.close()
+
+
+def _size(record: LogRecord) -> int:
+    return len(record.data)
 
 
 def _misses_image(refusal: Refused) -> bool:

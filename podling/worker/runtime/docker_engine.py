@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import requests
 import urllib3
@@ -23,6 +23,7 @@ CALL_SECONDS = 120.0
 PING_SECONDS = 3.0
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 64 * 1024
+PUMP_BYTES = 1024 * 1024
 
 _T = TypeVar("_T")
 
@@ -130,9 +131,9 @@ class Engine:
         self._open_streams.add(stream)
         return stream
 
-    async def next_of(self, items: Iterator[_T], end: _T) -> _T:
-        """Return the next item of a stream, `end` after the last; waits as long as the stream is silent."""
-        return await self._run(self._streams, "read", partial(next, items, end), None)
+    def pump(self, batches: Iterator[list[_T]], size_of: Callable[[_T], int]) -> "Pump[_T]":
+        """Read batches on a thread for streams, ahead of who takes them."""
+        return Pump(self._streams, batches, size_of)
 
     async def _run(
         self, pool: ThreadPoolExecutor, what: str, operation: Callable[[], _T], seconds: float | None
@@ -156,11 +157,18 @@ class Stream:
         self._response = response
         self._closed = threading.Event()
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield what arrives, as it arrives. Raises RuntimeFailure if it breaks and was not closed."""
+    def chunks(self, *, whole: bool = False) -> Iterator[bytes]:
+        """Yield what arrives, as it arrives, or `whole` chunks, of which the last one may be smaller.
+
+        Raises RuntimeFailure if it breaks and was not closed.
+        """
+        raw = self._response.raw
         try:
             with translated("read"):
-                yield from self._response.raw.stream(CHUNK_BYTES)
+                if whole:
+                    yield from iter(partial(raw.read, CHUNK_BYTES), b"")
+                else:
+                    yield from raw.stream(CHUNK_BYTES)
         except (RuntimeFailure, AttributeError, ValueError):
             # The SDK's way to close pulls socket and file away from under the reader.
             if not self._closed.is_set():
@@ -179,6 +187,63 @@ class Stream:
             self._closed.set()
             with contextlib.suppress(OSError, AttributeError):  # it has ended by itself already
                 CancellableStream(iter(()), self._response).close()
+
+
+class Pump(Generic[_T]):
+    """Items that a thread reads while others are taken: as many at once as have come meanwhile."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, batches: Iterator[list[_T]], size_of: Callable[[_T], int]
+    ) -> None:
+        self._size_of = size_of
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._room = threading.Condition()
+        self._items: list[_T] = []
+        self._size = 0
+        self._closed = False
+        self._reading = pool.submit(self._read, batches)
+        self._reading.add_done_callback(lambda reading: self._tell())
+
+    async def take(self) -> list[_T]:
+        """Return what has come, at least one item; nothing after the last. Raises what the reading raised."""
+        while True:
+            with self._room:
+                over = self._reading.done()
+                items, self._items, self._size = self._items, [], 0
+                self._news.clear()
+                self._room.notify()
+            if items or over:
+                break
+            await self._news.wait()
+        if not items and not self._reading.cancelled():
+            self._reading.result()
+        return items
+
+    def close(self) -> None:
+        """Read no more."""
+        with self._room:
+            self._closed = True
+            self._room.notify()
+
+    def _read(self, batches: Iterator[list[_T]]) -> None:
+        for batch in batches:
+            self._put(batch)
+            if self._closed:
+                return
+
+    def _put(self, batch: list[_T]) -> None:
+        with self._room:
+            self._room.wait_for(lambda: self._closed or self._size < PUMP_BYTES)
+            first = not self._items
+            self._items += batch
+            self._size += sum(map(self._size_of, batch))
+        if first:
+            self._tell()
+
+    def _tell(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._news.set)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,10 @@ def found_from_inspect(data: Mapping[str, Any], image_digest: str | None) -> Fou
     state = data["State"]
     condition = condition_of(state["Status"])
     ended = condition is Condition.EXITED
+    started = instant(state.get("StartedAt"))
+    finished = instant(state.get("FinishedAt")) if ended else None
+    if started is not None and finished is not None:
+        finished = max(started, finished)  # of a very short run the engine may note the end first
     code, error = (ErrorCode.OOM, OOM_SENTENCE) if ended and state.get("OOMKilled") else (None, None)
     return _found(
         data["Id"],
@@ -39,8 +43,8 @@ def found_from_inspect(data: Mapping[str, Any], image_digest: str | None) -> Fou
         data["Config"].get("Labels") or {},
         condition=condition,
         image_digest=image_digest,
-        started_at=instant(state.get("StartedAt")),
-        finished_at=instant(state.get("FinishedAt")) if ended else None,
+        started_at=started,
+        finished_at=finished,
         exit_code=state["ExitCode"] if ended else None,
         error_code=code,
         error=error,

@@ -218,7 +218,8 @@ class Watch:
         except RuntimeFailure:
             seen = found  # removed or out of reach by now: the event is all that is known
         if seen.condition is Condition.EXITED and seen.exit_code == found.exit_code:
-            found = seen
+            # Times by the events alone: the engine's state has others, which may even cross.
+            found = replace(seen, started_at=found.started_at, finished_at=found.finished_at)
         self._ended(self._attributed(found))
 
     def _attributed(self, found: Found) -> Found:
@@ -239,7 +240,9 @@ class Watch:
 
     def _on_destroy(self, container_id: str, event: Mapping[str, Any]) -> None:
         known = self._known.get(container_id)
-        self._vanished(known or label.found_from_event(event, condition=Condition.EXITED))
+        if known is not None:  # else the engine itself gave up a create half-way
+            self._vanished(known)
+        self._removing.discard(container_id)
 
     # What follows
 

@@ -24,11 +24,6 @@ def runtime_in(folder: Path) -> ProcessRuntime:
 
 
 @pytest.fixture
-async def recorder() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
 async def runtime(tmp_path: Path, recorder: Recorder) -> AsyncIterator[ProcessRuntime]:
     runtime = runtime_in(tmp_path)
     await runtime.open(recorder)
