@@ -1,9 +1,10 @@
 """When which task has waited, or taken, longer than it may."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice, takewhile
 
-from podling.core.task import Task, TaskStatus
+from podling.core.limits import deadline_at, queue_timeout_at
+from podling.core.task import Task
 from podling.store.base import Overdue, OverdueKind
 from podling.store.memory.sorted_keys import SortedKeys
 
@@ -41,19 +42,8 @@ class DeadlineTable:
 
 
 def _limits(task: Task) -> list[tuple[datetime, OverdueKind]]:
-    """Return the times at which somebody has to act; a task told to stop needs no second order."""
-    spec = task.spec
-    limits = []
-    if spec.queue_timeout_seconds is not None and task.status is TaskStatus.PENDING:
-        at = _later(max(task.created_at, task.run_at), spec.queue_timeout_seconds)
-        limits.append((at, OverdueKind.QUEUE_TIMEOUT))
-    if spec.deadline_seconds is not None and task.stop_reason is None:
-        limits.append((_later(task.created_at, spec.deadline_seconds), OverdueKind.DEADLINE))
+    limits = [
+        (queue_timeout_at(task), OverdueKind.QUEUE_TIMEOUT),
+        (deadline_at(task), OverdueKind.DEADLINE),
+    ]
     return [(at, kind) for at, kind in limits if at is not None]
-
-
-def _later(start: datetime, seconds: float) -> datetime | None:
-    try:
-        return start + timedelta(seconds=seconds)
-    except OverflowError:
-        return None  # beyond the last year that a datetime knows: never

@@ -35,8 +35,8 @@ MOST_TAIL_BYTES = 256 * 1024 * 1024
 class MemoryStore(Store):
     """See the port. Several masters of one process may share it; it needs no opening or closing.
 
-    Memory is bounded by what has not ended: of ended tasks the newest `most_ended` are kept, with
-    their attempts, events, keys and logs; of the feed `most_changes`; of logs `most_tail_bytes`.
+    What has not ended is kept in any case; of ended tasks the newest `most_ended`, with their
+    attempts, events and logs; of the feed `most_changes`; of logs `most_tail_bytes`.
     """
 
     kind = "memory"
@@ -52,8 +52,10 @@ class MemoryStore(Store):
         self._cluster_id = str(uuid.uuid4())
         self._masters = MasterTable()
         self._tails = TailTable(most_tail_bytes)
-        self._tasks = TaskTable(most_ended, self._drop_tails)
-        self._changes = ChangeTable(clock or SystemClock(), most_changes)
+        clock = clock or SystemClock()
+        self._tasks = TaskTable(clock, most_ended, self._drop_tails)
+        self._changes = ChangeTable(clock, most_changes)
+        self._listeners: list[Callable[[], None]] = []
         self._nodes = NodeTable()
 
     async def open(self) -> None:
@@ -104,6 +106,8 @@ class MemoryStore(Store):
             self._masters.check_epoch(batch.epoch)
         results = tuple(self._tasks.write(write, batch.now) for write in batch.tasks)
         self._changes.add(batch, results)
+        for on_hint in self._listeners:
+            on_hint()
         return results
 
     async def load_tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
@@ -161,12 +165,17 @@ class MemoryStore(Store):
         return self._changes.after(cursors, limit)
 
     async def listen(self, on_hint: Callable[[], None]) -> None:
-        """There are no other masters, so there is nothing to hint at."""
-        on_hint()
-        await asyncio.Event().wait()
+        self._listeners.append(on_hint)
+        try:
+            on_hint()
+            await asyncio.Event().wait()
+        finally:
+            self._listeners.remove(on_hint)
 
     async def maintain(self, keep_ended: timedelta | None = None) -> None:
-        """The tables bound themselves; see MOST_ENDED and MOST_CHANGES."""
+        """See `Store.maintain`. All else is kept in bounds with every commit."""
+        if keep_ended is not None:
+            self._tasks.forget_ended(keep_ended.total_seconds())
 
     # Nodes
 

@@ -2,34 +2,48 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from heapq import nlargest
 from itertools import islice
 
 from podling.core.task import TERMINAL, Attempt, Task, TaskEvent, TaskStatus
+from podling.kit.clock import Clock
 from podling.store.base import TaskQuery, TaskWrite, WriteResult, WriteStatus
 from podling.store.memory.deadlines import DeadlineTable
+from podling.store.memory.keys import Claim, KeyTable
 from podling.store.memory.pending import PendingTable
 from podling.store.memory.sorted_keys import SortedKeys
 
 _Place = tuple[datetime, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """`at` is when the store learned of it, by the monotonic clock."""
+
+    task: Task
+    at: float
+
+
 class TaskTable:
     """Ended tasks beyond `most_ended` are forgotten, the first ended first; `forgotten` is told."""
 
-    def __init__(self, most_ended: int, forgotten: Callable[[str, Iterable[int]], None]) -> None:
+    def __init__(
+        self, clock: Clock, most_ended: int, forgotten: Callable[[str, Iterable[int]], None]
+    ) -> None:
         self.pending = PendingTable()
         self.deadlines = DeadlineTable()
+        self._clock = clock
         self._most_ended = most_ended
         self._forgotten = forgotten
         self._unended: dict[str, Task] = {}
-        self._ended: OrderedDict[str, Task] = OrderedDict()
+        self._ended: OrderedDict[str, _Ended] = OrderedDict()
         self._by_status: dict[TaskStatus, set[str]] = {status: set() for status in TaskStatus}
         self._by_age: SortedKeys[_Place] = SortedKeys()
         self._attempts: dict[str, dict[int, Attempt]] = {}
         self._events: dict[str, list[TaskEvent]] = {}
-        self._keys: dict[str, tuple[str, str | None]] = {}
+        self._keys = KeyTable(most_ended)
 
     def write(self, write: TaskWrite, now: datetime) -> WriteResult:
         task = write.task
@@ -42,7 +56,10 @@ class TaskTable:
         return self._put(write, now)
 
     def get(self, task_id: str) -> Task | None:
-        return self._unended.get(task_id) or self._ended.get(task_id)
+        task = self._unended.get(task_id)
+        if task is None and (row := self._ended.get(task_id)) is not None:
+            return row.task
+        return task
 
     def live(self) -> list[Task]:
         """Return the tasks that have an attempt on a node."""
@@ -58,6 +75,12 @@ class TaskTable:
 
     def events(self, task_id: str) -> list[TaskEvent]:
         return list(self._events.get(task_id, ()))
+
+    def forget_ended(self, keep_seconds: float) -> None:
+        """Forget the tasks that ended at least so long ago."""
+        latest = self._clock.monotonic() - keep_seconds
+        while self._ended and next(iter(self._ended.values())).at <= latest:
+            self._forget_oldest()
 
     def query(self, query: TaskQuery) -> list[Task]:
         candidates = self._few(query.statuses)
@@ -85,14 +108,13 @@ class TaskTable:
 
     def _insert(self, write: TaskWrite, now: datetime) -> WriteResult:
         task, key = write.task, write.task.spec.idempotency_key
-        if key is not None and key in self._keys:
-            first_id, body_hash = self._keys[key]
-            same = body_hash == write.body_hash
-            return WriteResult(task_id=first_id, status=WriteStatus.DUPLICATE, same_body=same)
+        if key is not None and (claim := self._keys.get(key)) is not None:
+            same = claim.body_hash == write.body_hash
+            return WriteResult(task_id=claim.task_id, status=WriteStatus.DUPLICATE, same_body=same)
         if self.get(task.task_id) is not None:
             return WriteResult(task_id=task.task_id, status=WriteStatus.CONFLICT)
         if key is not None:
-            self._keys[key] = (task.task_id, write.body_hash)
+            self._keys.claim(key, Claim(task.task_id, write.body_hash, self._clock.monotonic()))
         self._by_age.add(_place(task))
         return self._put(write, now)
 
@@ -122,17 +144,18 @@ class TaskTable:
         self._unended.pop(task.task_id, None)
         self.pending.discard(task.task_id)
         self.deadlines.discard(task.task_id)
-        self._ended[task.task_id] = task
+        known = self._ended.get(task.task_id)
+        self._ended[task.task_id] = _Ended(task, known.at if known else self._clock.monotonic())
         while len(self._ended) > self._most_ended:
-            _, oldest = self._ended.popitem(last=False)
-            self._forget(oldest)
+            self._forget_oldest()
 
-    def _forget(self, task: Task) -> None:
+    def _forget_oldest(self) -> None:
+        task = self._ended.popitem(last=False)[1].task
         self._by_status[task.status].remove(task.task_id)
         self._by_age.remove(_place(task))
         self._events.pop(task.task_id, None)
         if task.spec.idempotency_key is not None:
-            self._keys.pop(task.spec.idempotency_key, None)
+            self._keys.orphan(task.spec.idempotency_key, self._clock.monotonic())
         self._forgotten(task.task_id, self._attempts.pop(task.task_id, {}))
 
 
