@@ -1,0 +1,148 @@
+"""The program podling-worker: settings, runtimes, signals."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from podling import __version__
+from podling.boot.failure import run
+from podling.boot.settings import WorkerSettings, read_worker
+from podling.core.spec import Runtime as RuntimeName
+
+if TYPE_CHECKING:
+    from podling.kit.clock import Clock
+    from podling.worker.datadir import DataDirectory
+    from podling.worker.runtime.base import Runtime
+    from podling.worker.worker import Worker, WorkerOptions
+
+EXIT_AT_ONCE = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a worker until SIGTERM or SIGINT; return the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run(lambda: _run(read_worker(arguments, os.environ)), "podling-worker")
+
+
+def _run(settings: WorkerSettings) -> int:
+    import uvloop
+
+    from podling.boot.logs import set_up_logging
+
+    set_up_logging(settings.log_level, settings.log_format)
+    uvloop.run(serve(settings))
+    return 0
+
+
+async def serve(settings: WorkerSettings) -> None:
+    """Run a worker until the first SIGTERM or SIGINT; the second ends it at once."""
+    import logging
+
+    log = logging.getLogger("podling.worker")
+    for notice in settings.notices:
+        log.warning(notice)
+    async with opened_worker(settings) as worker:
+        loop = asyncio.get_running_loop()
+        stop = _stopper(worker)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        await worker.run()
+        log.info("stopped; containers go on, and are adopted at the next start")
+
+
+def _stopper(worker: "Worker") -> Callable[[], None]:
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        if asked:
+            os._exit(EXIT_AT_ONCE)
+        asked = True
+        worker.stop()
+
+    return stop
+
+
+@asynccontextmanager
+async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
+    """Give a worker on its data directory, ready to `run`. Raises ConfigurationError."""
+    from podling.kit.clock import SystemClock
+    from podling.worker.datadir import DataDirectory
+    from podling.worker.journal import Journal
+    from podling.worker.worker import Worker
+
+    clock = SystemClock()
+    directory = DataDirectory.open(settings.data_dir)
+    try:
+        options = make_options(settings, directory, clock)
+        journal = Journal.open(directory)
+        try:
+            yield Worker(options, directory, journal, _runtimes(settings, options.node_id), clock)
+        finally:
+            await journal.close()
+    finally:
+        directory.close()
+
+
+def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "Clock") -> "WorkerOptions":
+    """Return what the worker is and has. Raises ConfigurationError."""
+    from podling.kit.ids import new_id
+    from podling.worker.machine import capacity_of
+    from podling.worker.worker import WorkerOptions
+
+    capacity, allocatable = capacity_of(
+        _detected(settings), slots=settings.capacity, cpu=settings.cpu, memory=settings.memory
+    )
+    return WorkerOptions(
+        node_id=directory.node_id(settings.node_id, new_id(clock.now())),
+        instance=new_id(clock.now()),
+        hostname=settings.hostname,
+        host=settings.host,
+        port=settings.port,
+        master_urls=settings.master_urls,
+        capacity=capacity,
+        allocatable=allocatable,
+        labels=settings.labels,
+        runtimes=settings.runtimes,
+        heartbeat_interval=settings.heartbeat_interval,
+        shutdown_timeout=settings.shutdown_timeout,
+        token=settings.token,
+        version=__version__,
+    )
+
+
+def _detected(settings: WorkerSettings) -> Mapping[str, int]:
+    """Return the machine's amounts; a worker that only simulates has those of the simulation."""
+    from podling.worker.machine import detect_machine
+
+    if settings.runtimes == (RuntimeName.SIMULATED,):
+        return _make_runtime(settings, RuntimeName.SIMULATED, "", "").detected_capacity()
+    return detect_machine()
+
+
+def _runtimes(settings: WorkerSettings, node_id: str) -> Callable[[str], Mapping[str, "Runtime"]]:
+    def make(cluster_id: str) -> Mapping[str, "Runtime"]:
+        return {name: _make_runtime(settings, name, cluster_id, node_id) for name in settings.runtimes}
+
+    return make
+
+
+def _make_runtime(settings: WorkerSettings, name: str, cluster_id: str, node_id: str) -> "Runtime":
+    match name:
+        case RuntimeName.DOCKER:
+            from podling.worker.runtime.docker import DockerRuntime
+
+            return DockerRuntime(cluster_id, node_id, settings.docker_host)
+        case RuntimeName.PROCESS:
+            from podling.worker.runtime.process import ProcessRuntime
+
+            return ProcessRuntime(settings.data_dir, allow_root_processes=settings.allow_root_processes)
+        case RuntimeName.SIMULATED:
+            from podling.worker.runtime.simulated import SimulatedRuntime
+
+            return SimulatedRuntime()
+    raise AssertionError(f"the settings let the unknown runtime {name} through")

@@ -1,0 +1,111 @@
+"""The agent's state, and what changes in it during one step."""
+
+from collections.abc import Mapping
+from dataclasses import field, replace
+from typing import TypeVar
+
+from podling.core.agent_attempt import Held
+from podling.core.agent_events import Instruction, Moment, Send
+from podling.core.protocol import Assignment, AttemptKey, Report, StopOrder
+from podling.core.value import value
+
+MOST_REMEMBERED = 2000
+
+_Entry = TypeVar("_Entry")
+
+
+@value
+class Lease:
+    """Counted from when the acknowledged beat was sent (monotonic). TERM, KILL, and KILL again."""
+
+    sent_at: float
+    seconds: float
+
+    @property
+    def stop_at(self) -> float:
+        return self.sent_at + self.seconds * 2 / 3
+
+    @property
+    def kill_at(self) -> float:
+        return self.sent_at + self.seconds * 5 / 6
+
+    @property
+    def last_kill_at(self) -> float:
+        return self.sent_at + self.seconds * 11 / 12
+
+
+@value
+class AgentState:
+    """All that a worker holds. `done` are the last ends that were acknowledged, so that an assignment
+    that comes again is answered and not run again; `stopped` are stops that came before the start."""
+
+    runtimes: frozenset[str] = frozenset()
+    attempts: Mapping[AttemptKey, Held] = field(default_factory=dict)
+    outbox: Mapping[int, Report] = field(default_factory=dict)
+    next_sequence: int = 1
+    done: Mapping[AttemptKey, Report | None] = field(default_factory=dict)
+    stopped: Mapping[AttemptKey, StopOrder] = field(default_factory=dict)
+    lease: Lease | None = None
+    is_lapsed: bool = False  # the lease has not been renewed in time
+    draining: str | None = None
+
+
+class Turn:
+    """Collects one step's changes; the state it began with stays as it was."""
+
+    def __init__(self, state: AgentState, now: Moment) -> None:
+        self.state = state
+        self.now = now
+        self.attempts = dict(state.attempts)
+        self.outbox = dict(state.outbox)
+        self.next_sequence = state.next_sequence
+        self.instructions: list[Instruction] = []
+
+    def tell(self, instruction: Instruction) -> None:
+        self.instructions.append(instruction)
+
+    def result(self) -> AgentState:
+        return replace(
+            self.state, attempts=self.attempts, outbox=self.outbox, next_sequence=self.next_sequence
+        )
+
+    def report(self, held: Held, report: Report) -> Held:
+        """Put a report into the outbox; an end takes the place of what was not acknowledged yet."""
+        sequence = self.put(report)
+        if held.final is None:
+            return replace(held, outstanding=(*held.outstanding, sequence))
+        for older in held.outstanding:
+            self.outbox.pop(older, None)
+        return replace(held, outstanding=(sequence,))
+
+    def put(self, report: Report) -> int:
+        """Give the report its sequence number and have it sent."""
+        sequence = self.next_sequence
+        self.next_sequence += 1
+        self.outbox[sequence] = replace(report, sequence=sequence)
+        self.tell(Send())
+        return sequence
+
+    def remember_done(self, key: AttemptKey, final: Report | None) -> None:
+        self.state = replace(self.state, done=_kept({**self.state.done, key: final}))
+
+    def remember_stop(self, order: StopOrder) -> None:
+        key = AttemptKey(task_id=order.task_id, attempt=order.attempt)
+        self.state = replace(self.state, stopped=_kept({**self.state.stopped, key: order}))
+
+    def refusal(self, assignment: Assignment) -> str | None:
+        """Why nothing may be started for this assignment; None if it may."""
+        if self.state.draining is not None:
+            return self.state.draining
+        if assignment.spec.runtime not in self.state.runtimes:
+            return f"this worker has no runtime {assignment.spec.runtime}"
+        if self.state.is_lapsed and assignment.spec.on_disconnect == "stop":
+            return "the worker's lease has ended"
+        return None
+
+
+def _kept(entries: dict[AttemptKey, _Entry]) -> dict[AttemptKey, _Entry]:
+    """Return the newest entries."""
+    while len(entries) > MOST_REMEMBERED:
+        del entries[next(iter(entries))]
+    return entries

@@ -1,0 +1,173 @@
+"""The worker's own HTTP API: its health, and the state and logs of what is here."""
+
+import hmac
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from podling.core.agent_attempt import Held
+from podling.core.errors import (
+    ConfigurationError,
+    InvalidInput,
+    NotFound,
+    PodlingError,
+    RuntimeFailure,
+    Unauthorized,
+)
+from podling.core.logrecord import render, select
+from podling.core.protocol import HeldState, Report, ReportKind
+from podling.wire.codec import encode, to_plain
+from podling.worker.logs import Logs
+from podling.worker.shell import Shell
+
+DEFAULT_TAIL = 100
+MOST_TAIL = 1_000_000
+_STATUSES = {
+    HeldState.STARTING: "scheduled",
+    HeldState.RUNNING: "running",
+    HeldState.STOPPING: "running",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerApi:
+    """`start` binds, `stop` unbinds; without a token it is for this machine alone."""
+
+    def __init__(self, node_id: str, shell: Shell, logs: Logs, token: str | None = None) -> None:
+        self._node_id = node_id
+        self._shell = shell
+        self._logs = logs
+        self._token = token
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port. Raises ConfigurationError if it cannot be had."""
+        application = web.Application(middlewares=[self._guard])
+        application.add_routes(
+            [
+                web.get("/health", self._health),
+                web.get("/api/v1/tasks/{id}/status", self._status),
+                web.get("/api/v1/tasks/{id}/logs", self._read_logs),
+                web.get("/api/v1/pods/{id}/status", self._status),
+                web.get("/api/v1/pods/{id}/logs", self._read_logs),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigurationError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another one with --port"
+            ) from error
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            self._authorize(request)
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:
+            return _error(error.status, error.reason.lower(), "http_error", {})
+        except PodlingError as error:
+            return _error(_status_of(error), error.message, error.code, error.details)
+        except Exception:  # noqa: BLE001 - the reader gets a sentence, the log the traceback
+            _log.exception("%s %s failed", request.method, request.path)
+            return _error(500, "the worker failed unexpectedly; see its log", "internal", {})
+        return response
+
+    def _authorize(self, request: web.Request) -> None:
+        if self._token is None or request.path == "/health":
+            return
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise Unauthorized("a token is needed: Authorization: Bearer …")
+
+    async def _health(self, request: web.Request) -> web.Response:
+        problem = await self._shell.check()
+        body = {"status": "unhealthy" if problem else "healthy", "nodeId": self._node_id, "problem": problem}
+        return _json(body, 503 if problem else 200)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        task_id = request.match_info["id"]
+        held = self._shell.latest(task_id)
+        if held is not None:
+            return _json(_held_body(held))
+        ended = [report for key, report in self._shell.state.done.items() if key.task_id == task_id]
+        known = [report for report in ended if report is not None]
+        if not known:
+            raise NotFound.of("task")
+        return _json(_report_body(max(known, key=lambda report: report.attempt)))
+
+    async def _read_logs(self, request: web.Request) -> web.Response:
+        key = self._logs.find(request.match_info["id"])
+        records = await self._logs.read(key, request.query.get("container"))
+        text = b"".join(render(record) for record in select(records, tail=_tail(request)))
+        return web.Response(body=text, content_type="text/plain", charset="utf-8")
+
+
+def _tail(request: web.Request) -> int:
+    text = request.query.get("tail", str(DEFAULT_TAIL))
+    if not (text.isascii() and text.isdecimal()) or len(text) > 7 or int(text) > MOST_TAIL:
+        raise InvalidInput.field("tail", f"must be a number from 0 to {MOST_TAIL}")
+    return int(text)
+
+
+def _held_body(held: Held) -> dict[str, Any]:
+    if held.final is not None:
+        return _report_body(held.final)
+    return {
+        "taskId": held.key.task_id,
+        "attempt": held.key.attempt,
+        "status": _STATUSES[held.state],
+        "containerId": held.containers[0].container_id,
+        "startedAt": to_plain(held.started_at),
+        "finishedAt": None,
+        "exitCode": None,
+        "errorCode": None,
+        "error": None,
+        "containers": [to_plain(container.state) for container in held.containers],
+    }
+
+
+def _report_body(report: Report) -> dict[str, Any]:
+    first = report.containers[0] if report.containers else None
+    return {
+        "taskId": report.task_id,
+        "attempt": report.attempt,
+        "status": _end_of(report),
+        "containerId": first and first.container_id,
+        "startedAt": to_plain(report.started_at),
+        "finishedAt": to_plain(report.finished_at),
+        "exitCode": report.exit_code,
+        "errorCode": report.error_code,
+        "error": report.error,
+        "containers": to_plain(report.containers),
+    }
+
+
+def _end_of(report: Report) -> str:
+    if report.kind is ReportKind.REFUSED:
+        return "pending"
+    return "completed" if report.error_code is None else "failed"
+
+
+def _status_of(error: PodlingError) -> int:
+    kinds = ((NotFound, 404), (InvalidInput, 400), (Unauthorized, 401), (RuntimeFailure, 503))
+    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
+
+
+def _error(status: int, message: str, code: str, details: dict[str, Any]) -> web.Response:
+    return _json({"error": message, "code": code, "details": details}, status)
+
+
+def _json(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=encode(body), status=status, content_type="application/json")

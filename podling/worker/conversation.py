@@ -1,0 +1,169 @@
+"""What is said in one connection of a session: beats, reports and inventories out, orders in."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from podling.core.agent import held_attempts
+from podling.core.agent_events import (
+    Acknowledged,
+    Assigned,
+    LeaseRenewed,
+    Reconciled,
+    StopOrdered,
+)
+from podling.core.errors import ConfigurationError, InvalidInput, Unavailable
+from podling.core.protocol import Report
+from podling.wire.session import (
+    Assign,
+    BeatAcknowledged,
+    BeatMessage,
+    Desired,
+    Goodbye,
+    Inventory,
+    OpenStream,
+    Reports,
+    ReportsAcknowledged,
+    Stop,
+    StreamRefused,
+    Welcome,
+)
+
+if TYPE_CHECKING:
+    from podling.worker.session import Line, Session
+
+INVENTORY_SECONDS = 30.0
+SEND_AGAIN_SECONDS = 5.0
+MOST_REPORTS = 500
+
+_log = logging.getLogger(__name__)
+
+
+class Conversation:
+    """Ends when one of its parts does; then the worker dials the next master."""
+
+    def __init__(self, session: "Session", line: "Line", url: str) -> None:
+        self._session = session
+        self._shell = session.shell
+        self._line = line
+        self._url = url
+        self._lease_seconds = 0.0
+        self._counter = 0
+        self._beats: dict[int, float] = {}  # when each beat without an answer was sent
+        self._acknowledged_at = 0.0  # when the last acknowledged beat was sent
+        self._sent: dict[int, float] = {}  # when each report without an answer was sent
+
+    async def run(self, welcome: Welcome, hello_sent_at: float) -> None:
+        """Talk until the line breaks. Raises Unavailable; ConfigurationError if sent away for good."""
+        self._lease_seconds = welcome.lease_seconds
+        self._renew(hello_sent_at)
+        self._reconcile(welcome.desired)
+        parts = (self._read, self._beat, self._watch, self._report, self._take_inventory)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in parts:
+                    group.create_task(part())
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from group_error
+
+    # In
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._line.receive()
+            except InvalidInput as error:
+                if error.code != "unknown_message":
+                    raise
+                _log.warning("the master says something this worker does not understand: %s", error.message)
+            else:
+                self._take(message)
+
+    def _take(self, message: object) -> None:
+        match message:
+            case Assign(items=items):
+                self._shell.feed(Assigned(items=items))
+            case Stop(items=items):
+                self._shell.feed(StopOrdered(items=items))
+            case ReportsAcknowledged(outcomes=outcomes):
+                for sequence in outcomes:
+                    self._sent.pop(sequence, None)
+                self._shell.feed(Acknowledged(outcomes=outcomes))
+            case BeatAcknowledged(counter=counter):
+                self._beat_acknowledged(counter)
+            case Desired():
+                self._reconcile(message)
+            case OpenStream():
+                self._session.streams.open(self._url, message, self._refuse_stream)
+            case Goodbye(reason=reason, reconnect=True):
+                raise Unavailable(f"the master ended the session: {reason}")
+            case Goodbye(reason=reason):
+                raise ConfigurationError(f"the master ended the session for good: {reason}")
+
+    def _reconcile(self, desired: Desired) -> None:
+        self._shell.feed(Reconciled(assign=desired.assign, stop=desired.stop, forget=desired.forget))
+
+    def _beat_acknowledged(self, counter: int) -> None:
+        sent_at = self._beats.get(counter)
+        self._beats = {number: at for number, at in self._beats.items() if number > counter}
+        if sent_at is not None:
+            self._renew(sent_at)
+
+    def _renew(self, sent_at: float) -> None:
+        self._acknowledged_at = max(self._acknowledged_at, sent_at)
+        self._shell.feed(LeaseRenewed(sent_at=sent_at, lease_seconds=self._lease_seconds))
+        self._session.options.renewed(sent_at, self._lease_seconds)
+
+    # Out
+
+    @property
+    def _beat_seconds(self) -> float:
+        given = self._session.options.heartbeat_interval
+        return min(given or self._lease_seconds / 4, self._lease_seconds / 3)
+
+    async def _beat(self) -> None:
+        while True:
+            self._counter += 1
+            self._beats[self._counter] = self._shell.clock.monotonic()
+            await self._line.send(BeatMessage(counter=self._counter, unhealthy=self._session.unhealthy))
+            await asyncio.sleep(self._beat_seconds)
+
+    async def _watch(self) -> None:
+        """Give a master up that does not acknowledge: after a third of a lease, counted from when
+        the next beat is due, there is still time for another one."""
+        patience = max(self._lease_seconds / 3, self._beat_seconds + self._lease_seconds / 6)
+        while (left := self._acknowledged_at + patience - self._shell.clock.monotonic()) > 0:
+            await asyncio.sleep(left)
+        raise Unavailable("the master does not acknowledge beats")
+
+    async def _report(self) -> None:
+        while True:
+            await self._shell.sending.wait(SEND_AGAIN_SECONDS)
+            while due := self._due():
+                await self._line.send(Reports(items=tuple(due)))
+
+    def _due(self) -> list[Report]:
+        """Return reports that were not sent, or so long ago that the answer must be lost."""
+        now = self._shell.clock.monotonic()
+        due = []
+        for sequence, report in self._shell.state.outbox.items():
+            if now - self._sent.get(sequence, -SEND_AGAIN_SECONDS) >= SEND_AGAIN_SECONDS:
+                due.append(report)
+                self._sent[sequence] = now
+                if len(due) == MOST_REPORTS:
+                    break
+        return due
+
+    async def _take_inventory(self) -> None:
+        while True:
+            await asyncio.sleep(INVENTORY_SECONDS)
+            await self._line.send(Inventory(held=held_attempts(self._shell.state)))
+
+    async def _refuse_stream(self, stream_id: str, error: str) -> None:
+        await self._line.send(StreamRefused(stream_id=stream_id, error=error))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that ended the conversation; being sent away for good comes before all others."""
+    found = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
+    return next((error for error in found if isinstance(error, ConfigurationError)), found[0])

@@ -1,0 +1,175 @@
+"""The worker's session: one WebSocket to a master, dialled again for as long as the worker lives."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain, repeat
+
+import aiohttp
+
+from podling.core.errors import ConfigurationError, PodlingError, Unavailable
+from podling.core.value import value
+from podling.wire.session import Goodbye, Hello, Welcome, WorkerMessage, pack, unpack
+from podling.worker.conversation import Conversation
+from podling.worker.masters import Masters
+from podling.worker.shell import Shell
+from podling.worker.streams import Streams
+
+ANSWER_SECONDS = 10.0
+SEND_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+MOST_MESSAGE_BYTES = 64 * 1024 * 1024
+BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+_log = logging.getLogger(__name__)
+
+
+class Line:
+    """Messages over a WebSocket; every wait has a deadline but that for the next message."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, message: WorkerMessage) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._socket.send_str(pack(message))
+
+    async def receive(self) -> object:
+        """Return the next message. Raises Unavailable when the master has hung up."""
+        message = await self._socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise Unavailable("the master hung up")
+        return unpack(message.data)
+
+    async def close(self) -> None:
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._socket.close()
+
+
+@value
+class SessionOptions:
+    """`heartbeat_interval` None: a quarter of the lease.
+
+    `hello` makes the first message. `admitted` is given each welcome before anything else is done
+    with it, and raises if the worker cannot serve that master. `connected` is called after that,
+    and `renewed` with every renewal of the lease: when it was asked for (monotonic), its seconds.
+    """
+
+    node_id: str
+    hello: Callable[[], Hello]
+    admitted: Callable[[Welcome], None]
+    connected: Callable[[], None]
+    renewed: Callable[[float, float], None]
+    heartbeat_interval: float | None = None
+
+
+async def dial(http: aiohttp.ClientSession, url: str, node_id: str, patience: float) -> Line:
+    """Open the line to a master. Raises Unavailable, TimeoutError, OSError, ClientError."""
+    address = f"{url}/api/v1/nodes/{node_id}/session"
+    try:
+        async with asyncio.timeout(patience):
+            return Line(await http.ws_connect(address, max_msg_size=MOST_MESSAGE_BYTES))
+    except aiohttp.WSServerHandshakeError as error:
+        raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
+
+
+async def greet(line: Line, hello: Hello) -> Welcome:
+    """Say hello and return the answer. Raises ConfigurationError if the worker is sent away for good."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        await line.send(hello)
+        message = await line.receive()
+    match message:
+        case Welcome():
+            return message
+        case Goodbye(reason=reason, reconnect=True):
+            raise Unavailable(reason)
+        case Goodbye(reason=reason):
+            raise ConfigurationError(f"the master does not admit this worker: {reason}")
+    raise Unavailable("it did not answer hello with welcome")
+
+
+async def learn_cluster(masters: Masters, http: aiohttp.ClientSession, node_id: str, hello: Hello) -> str:
+    """Ask the masters, until one answers, which cluster they are. Raises ConfigurationError."""
+    for wait in waits(masters):
+        url = masters.take()
+        try:
+            line = await dial(http, url, node_id, ANSWER_SECONDS)
+            try:
+                return (await greet(line, hello)).cluster_id
+            finally:
+                await line.close()
+        except ConfigurationError:
+            raise
+        except (PodlingError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.warning("no session with master %s: %s", url, _reason(error))
+        await asyncio.sleep(wait)
+    raise AssertionError("waits never ends")
+
+
+def waits(masters: Masters) -> Iterator[float]:
+    """Yield the pauses between tries: short until every master has been tried, then longer."""
+    for seconds in chain(BACKOFF_SECONDS, repeat(BACKOFF_SECONDS[-1])):
+        for _ in masters.all:
+            yield seconds * random.uniform(0.5, 1.5)
+
+
+class Session:
+    """`url` is the master's that the worker is connected to, if any."""
+
+    def __init__(
+        self,
+        options: SessionOptions,
+        masters: Masters,
+        http: aiohttp.ClientSession,
+        shell: Shell,
+        streams: Streams,
+    ) -> None:
+        self.url: str | None = None
+        self.unhealthy: str | None = None  # goes out with each beat
+        self.options = options
+        self.shell = shell
+        self.streams = streams
+        self._masters = masters
+        self._http = http
+        self._lease_seconds: float | None = None
+
+    async def run(self) -> None:
+        """Keep a session for ever. Raises ConfigurationError if a master says not to come back."""
+        pauses = waits(self._masters)
+        while True:
+            url = self._masters.take()
+            try:
+                await self._talk(url)
+            except ConfigurationError:
+                raise
+            except (PodlingError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                _log.warning("no session with master %s: %s", url, _reason(error))
+            if self.url is not None:
+                self.url = None
+                pauses = waits(self._masters)
+            await asyncio.sleep(next(pauses))
+
+    async def _talk(self, url: str) -> None:
+        # Within a sixth of the lease, so that there is time for another master.
+        patience = ANSWER_SECONDS if self._lease_seconds is None else max(0.2, self._lease_seconds / 6)
+        line = await dial(self._http, url, self.options.node_id, patience)
+        try:
+            sent_at = self.shell.clock.monotonic()
+            welcome = await greet(line, self.options.hello())
+            self.options.admitted(welcome)
+            self._masters.learn(welcome.masters)
+            self.url, self._lease_seconds = url, welcome.lease_seconds
+            _log.info("session %d with master %s", welcome.session_no, url)
+            self.options.connected()
+            await Conversation(self, line, url).run(welcome, sent_at)
+        finally:
+            await line.close()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, PodlingError):
+        return error.message
+    return str(error) or ("it did not answer in time" if isinstance(error, TimeoutError) else repr(error))

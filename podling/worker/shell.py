@@ -1,0 +1,383 @@
+"""Carries out the agent's instructions and tells it what came of them. It decides nothing itself."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from podling.core.agent import AgentState, step
+from podling.core.agent_attempt import Held
+from podling.core.agent_events import (
+    Condition,
+    Discard,
+    Event,
+    Exited,
+    ExitNotWritten,
+    ExitWritten,
+    Forget,
+    Instruction,
+    IntentFailed,
+    IntentWritten,
+    LogsSaved,
+    Look,
+    Looked,
+    LookFailed,
+    Moment,
+    Noted,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Remove,
+    Removed,
+    RemoveFailed,
+    Restored,
+    SaveLogs,
+    Seen,
+    Send,
+    SetTimer,
+    Start,
+    Started,
+    StartFailed,
+    Stop,
+    StopFailed,
+    Swept,
+    Timer,
+    TimerFired,
+    Vanished,
+    WriteExit,
+    WriteIntent,
+    WriteNotes,
+)
+from podling.core.errors import RuntimeFailure, Unavailable
+from podling.core.protocol import Assignment, AttemptKey
+from podling.kit.clock import Clock
+from podling.kit.wakeup import Wakeup
+from podling.worker.journal import Journal
+from podling.worker.runtime.base import ContainerWork, Found, Gone, Runtime
+
+PREPARES_AT_ONCE = 64  # a slow pull holds its place
+STARTS_AT_ONCE = 16
+REMOVALS_AT_ONCE = 4
+SAVES_AT_ONCE = 4
+
+_log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+SaveLog = Callable[[AttemptKey], Awaitable[None]]
+
+
+class Shell:
+    """The worker's hands. `state` is the agent's; `sending` wakes whoever sends the outbox."""
+
+    def __init__(
+        self, *, cluster_id: str, runtimes: Mapping[str, Runtime], journal: Journal, clock: Clock
+    ) -> None:
+        self.cluster_id = cluster_id
+        self.runtimes = runtimes
+        self.clock = clock
+        self.sending = Wakeup()
+        self.save_logs: SaveLog = _save_nothing
+        self.state = AgentState(runtimes=frozenset(runtimes))
+        self._journal = journal
+        self._names: dict[str, tuple[AttemptKey, str]] = {}
+        self._owners: dict[str, Runtime] = {}
+        self._timers: dict[Timer, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._preparing = asyncio.Semaphore(PREPARES_AT_ONCE)
+        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._removing = asyncio.Semaphore(REMOVALS_AT_ONCE)
+        self._saving = asyncio.Semaphore(SAVES_AT_ONCE)
+        self._changed = asyncio.Event()
+        self._early: list[Found | Gone] | None = []
+        self._carry_out: dict[type[Any], Callable[[Any], None]] = {
+            SetTimer: self._set_timer,
+            Send: lambda _: self.sending.set(),
+            WriteIntent: lambda it: self._spawn(self._write_intent(it)),
+            WriteNotes: lambda it: self._spawn(self._write_notes(it)),
+            WriteExit: lambda it: self._spawn(self._write_exit(it)),
+            Prepare: lambda it: self._spawn(self._prepare(it)),
+            Start: lambda it: self._spawn(self._start(it)),
+            Stop: lambda it: self._spawn(self._stop(it)),
+            Look: lambda it: self._spawn(self._look(it)),
+            SaveLogs: lambda it: self._spawn(self._save(it)),
+            Remove: lambda it: self._spawn(self._remove(it)),
+            Discard: lambda it: self._spawn(self._discard(it)),
+            Forget: self._forget,
+        }
+
+    async def open(self, lease_seconds: float | None = None, lease_sent_at: float | None = None) -> None:
+        """Open the runtimes, and take over what they and the journal have. Raises RuntimeFailure."""
+        for runtime in self.runtimes.values():
+            await runtime.open(self._observe)
+        seen = await self._inventory()
+        self.feed(
+            Restored(
+                rows=self._journal.rows(),
+                seen=seen,
+                lease_seconds=lease_seconds,
+                lease_sent_at=lease_sent_at,
+            )
+        )
+        early, self._early = self._early or [], None
+        for told in early:
+            self._observe(told)
+
+    async def close(self) -> None:
+        """Stop carrying out instructions; containers go on."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for runtime in self.runtimes.values():
+            await runtime.close()
+
+    def feed(self, event: Event) -> None:
+        """Give the agent an event, and begin whatever follows."""
+        now = Moment(monotonic=self.clock.monotonic(), wall=self.clock.now())
+        self.state, instructions = step(self.state, event, now)
+        for instruction in instructions:
+            self._begin(instruction)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _begin(self, instruction: Instruction) -> None:
+        self._carry_out[type(instruction)](instruction)
+
+    async def changed(self) -> None:
+        """Return after the next event."""
+        await self._changed.wait()
+
+    def held(self, key: AttemptKey) -> Held | None:
+        return self.state.attempts.get(key)
+
+    def latest(self, task_id: str) -> Held | None:
+        """Return the newest attempt of a task that is here."""
+        found = [held for key, held in self.state.attempts.items() if key.task_id == task_id]
+        return max(found, key=lambda held: held.key.attempt, default=None)
+
+    async def sweep(self) -> None:
+        """Remove what is this worker's and nobody knows. Raises RuntimeFailure."""
+        self.feed(Swept(seen=await self._inventory()))
+
+    async def check(self) -> str | None:
+        """Return why no work should come here at the moment; None if all is well."""
+        for name, runtime in self.runtimes.items():
+            if (problem := await runtime.check()) is not None:
+                return f"{name}: {problem}"
+        return self._journal.problem
+
+    # What the runtimes tell
+
+    def _observe(self, told: Found | Gone) -> None:
+        if self._early is not None:
+            self._early.append(told)
+        elif isinstance(told, Found):
+            self.feed(Exited(seen=seen_from(told)))
+        elif told.engine_name in self._names:
+            key, container = self._names[told.engine_name]
+            self.feed(Vanished(key=key, container=container))
+
+    async def _inventory(self) -> tuple[Seen, ...]:
+        found: list[Found] = []
+        self._owners.clear()
+        for runtime in self.runtimes.values():
+            there = await _answer(runtime.inventory())
+            self._owners |= {one.container_id: runtime for one in there}
+            found += there
+        for one in found:
+            key = AttemptKey(task_id=one.task_id, attempt=one.attempt)
+            self._names[one.engine_name] = (key, one.container_name)
+        return tuple(seen_from(one) for one in found)
+
+    # Instructions
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("an instruction failed unexpectedly", exc_info=error)
+
+    def _set_timer(self, instruction: SetTimer) -> None:
+        timer = instruction.timer
+        if (before := self._timers.pop(timer, None)) is not None:
+            before.cancel()
+        delay = max(0.0, instruction.at - self.clock.monotonic())
+        self._timers[timer] = asyncio.get_running_loop().call_later(delay, self._fire, timer)
+
+    def _fire(self, timer: Timer) -> None:
+        self._timers.pop(timer, None)
+        self.feed(TimerFired(timer=timer))
+
+    async def _write_intent(self, instruction: WriteIntent) -> None:
+        key = instruction.assignment.key
+        try:
+            await self._journal.write(instruction)
+        except Unavailable as error:
+            self.feed(IntentFailed(key=key, error=error.message))
+        else:
+            self.feed(IntentWritten(key=key))
+
+    async def _write_notes(self, instruction: WriteNotes) -> None:
+        try:
+            await self._journal.write(instruction, urgent=instruction.urgent)
+        except Unavailable as error:
+            _log.warning("a note on task %s is not kept: %s", instruction.key.task_id, error.message)
+        else:
+            self.feed(Noted(key=instruction.key, notes=instruction.notes))
+
+    async def _write_exit(self, instruction: WriteExit) -> None:
+        try:
+            await self._journal.write(instruction)
+        except Unavailable:
+            self.feed(ExitNotWritten(key=instruction.key))
+        else:
+            self.feed(ExitWritten(key=instruction.key))
+
+    async def _prepare(self, instruction: Prepare) -> None:
+        held = self.state.attempts[instruction.key]
+        work = self._work(held.assignment, instruction.container)
+        self._names[work.engine_name] = (instruction.key, instruction.container)
+        names: dict[str, Any] = {"key": instruction.key, "container": instruction.container}
+        try:
+            async with self._preparing:
+                found = await _answer(self._runtime(held).prepare(work))
+        except RuntimeFailure as error:
+            self.feed(PrepareFailed(**names, error_code=error.code, error=error.message))
+        else:
+            self.feed(Prepared(**names, seen=seen_from(found)))
+
+    async def _start(self, instruction: Start) -> None:
+        runtime = self._runtime(self.state.attempts[instruction.key])
+        names: dict[str, Any] = {"key": instruction.key, "container": instruction.container}
+        start = runtime.restart if instruction.again else runtime.start
+        try:
+            async with self._starting:
+                found = await _answer(start(instruction.container_id))
+        except RuntimeFailure as error:
+            self.feed(StartFailed(**names, error_code=error.code, error=error.message))
+        else:
+            self.feed(Started(**names, seen=seen_from(found)))
+
+    async def _stop(self, instruction: Stop) -> None:
+        runtime = self._runtime(self.state.attempts[instruction.key])
+        try:
+            stop = runtime.stop(instruction.container_id, instruction.signal, instruction.grace_seconds)
+            await _answer(stop)
+        except RuntimeFailure as error:
+            _log.warning("task %s cannot be stopped yet: %s", instruction.key.task_id, error.message)
+            self.feed(StopFailed(key=instruction.key, container=instruction.container))
+
+    async def _look(self, instruction: Look) -> None:
+        try:
+            found = await _answer(self._runtime(self.state.attempts[instruction.key]).inventory())
+        except RuntimeFailure:
+            self.feed(LookFailed(key=instruction.key))
+            return
+        seen = [seen_from(one) for one in found]
+        self.feed(Looked(key=instruction.key, seen=tuple(one for one in seen if one.key == instruction.key)))
+
+    async def _save(self, instruction: SaveLogs) -> None:
+        async with self._saving:
+            await self.save_logs(instruction.key)
+        self.feed(LogsSaved(key=instruction.key))
+
+    async def _remove(self, instruction: Remove) -> None:
+        runtime = self._runtime(self.state.attempts[instruction.key])
+        try:
+            async with self._removing:
+                for container_id in instruction.container_ids:
+                    await _answer(runtime.remove(container_id))
+        except RuntimeFailure as error:
+            _log.warning("task %s cannot be removed yet: %s", instruction.key.task_id, error.message)
+            self.feed(RemoveFailed(key=instruction.key))
+        else:
+            self.feed(Removed(key=instruction.key))
+
+    async def _discard(self, instruction: Discard) -> None:
+        seen, owner = instruction.seen, self._owners[instruction.seen.container_id]
+        _log.warning("removing a container nobody knows: %s of task %s", seen.container_id, seen.task_id)
+        try:
+            async with self._removing:
+                await _answer(owner.remove(seen.container_id))
+        except RuntimeFailure as error:
+            _log.warning("%s cannot be removed yet: %s", seen.container_id, error.message)
+
+    def _forget(self, instruction: Forget) -> None:
+        key = instruction.key
+        for timer in [timer for timer in self._timers if timer.key == key]:
+            self._timers.pop(timer).cancel()
+        for name in [name for name, (owner, _) in self._names.items() if owner == key]:
+            del self._names[name]
+        self._spawn(self._write_forget(instruction))
+
+    async def _write_forget(self, instruction: Forget) -> None:
+        try:
+            await self._journal.write(instruction, urgent=False)
+        except Unavailable as error:
+            _log.warning("task %s stays in the journal: %s", instruction.key.task_id, error.message)
+
+    # Names
+
+    def _runtime(self, held: Held) -> Runtime:
+        return self.runtimes[held.assignment.spec.runtime]
+
+    def runtime_of(self, held: Held) -> Runtime | None:
+        """Return the runtime that has the attempt's containers, if this worker has it."""
+        return self.runtimes.get(held.assignment.spec.runtime)
+
+    def _work(self, assignment: Assignment, name: str) -> ContainerWork:
+        spec = assignment.spec
+        container = next(one for one in spec.containers if one.name == name)
+        suffix = f"-{name}" if len(spec.containers) > 1 else ""
+        return ContainerWork(
+            engine_name=f"podling-{self.cluster_id}-{assignment.task_id}-{assignment.attempt}{suffix}",
+            task_id=assignment.task_id,
+            attempt=assignment.attempt,
+            container=container,
+            network=spec.network,
+            labels=spec.labels,
+            environment=assignment.environment,
+        )
+
+
+async def _answer(call: Awaitable[_Answer]) -> _Answer:
+    """Return a runtime's answer. Raises RuntimeFailure, also for a fault that it did not foresee."""
+    try:
+        return await call
+    except RuntimeFailure:
+        raise
+    except Exception as error:
+        _log.exception("a runtime failed unexpectedly")
+        raise RuntimeFailure(f"The runtime failed unexpectedly: {error}") from error
+
+
+async def _save_nothing(key: AttemptKey) -> None:
+    """A worker whose logs nobody keeps."""
+
+
+def seen_from(found: Found) -> Seen:
+    """Return the core's form of what a runtime found."""
+    return Seen(
+        task_id=found.task_id,
+        attempt=found.attempt,
+        container_name=found.container_name,
+        container_id=found.container_id,
+        condition=Condition(found.condition.value),
+        image_digest=found.image_digest,
+        started_at=found.started_at,
+        finished_at=found.finished_at,
+        exit_code=found.exit_code,
+        error_code=found.error_code,
+        error=found.error,
+    )
+
+
+def container_ids(held: Held) -> Sequence[tuple[str, str]]:
+    """Return name and id of the attempt's containers that were made."""
+    return [(one.name, one.container_id) for one in held.containers if one.container_id is not None]

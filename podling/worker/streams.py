@@ -1,0 +1,140 @@
+"""Logs on demand: for each reader the worker dials a connection of its own to the asking master."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+import aiohttp
+
+from podling.core.errors import PodlingError, Unavailable
+from podling.core.logrecord import LogRecord, Stream, encode, select
+from podling.core.protocol import AttemptKey
+from podling.wire.session import OpenStream
+from podling.worker.logs import Logs
+
+DIAL_SECONDS = 10.0
+SEND_SECONDS = 60.0
+MOST_FRAME_BYTES = 256 * 1024
+MOST_WAITING = 1000  # records read ahead of a slow reader
+MOST_STREAMS = 64
+
+_log = logging.getLogger(__name__)
+
+Refuse = Callable[[str, str], Awaitable[None]]
+
+
+class Streams:
+    """Serves each request in a task of its own."""
+
+    def __init__(self, logs: Logs, http: aiohttp.ClientSession) -> None:
+        self._logs = logs
+        self._http = http
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, url: str, request: OpenStream, refuse: Refuse) -> None:
+        """Begin to serve a request of the master at `url`; `refuse` tells it that it cannot be."""
+        task = asyncio.create_task(self._serve(url, request, refuse))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, url: str, request: OpenStream, refuse: Refuse) -> None:
+        try:
+            self._check(request)
+            async with asyncio.timeout(DIAL_SECONDS):
+                socket = await self._http.ws_connect(url + request.path)
+        except PodlingError as error:
+            await _try_to_refuse(refuse, request.stream_id, error.message)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.warning("the master could not be dialled for a log stream: %s", error)
+        else:
+            await self._copy(request, socket)
+
+    def _check(self, request: OpenStream) -> None:
+        if len(self._tasks) > MOST_STREAMS:
+            raise Unavailable("this worker serves too many logs at once")
+        self._logs.check(_key(request), request.container)
+
+    async def _copy(self, request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Send the log until it ends or the master hangs up; the close code says whether all was sent."""
+        sending = asyncio.create_task(self._send(request, socket))
+        hanging_up = asyncio.create_task(socket.receive())
+        code = aiohttp.WSCloseCode.INTERNAL_ERROR
+        try:
+            await asyncio.wait({sending, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                await sending
+                code = aiohttp.WSCloseCode.OK
+        except (PodlingError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.warning("the log stream of task %s broke off: %s", request.task_id, error)
+        finally:
+            for task in (sending, hanging_up):
+                task.cancel()
+            await asyncio.gather(sending, hanging_up, return_exceptions=True)
+            await socket.close(code=code)
+
+    async def _send(self, request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:
+        queue: asyncio.Queue[LogRecord | None] = asyncio.Queue(MOST_WAITING)
+        reading = asyncio.create_task(self._read(request, queue))
+        try:
+            while frames := await _next_frames(queue):
+                async with asyncio.timeout(SEND_SECONDS):
+                    await socket.send_bytes(frames)
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, request: OpenStream, queue: "asyncio.Queue[LogRecord | None]") -> None:
+        try:
+            async with aclosing(self._records(request)) as records:
+                async for record in records:
+                    await queue.put(record)
+        except PodlingError:
+            await queue.put(None)
+            raise
+        await queue.put(None)
+
+    async def _records(self, request: OpenStream) -> AsyncGenerator[LogRecord, None]:
+        stream = None if request.stream is None else Stream(request.stream)
+        if not request.follow:
+            found = await self._logs.read(_key(request), request.container)
+            for record in select(found, stream=stream, since=request.since, tail=request.tail):
+                yield record
+            return
+        async with aclosing(self._logs.follow(_key(request), request.container, request.tail)) as records:
+            async for record in records:
+                if select([record], stream=stream, since=request.since):
+                    yield record
+
+
+def _key(request: OpenStream) -> AttemptKey:
+    return AttemptKey(task_id=request.task_id, attempt=request.attempt)
+
+
+async def _next_frames(queue: "asyncio.Queue[LogRecord | None]") -> bytes:
+    """Return the frames of all records that are there, waiting for the first; nothing at the end."""
+    records = []
+    size = 0
+    record = await queue.get()
+    while record is not None:
+        records.append(record)
+        size += len(record.data)
+        if queue.empty() or size >= MOST_FRAME_BYTES:
+            return encode(records)
+        record = queue.get_nowait()
+    if records:
+        queue.put_nowait(None)  # the end is told by the next call
+    return encode(records)
+
+
+async def _try_to_refuse(refuse: Refuse, stream_id: str, error: str) -> None:
+    try:
+        await refuse(stream_id, error)
+    except (aiohttp.ClientError, TimeoutError, OSError) as failure:
+        _log.info("a stream could not be refused: %s", failure)

@@ -1,0 +1,295 @@
+"""The worker program without its settings: journal, agent, runtimes, session, logs and API together."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from podling.core.agent import held_attempts, is_idle
+from podling.core.agent_attempt import Phase
+from podling.core.agent_events import Draining, Reconciled
+from podling.core.errors import Unavailable
+from podling.core.protocol import PROTOCOL_VERSION, HeldAttempt
+from podling.core.value import value
+from podling.kit.clock import Clock
+from podling.kit.loop import Loop
+from podling.wire.session import Hello, Welcome
+from podling.worker.api import WorkerApi
+from podling.worker.datadir import DataDirectory
+from podling.worker.journal import Clear, Journal, WriteMeta
+from podling.worker.log_files import LogFiles
+from podling.worker.logs import Logs
+from podling.worker.masters import Masters
+from podling.worker.runtime.base import Runtime
+from podling.worker.session import Session, SessionOptions, learn_cluster
+from podling.worker.shell import Shell
+from podling.worker.streams import Streams
+from podling.worker.tails import TailSender
+
+HEALTH_SECONDS = 5.0
+SWEEP_SECONDS = 60.0
+LOGS_SECONDS = 60.0
+LEAVE_SECONDS = 15.0
+TAIL_FLUSH_SECONDS = 5.0
+STARTING = "the worker is starting"
+STOPPING = "the worker is shutting down"
+
+_log = logging.getLogger(__name__)
+
+MakeRuntimes = Callable[[str], Mapping[str, Runtime]]
+
+
+@value
+class WorkerOptions:
+    """`instance` is new at every start; the rest is what the operator chose or the machine has."""
+
+    node_id: str
+    instance: str
+    hostname: str
+    host: str
+    port: int
+    master_urls: tuple[str, ...]
+    capacity: Mapping[str, int]
+    allocatable: Mapping[str, int]
+    labels: Mapping[str, str]
+    runtimes: tuple[str, ...]
+    heartbeat_interval: float | None
+    shutdown_timeout: float
+    token: str | None
+    version: str
+
+
+class _LeftCluster(Exception):
+    """The masters are of another cluster now, and nothing of the old one runs here any more."""
+
+    def __init__(self, cluster_id: str) -> None:
+        super().__init__(cluster_id)
+        self.cluster_id = cluster_id
+
+
+class Worker:
+    """One worker, from its journal to its API. `make_runtimes` is given the cluster's id."""
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        directory: DataDirectory,
+        journal: Journal,
+        make_runtimes: MakeRuntimes,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._directory = directory
+        self._journal = journal
+        self._make_runtimes = make_runtimes
+        self._clock = clock
+        self._masters = Masters(options.master_urls)
+        self._port = options.port
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Have `run` return, after it has told what there is to tell; containers go on."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`. Raises ConfigurationError, RuntimeFailure."""
+        cluster_id = self._journal.meta("clusterId")
+        async with aiohttp.ClientSession(headers=self._headers()) as http:
+            while not self._stopping.is_set():
+                if cluster_id is None:
+                    cluster_id = await self._join(http)
+                    if cluster_id is None:
+                        return
+                try:
+                    await self._serve(cluster_id, http)
+                except _LeftCluster as left:
+                    cluster_id = left.cluster_id
+                    await self._move(cluster_id)
+
+    def _headers(self) -> dict[str, str]:
+        token = self._options.token
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    async def _join(self, http: aiohttp.ClientSession) -> str | None:
+        """Learn, at the very first start, which cluster this is; None if told to stop meanwhile."""
+        await self._try_runtimes()
+        hello = self._hello((), STARTING)
+        learning = asyncio.create_task(learn_cluster(self._masters, http, self._options.node_id, hello))
+        if not await self._unless_stopped(learning):
+            return None
+        cluster_id = learning.result()
+        await self._move(cluster_id)
+        return cluster_id
+
+    async def _try_runtimes(self) -> None:
+        """A runtime that cannot be had is told before any master is asked. Raises RuntimeFailure."""
+        for runtime in self._make_runtimes("none").values():
+            try:
+                await runtime.open(lambda told: None)
+            finally:
+                await runtime.close()
+
+    async def _unless_stopped(self, work: "asyncio.Task[str]") -> bool:
+        """Wait for the work; False if told to stop before it was done."""
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+            return work.done()
+        finally:
+            work.cancel()
+            stopped.cancel()
+            await asyncio.gather(work, stopped, return_exceptions=True)
+
+    async def _move(self, cluster_id: str) -> None:
+        _log.info("node %s is of cluster %s", self._options.node_id, cluster_id)
+        await self._journal.write(Clear())
+        await self._journal.write(WriteMeta(name="clusterId", value=cluster_id))
+
+    async def _serve(self, cluster_id: str, http: aiohttp.ClientSession) -> None:
+        runtimes = self._make_runtimes(cluster_id)
+        shell = Shell(cluster_id=cluster_id, runtimes=runtimes, journal=self._journal, clock=self._clock)
+        files = LogFiles(self._directory.path / "logs")
+        tails = TailSender(files, http, self._options.node_id, lambda: session.url)
+        logs = Logs(shell, files, tails)
+        shell.save_logs = logs.save
+        streams = Streams(logs, http)
+        api = WorkerApi(self._options.node_id, shell, logs, self._options.token)
+        session = self._session(cluster_id, http, shell, streams, tails)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(shell.close)
+            await shell.open(*self._kept_lease())
+            stack.push_async_callback(streams.close)
+            stack.push_async_callback(api.stop)
+            self._port = await api.start(self._options.host, self._port)
+            tails.resume()
+            session.unhealthy = await shell.check()
+            await self._work(shell, session, tails, logs)
+
+    async def _work(self, shell: Shell, session: Session, tails: TailSender, logs: Logs) -> None:
+        async def check_health() -> None:
+            session.unhealthy = STOPPING if self._stopping.is_set() else await shell.check()
+
+        loops = (
+            Loop("health", check_health, HEALTH_SECONDS),
+            Loop("logs", logs.flush_running, LOGS_SECONDS),
+            Loop("sweep", shell.sweep, SWEEP_SECONDS),
+        )
+        parts = [asyncio.create_task(loop.run()) for loop in loops]
+        parts += [asyncio.create_task(session.run()), asyncio.create_task(tails.run())]
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait({*parts, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                await part
+            await self._finish(shell, session, tails)
+        except _LeftCluster:
+            await _clear(shell)
+            raise
+        finally:
+            for part in (*parts, stopped):
+                part.cancel()
+            await asyncio.gather(*parts, stopped, return_exceptions=True)
+
+    async def _finish(self, shell: Shell, session: Session, tails: TailSender) -> None:
+        """Tell and keep what can be within the time for a stop."""
+        shell.feed(Draining(reason=STOPPING))
+        session.unhealthy = STOPPING
+        try:
+            async with asyncio.timeout(self._options.shutdown_timeout):
+                while not _is_quiet(shell, session):
+                    await shell.changed()
+        except TimeoutError:
+            _log.warning("not all could be told in time; the journal keeps the rest for the next start")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(TAIL_FLUSH_SECONDS, self._options.shutdown_timeout)):
+                await tails.flush()
+
+    # The session
+
+    def _session(
+        self,
+        cluster_id: str,
+        http: aiohttp.ClientSession,
+        shell: Shell,
+        streams: Streams,
+        tails: TailSender,
+    ) -> Session:
+        options = SessionOptions(
+            node_id=self._options.node_id,
+            hello=lambda: self._hello(held_attempts(shell.state), session.unhealthy),
+            admitted=lambda welcome: self._admit(cluster_id, welcome, shell, session),
+            connected=tails.wakeup.set,
+            renewed=self._keep_lease,
+            heartbeat_interval=self._options.heartbeat_interval,
+        )
+        session = Session(options, self._masters, http, shell, streams)
+        return session
+
+    def _hello(self, held: tuple[HeldAttempt, ...], unhealthy: str | None) -> Hello:
+        return Hello(
+            protocol_version=PROTOCOL_VERSION,
+            instance=self._options.instance,
+            hostname=self._options.hostname,
+            port=self._port,
+            capacity=self._options.capacity,
+            allocatable=self._options.allocatable,
+            labels=self._options.labels,
+            runtimes=self._options.runtimes,
+            version=self._options.version,
+            held=held,
+            unhealthy=unhealthy,
+        )
+
+    def _admit(self, cluster_id: str, welcome: Welcome, shell: Shell, session: Session) -> None:
+        if welcome.cluster_id == cluster_id:
+            return
+        if is_idle(shell.state):
+            raise _LeftCluster(welcome.cluster_id)
+        running = sum(held.final is None for held in shell.state.attempts.values())
+        session.unhealthy = f"{running} attempts of another cluster, {cluster_id}, still run here"
+        raise Unavailable(f"it is of another cluster, and {session.unhealthy}")
+
+    # The lease over a restart of the program
+
+    def _kept_lease(self) -> tuple[float | None, float | None]:
+        """Return the lease's seconds, and when its renewal was asked for if that was since the boot."""
+        text = self._journal.meta("lease")
+        if text is None:
+            return None, None
+        kept = orjson.loads(text)
+        return kept["seconds"], kept["sentAt"] if kept["boot"] == _boot_id() else None
+
+    def _keep_lease(self, sent_at: float, seconds: float) -> None:
+        kept = {"boot": _boot_id(), "sentAt": sent_at, "seconds": seconds}
+        write = WriteMeta(name="lease", value=orjson.dumps(kept).decode())
+        self._journal.write_later(write)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _is_quiet(shell: Shell, session: Session) -> bool:
+    """Whether nothing is on its way: what runs may run on without this program."""
+    if session.url is not None and shell.state.outbox:
+        return False
+    for held in shell.state.attempts.values():
+        is_kept = held.is_recorded and held.are_logs_saved
+        if held.ending is not None and not is_kept:
+            return False
+        if any(one.phase is Phase.STARTING for one in held.containers):
+            return False
+    return True
+
+
+async def _clear(shell: Shell) -> None:
+    """Remove what is left of a cluster that nobody here serves any more."""
+    shell.feed(Reconciled(forget=tuple(shell.state.attempts)))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_SECONDS):
+            while shell.state.attempts:
+                await shell.changed()
