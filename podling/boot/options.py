@@ -72,9 +72,13 @@ class Faults:
     def __init__(self, program: str) -> None:
         self.program = program
         self.sentences: list[str] = []
+        self.fields: set[str] = set()
 
-    def add(self, sentence: str) -> None:
+    def add(self, sentence: str, field: str | None = None) -> None:
+        """Note a fault; `field` is the setting's, so that nothing is concluded from its default."""
         self.sentences.append(sentence)
+        if field is not None:
+            self.fields.add(field)
 
     def raise_if_any(self) -> None:
         """Raise ConfigurationError with all of them."""
@@ -169,7 +173,7 @@ def _resolve(option: Option, flag: Any, sources: Sequence[Source], faults: Fault
     try:
         return _parse(option, found)
     except ValueError as error:
-        faults.add(f"{option.flag} ({option.names[0]}) {place}: {error}")
+        faults.add(f"{option.flag} ({option.names[0]}) {place}: {error}", option.field)
         return option.default
 
 

@@ -2,7 +2,8 @@
 
 import re
 
-_IN_ADDRESS = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^:/@\s]*:)\S*(?=@)", re.IGNORECASE)
+# The word itself stands in sentences that show how an address is written.
+_IN_ADDRESS = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^:/@\s]*:)(?!password@)\S*(?=@)", re.IGNORECASE)
 _IN_KEYWORD = re.compile(r"(\bpass(?:word|wd)?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s&;,]+)", re.IGNORECASE)
 _IN_HEADER = re.compile(r"(\bBearer\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _HIDDEN = r"\1***"

@@ -233,7 +233,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_store(settings: MasterSettings, faults: Faults) -> None:
-    if settings.store_type == "postgres" and not settings.database_url:
+    known = settings.database_url or "database_url" in faults.fields
+    if settings.store_type == "postgres" and not known:
         faults.add(
             "--store-type (STORE_TYPE) is postgres, so --database-url (DATABASE_URL) is needed: write "
             "postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=disable, or embedded:DIR for one machine"

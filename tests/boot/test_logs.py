@@ -57,6 +57,7 @@ def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
         ("password='a b' x", "password=*** x"),
         ("Authorization: Bearer abcdefghij", "Authorization: Bearer ***"),
         ("http://127.0.0.1:8070/ready", "http://127.0.0.1:8070/ready"),
+        ("write postgres://USER:PASSWORD@HOST/D", "write postgres://USER:PASSWORD@HOST/D"),
         ("password authentication failed", "password authentication failed"),
     ],
 )
