@@ -9,7 +9,7 @@ from podling.core.placement import Requirement, describe_unmet, unavailability
 from podling.core.room import Bucket, Room, bucket_of
 from podling.core.spec import CPU, MEMORY, SLOTS, Affinity, Constraint, Operator, Placement
 
-FEW = 64  # so many eligible nodes are looked at one by one, whatever their buckets
+FEW = 64
 _DIMENSIONS = {SLOTS: 0, CPU: 1, MEMORY: 2}
 _NONE: Set[str] = frozenset()
 
@@ -58,10 +58,12 @@ class Eligible:
 class NodeIndex:
     """Only nodes that take new work stand in the sets and buckets; `rooms` holds every node's.
 
-    A bucket is in the order of last use, so that nodes which are alike take turns.
+    A bucket is in the order of last use, so that nodes which are alike take turns. Up to `few`
+    eligible nodes are looked at one by one, whatever their buckets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, few: int = FEW) -> None:
+        self._few = few
         self.nodes: dict[str, Node] = {}
         self.rooms: dict[str, Room] = {}
         self.version = 0
@@ -187,7 +189,7 @@ class NodeIndex:
 
         `turn` shifts where in a bucket to begin, so that shapes do not all begin with the same node.
         """
-        if eligible.bound <= FEW:
+        if eligible.bound <= self._few:
             yield from sorted(eligible)
             return
         wanted = bucket_of(requirement.requests)

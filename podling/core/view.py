@@ -63,8 +63,8 @@ class View:
     The versions of one task have to come in their order, or again; the rest does not matter.
     """
 
-    def __init__(self) -> None:
-        self.index = NodeIndex()
+    def __init__(self, index: NodeIndex | None = None) -> None:
+        self.index = index or NodeIndex()
         self._live: dict[str, tuple[Task, Requirement]] = {}
         self._on_node: dict[str, dict[str, None]] = {}
         self._by_shape: dict[str, dict[str, int]] = {}

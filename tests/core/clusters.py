@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from podling.core.node import Node, NodeStatus
+from podling.core.nodeindex import FEW, NodeIndex
 from podling.core.placement import shape_of
 from podling.core.spec import (
     Affinity,
@@ -68,8 +69,8 @@ def ended(task: Task) -> Task:
     return replace(task, status=TaskStatus.COMPLETED, finished_at=NOW, version=task.version + 1)
 
 
-def view_of(*parts: Node | Task) -> View:
-    view = View()
+def view_of(*parts: Node | Task, few: int = FEW) -> View:
+    view = View(NodeIndex(few))
     for part in parts:
         if isinstance(part, Node):
             view.put_node(part)
@@ -139,6 +140,9 @@ def tasks(draw: st.DrawFn, task_id: str) -> Task:
     )
     spec = build_spec(containers=(container,), placement=placement)
     return build_task(spec=spec, shape=shape_of(spec), task_id=task_id)
+
+
+few = st.sampled_from([0, FEW])  # 0: small clusters are searched like large ones
 
 
 @st.composite

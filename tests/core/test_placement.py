@@ -28,7 +28,7 @@ from podling.core.spec import (
     TaskKind,
 )
 from tests.builders import build_spec
-from tests.core.clusters import clusters, node, pages, placements, sized
+from tests.core.clusters import clusters, few, node, pages, placements, sized
 
 
 def asking(requests: dict[str, int], limits: dict[str, int]) -> ContainerSpec:
@@ -166,11 +166,11 @@ def test_a_host_port_is_given_once() -> None:
     assert room.fits(requirement)
 
 
-@given(clusters(), pages(), st.randoms(use_true_random=False))
+@given(clusters(), pages(), few, st.randoms(use_true_random=False))
 def test_the_index_finds_exactly_the_nodes_that_fit(
-    cluster: list[Node], page: list[Any], random: Any
+    cluster: list[Node], page: list[Any], few: int, random: Any
 ) -> None:
-    index = NodeIndex()
+    index = NodeIndex(few)
     for member in cluster:
         index.put(member, Room.of(member.allocatable))
     for task in page:

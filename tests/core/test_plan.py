@@ -12,18 +12,18 @@ from podling.core.placement import lacks_of
 from podling.core.spec import Affinity, Port, Strategy
 from podling.core.task import Task
 from podling.core.view import BACKING_OFF, Plan, View, plan
-from tests.core.clusters import clusters, on, pages, sized, view_of, wanting
+from tests.core.clusters import clusters, few, on, pages, sized, view_of, wanting
 
 
 def placed_on(result: Plan) -> Counter[str]:
     return Counter(placement.node_id for placement in result.placements)
 
 
-@given(clusters(), pages())
+@given(clusters(), pages(), few)
 def test_a_plan_never_oversubscribes_and_places_only_where_it_fits(
-    cluster: list[Node], page: list[Task]
+    cluster: list[Node], page: list[Task], few: int
 ) -> None:
-    view = view_of(*cluster)
+    view = view_of(*cluster, few=few)
     tasks = {task.task_id: task for task in page}
     for placement in plan(view, page, now=0.0).placements:
         task = tasks[placement.task_id]
@@ -31,11 +31,11 @@ def test_a_plan_never_oversubscribes_and_places_only_where_it_fits(
         view.put_task(on(task, placement.node_id))
 
 
-@given(clusters(), pages())
+@given(clusters(), pages(), few)
 def test_every_task_is_placed_once_or_its_shape_is_blocked_with_a_reason(
-    cluster: list[Node], page: list[Task]
+    cluster: list[Node], page: list[Task], few: int
 ) -> None:
-    view = view_of(*cluster)
+    view = view_of(*cluster, few=few)
     result = plan(view, page, now=0.0)
     placed = [placement.task_id for placement in result.placements]
     assert len(placed) == len(set(placed))
@@ -47,11 +47,11 @@ def test_every_task_is_placed_once_or_its_shape_is_blocked_with_a_reason(
         assert why.reasons
 
 
-@given(clusters(), pages())
+@given(clusters(), pages(), few)
 def test_a_blocked_shape_fits_nowhere_once_the_plan_is_carried_out(
-    cluster: list[Node], page: list[Task]
+    cluster: list[Node], page: list[Task], few: int
 ) -> None:
-    view = view_of(*cluster)
+    view = view_of(*cluster, few=few)
     result = plan(view, page, now=0.0)
     tasks = {task.task_id: task for task in page}
     for placement in result.placements:
@@ -63,15 +63,15 @@ def test_a_blocked_shape_fits_nowhere_once_the_plan_is_carried_out(
     assert again.placements == ()
 
 
-@given(clusters(), pages())
+@given(clusters(), pages(), few)
 def test_the_same_view_and_page_make_the_same_plan_and_change_nothing(
-    cluster: list[Node], page: list[Task]
+    cluster: list[Node], page: list[Task], few: int
 ) -> None:
-    view = view_of(*cluster)
+    view = view_of(*cluster, few=few)
     free = {node_id: dict(room.free) for node_id, room in view.index.rooms.items()}
     first = plan(view, page, now=0.0)
     assert plan(view, page, now=0.0) == first
-    assert plan(view_of(*cluster), page, now=0.0) == first
+    assert plan(view_of(*cluster, few=few), page, now=0.0) == first
     assert {node_id: dict(room.free) for node_id, room in view.index.rooms.items()} == free
 
 
