@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 IMAGE = "podling-busybox:local"
@@ -66,7 +66,8 @@ class PrivateEngine:
     def start(self) -> None:
         """Start it, again after a kill too, and wait until it answers."""
         folder = self._directory
-        (folder / "docker.pid").unlink(missing_ok=True)
+        for left in ("docker.pid", "exec/containerd/containerd.pid"):
+            (folder / left).unlink(missing_ok=True)  # a zombie's pid would pass for a running one
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -102,7 +103,7 @@ class PrivateEngine:
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it in order, with its containers."""
+        """End it, with its containers."""
         if self._process is not None and self._process.poll() is None:
             self.resume()
             found = docker("ps", "-aq", host=self.host).split()
@@ -110,6 +111,17 @@ class PrivateEngine:
                 docker("rm", "-f", *found, host=self.host)
             self._process.terminate()
             self._process.wait(DEADLINE_SECONDS)
+        self._kill_what_is_left()
+
+    def _kill_what_is_left(self) -> None:
+        """A killed engine leaves shims, and each of them its container."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"{self._directory}/".encode() in (folder / "cmdline").read_bytes():
+                    shim = int(folder.name)
+                    children = (folder / "task" / folder.name / "children").read_text().split()
+                    for pid in (*map(int, children), shim):
+                        os.kill(pid, signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -128,4 +140,12 @@ def private_engine(*options: str) -> Iterator[PrivateEngine]:
         yield engine
     finally:
         engine.close()
+        _unmount_below(directory)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _unmount_below(directory: Path) -> None:
+    """A killed engine leaves its mounts; the last made are the first to go."""
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for point in reversed([point for point in points if point.startswith(f"{directory}/")]):
+        subprocess.run(["umount", "--lazy", point], check=True, timeout=DEADLINE_SECONDS)

@@ -254,6 +254,10 @@ def translated(what: str) -> Iterator[None]:
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 500
         raise Refused(_sentence(error), status) from error
+    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+        raise RuntimeFailure(
+            f"The Docker engine did not answer in time ({what}).", code=ErrorCode.RUNTIME
+        ) from error
     except (urllib3.exceptions.HTTPError, DockerException, OSError) as error:
         raise RuntimeFailure(
             f"The Docker engine cannot be reached ({what}): {_innermost(error)}.", code=ErrorCode.RUNTIME

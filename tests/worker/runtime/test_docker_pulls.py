@@ -1,0 +1,164 @@
+"""Pulls from a real registry on loopback."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from podling.core.errors import RuntimeFailure
+from podling.core.spec import ContainerSpec, PullPolicy
+from podling.worker.runtime.docker import DockerRuntime
+from tests.docker_engine import IMAGE, docker
+from tests.support import require
+from tests.worker.runtime.recorder import work_of
+
+pytestmark = pytest.mark.docker
+USER = "puller:$2b$04$CRVeQa2o5mj7gotJXUrS2uzR7KDFxAEm0yMdjBo97zjswR8HM7Cxm"  # its password is `secret`
+CONFIGURATION = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def log_in(folder: Path, registry: str, password: str) -> None:
+    secret = b64encode(f"puller:{password}".encode()).decode()
+    (folder / "config.json").write_bytes(orjson.dumps({"auths": {registry: {"auth": secret}}}))
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert process.poll() is None, "the registry ended"
+            assert time.monotonic() < deadline, "the registry does not listen"
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of Docker's own configuration; no credentials in it yet."""
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    return folder
+
+
+@pytest.fixture
+def registry(tmp_path: Path, credentials: Path) -> Iterator[str]:
+    program = shutil.which("docker-registry")
+    require(program, "no docker-registry; it is in Debian's package of that name")
+    port = free_port()
+    (tmp_path / "users").write_text(USER)
+    (tmp_path / "registry.yml").write_text(CONFIGURATION.format(folder=tmp_path, port=port))
+    process = subprocess.Popen(
+        [str(program), "serve", str(tmp_path / "registry.yml")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port, process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def pushed(image: str, registry: str, credentials: Path) -> Iterator[str]:
+    """An image that is in the registry alone."""
+    log_in(credentials, registry, "secret")
+    name = f"{registry}/podling-test:{uuid4().hex[:8]}"
+    docker("tag", image, name)
+    docker("push", name)
+    docker("rmi", name)
+    yield name
+    if docker("images", "-q", name):
+        docker("rmi", "-f", name)
+
+
+def spec(image: str, policy: PullPolicy = PullPolicy.IF_NOT_PRESENT) -> ContainerSpec:
+    return ContainerSpec(image=image, command=("true",), pull_policy=policy)
+
+
+def pulls_of(image: str, since: float) -> int:
+    lines = docker(
+        "events",
+        *("--since", f"{since:.3f}", "--until", f"{time.time():.3f}"),
+        *("--filter", "event=pull", "--format", "{{.Actor.ID}}"),
+    )
+    return lines.split().count(image)
+
+
+async def test_many_containers_of_one_image_are_one_pull(docker_runtime: DockerRuntime, pushed: str) -> None:
+    begin = time.time()
+    works = [work_of(f"podling-test-{uuid4().hex[:12]}", spec(pushed)) for _ in range(20)]
+    found = await asyncio.gather(*(docker_runtime.prepare(work) for work in works))
+    assert pulls_of(pushed, begin) == 1
+    digests = orjson.loads(docker("image", "inspect", "-f", "{{json .RepoDigests}}", pushed))
+    assert {one.image_digest for one in found} == {digests[0].partition("@")[2]}
+    await asyncio.gather(*(docker_runtime.remove(one.container_id) for one in found))
+
+
+async def test_always_pulls_again(docker_runtime: DockerRuntime, pushed: str) -> None:
+    begin = time.time()
+    for _ in range(2):
+        work = work_of(f"podling-test-{uuid4().hex[:12]}", spec(pushed, PullPolicy.ALWAYS))
+        found = await docker_runtime.prepare(work)
+        await docker_runtime.remove(found.container_id)
+    assert pulls_of(pushed, begin) == 2
+
+
+async def test_credentials_are_read_at_each_pull(
+    docker_runtime: DockerRuntime, pushed: str, registry: str, credentials: Path
+) -> None:
+    log_in(credentials, registry, "wrong")
+    work = work_of(f"podling-test-{uuid4().hex[:12]}", spec(pushed))
+    with pytest.raises(
+        RuntimeFailure, match=r"could not be pulled: .*(unauthorized|no basic auth)"
+    ) as caught:
+        await docker_runtime.prepare(work)
+    assert caught.value.code == "IMAGE_PULL"
+    log_in(credentials, registry, "secret")
+    with pytest.raises(RuntimeFailure, match="next try in"):
+        await docker_runtime.prepare(work)
+    docker_runtime._images._failed.clear()
+    await docker_runtime.remove((await docker_runtime.prepare(work)).container_id)
+
+
+@pytest.mark.usefixtures("pushed")
+async def test_an_unknown_image_is_said(docker_runtime: DockerRuntime, registry: str) -> None:
+    with pytest.raises(RuntimeFailure, match=r"no-such-image.*could not be pulled") as caught:
+        await docker_runtime.prepare(work_of("podling-test-unknown", spec(f"{registry}/no-such-image:1")))
+    assert caught.value.code == "IMAGE_PULL"
+
+
+async def test_a_registry_that_is_not_there_is_said(docker_runtime: DockerRuntime) -> None:
+    image = f"127.0.0.1:{free_port()}/none:1"
+    with pytest.raises(RuntimeFailure, match="connection refused") as caught:
+        await docker_runtime.prepare(work_of("podling-test-unreachable", spec(image)))
+    assert caught.value.code == "IMAGE_PULL"
+
+
+async def test_an_image_that_is_there_is_not_pulled(docker_runtime: DockerRuntime) -> None:
+    begin = time.time()
+    found = await docker_runtime.prepare(work_of(f"podling-test-{uuid4().hex[:12]}", spec(IMAGE)))
+    assert pulls_of(IMAGE, begin) == 0
+    await docker_runtime.remove(found.container_id)
