@@ -8,9 +8,9 @@ _SQL = load("masters")
 
 
 class LeaderGuard:
-    """Checks epochs. A leader that hangs inside a transaction would block the takeover, so its waits
+    """Checks epochs, and bounds a leader's waits by `timeout_seconds`, a quarter of the lease.
 
-    inside one are bounded by `timeout_seconds` (a quarter of the lease).
+    A leader that hangs inside a transaction would block the takeover.
     """
 
     def __init__(self, timeout_seconds: float) -> None:

@@ -132,9 +132,10 @@ def keep_alive(connection: Connection) -> None:
 async def _on_connect(connection: Connection) -> None:
     keep_alive(connection)
     # The driver's own conversion of times takes four times as long.
-    await connection.set_type_codec(
-        "timestamptz", schema="pg_catalog", format="tuple", encoder=_time_to_wire, decoder=_time_from_wire
-    )
+    async with connection.transaction():
+        await connection.set_type_codec(
+            "timestamptz", schema="pg_catalog", format="tuple", encoder=_time_to_wire, decoder=_time_from_wire
+        )
 
 
 def _time_to_wire(at: datetime) -> tuple[int]:
@@ -183,8 +184,7 @@ class Pool:
             pool.terminate()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection; raises the driver's own errors."""
+    async def _lent(self) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise asyncpg.InterfaceError("the store is not open")
         if _now() > self._fresh_until:
@@ -199,7 +199,7 @@ class Pool:
 
         Raises the driver's own errors.
         """
-        async with self.connection() as connection:
+        async with self._lent() as connection:
             await connection.execute("; ".join(["BEGIN", *self._local_settings(), *settings]))
             try:
                 yield connection
@@ -211,7 +211,7 @@ class Pool:
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run one statement. Raises StoreUnavailable."""
         with translated():
-            async with self._statement() as connection:
+            async with self.connection() as connection:
                 return await connection.fetch(sql, *arguments)
 
     async def fetch_row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
@@ -220,8 +220,12 @@ class Pool:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def _statement(self) -> AsyncIterator[Connection]:
-        source = self.transaction() if self._address.pooled else self.connection()
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection for single statements; raises the driver's own errors.
+
+        A pooler may lead every step of a statement elsewhere, unless a transaction holds them together.
+        """
+        source = self.transaction() if self._address.pooled else self._lent()
         async with source as connection:
             yield connection
 
