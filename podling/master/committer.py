@@ -29,11 +29,15 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event for a task; `known` spares a look-up and may be out of date."""
+    """An event for a task; `known` spares a look-up and may be out of date.
+
+    `from_worker`: the attempt's own worker tells it, so it needs no order that follows from it.
+    """
 
     task_id: str
     event: Event
     known: Task | None = None
+    from_worker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Applied:
 
     before: Task | None
     after: Task
+    from_worker: bool = False
 
 
 _Item = Insert | Happening
@@ -83,12 +88,12 @@ class Committer:
         """Store a new task and return it; a used idempotency key returns the store's result."""
         return await self._everyone.put(Insert(task, body_hash))
 
-    async def apply(self, task_id: str, event: Event, known: Task | None = None) -> Task:
+    async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.
 
         Raises NotFound, StaleAttempt, IllegalTransition, or StoreUnavailable.
         """
-        answer = await self._everyone.put(Happening(task_id, event, known))
+        answer = await self._everyone.put(Happening(task_id, event, from_worker=from_worker))
         assert isinstance(answer, Task)
         return answer
 
@@ -194,7 +199,7 @@ class Committer:
         applied = []
         for draft, result in zip(plan.drafts.values(), results, strict=True):
             if result.status is WriteStatus.APPLIED:
-                applied.append(Applied(draft.before, draft.write.task))
+                applied.append(Applied(draft.before, draft.write.task, draft.from_worker))
                 answers.update(dict.fromkeys(draft.indexes, draft.write.task))
             elif result.status is WriteStatus.DUPLICATE:
                 answers.update(dict.fromkeys(draft.indexes, result))
@@ -209,6 +214,7 @@ class _Draft:
     before: Task | None
     write: TaskWrite
     indexes: list[int]
+    from_worker: bool = False
 
 
 class _Plan:
@@ -241,10 +247,11 @@ class _Plan:
             self._unchanged(index, draft, task)
         elif draft is None:
             write = _grown(TaskWrite(task=task, expected_version=task.version), transition)
-            self.drafts[item.task_id] = _Draft(task, write, [index])
+            self.drafts[item.task_id] = _Draft(task, write, [index], item.from_worker)
         else:
             draft.write = _grown(draft.write, transition)
             draft.indexes.append(index)
+            draft.from_worker |= item.from_worker
 
     def _unchanged(self, index: int, draft: _Draft | None, task: Task) -> None:
         if draft is None:

@@ -167,7 +167,7 @@ class _Conversation:
         """Return what became of it; None if the store is away: the worker will send it again."""
         try:
             event = Reported(report=report, node_id=self._session.node_id)
-            await self._context.committer.apply(report.task_id, event)
+            await self._context.committer.apply(report.task_id, event, from_worker=True)
         except StaleAttempt:
             return ReportOutcome.STALE
         except NotFound:

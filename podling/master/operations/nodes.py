@@ -19,7 +19,9 @@ async def register(context: MasterContext, registration: Registration) -> Node:
 
     The same hostname and port is the same node.
     """
-    validate_node_registration(registration.hostname, registration.port, registration.capacity)
+    validate_node_registration(
+        registration.hostname, registration.port, registration.capacity, labels=registration.labels
+    )
     now = context.clock.now()
     known = _same_place(context, registration)
     node = Node(

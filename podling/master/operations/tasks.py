@@ -9,12 +9,12 @@ from typing import Any
 
 from podling.core.errors import IdempotencyMismatch, IllegalTransition, NotFound, PodlingError
 from podling.core.explain import Explanation, explain
-from podling.core.lifecycle import Cancel, Event, Reported, RetryNow
+from podling.core.lifecycle import Cancel, Reported, RetryNow
 from podling.core.placement import shape_of
 from podling.core.policy import validate_spec
 from podling.core.protocol import Report, ReportKind
 from podling.core.spec import TaskSpec
-from podling.core.task import Attempt, HealthStatus, Task, TaskStatus
+from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatus
 from podling.core.timeline import TimelineLine, timeline
 from podling.kit.ids import new_id
 from podling.master.context import MasterContext
@@ -145,8 +145,11 @@ async def report(context: MasterContext, task_id: str, report: Report) -> Task:
     if report.kind is ReportKind.RUNNING and task.status is TaskStatus.RUNNING:
         health = task.health_status if report.health_status is HealthStatus.UNKNOWN else report.health_status
         report = replace(report, kind=ReportKind.UPDATE, health_status=health)
-    event: Event = Reported(report=report, node_id=task.node_id or "")
-    return await context.committer.apply(task_id, event)
+    if report.stopped_by is StopReason.CANCEL and task.status.is_live and report.attempt == task.attempt:
+        task = await context.committer.apply(task_id, Cancel(reason=report.error or Cancel().reason))
+        if task.status.is_terminal:
+            return task
+    return await context.committer.apply(task_id, Reported(report=report, node_id=task.node_id or ""))
 
 
 def _check_disconnected(context: MasterContext, task: Task) -> None:

@@ -103,7 +103,7 @@ class Sessions:
                 assignments[task.node_id].append(assignment_of(task))
                 if order := stop_order_of(task):
                     stops[task.node_id].append(order)
-            elif order := _stop_order(before, task):
+            elif order := _stop_order(change):
                 assert before is not None and before.node_id is not None
                 stops[before.node_id].append(order)
         for node_id, orders in stops.items():
@@ -120,12 +120,15 @@ def _newly_assigned(before: Task | None, task: Task) -> bool:
     return before is None or before.attempt != task.attempt
 
 
-def _stop_order(before: Task | None, task: Task) -> StopOrder | None:
+def _stop_order(change: Applied) -> StopOrder | None:
     """Return the order that a change means for the attempt that was live before it, if any."""
+    before, task = change.before, change.after
     if before is None or not before.status.is_live:
         return None
     if task.status.is_live and task.attempt == before.attempt:
         return stop_order_of(task) if before.stop_reason is None else None
+    if change.from_worker:
+        return None  # it has ended, and its worker knows
     return StopOrder(task_id=task.task_id, attempt=before.attempt, reason=StopReason.STALE)
 
 
