@@ -145,6 +145,9 @@ class Goodbye:
     reconnect: bool = True
 
 
+LOG_END = "end"
+"""The text that a worker sends on a log stream after the last frame: what came is all there is."""
+
 WorkerMessage = Hello | BeatMessage | Reports | Inventory | StreamRefused
 MasterMessage = (
     Welcome | Desired | Assign | Stop | BeatAcknowledged | ReportsAcknowledged | OpenStream | Goodbye

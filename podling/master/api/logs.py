@@ -12,6 +12,7 @@ from podling.master.api.http import boolean, moment, path_id, query, whole_numbe
 from podling.master.api.keys import CONTEXT, SESSIONS, STREAMS
 from podling.master.operations import logs
 from podling.master.sessions.streams import Stream as LogStream
+from podling.wire.session import LOG_END
 
 _STREAMS = {"stdout": Stream.STDOUT, "stderr": Stream.STDERR}
 WRITE_SECONDS = 60.0
@@ -75,17 +76,20 @@ async def accept_stream(request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=MOST_FRAME_BYTES)
     await socket.prepare(request)
     stream.dialled.set()
-    stream.broken = not await _pump(socket, stream)
-    await stream.put(None)
-    await socket.close()
+    stream.broken = True
+    try:
+        stream.broken = not await _pump(socket, stream)
+    finally:
+        await stream.put(None)
+        await socket.close()
     return socket
 
 
 async def _pump(socket: web.WebSocketResponse, stream: LogStream) -> bool:
-    """Pass frames on until the worker closes; True if it closed well."""
+    """Pass frames on until the worker says that this was all; False if it breaks off before."""
     async for message in socket:
         if message.type is not WSMsgType.BINARY:
-            return False
+            return bool(message.data == LOG_END)
         if not await stream.put(message.data):
             return True
-    return socket.close_code == 1000
+    return False
