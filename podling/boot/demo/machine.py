@@ -91,7 +91,7 @@ class Cluster:
     def start_worker(self, name: str) -> None:
         """Start a worker; one that was started before finds its journal again."""
         command = [sys.executable, str(ROOT / "cmd/worker/main.py")]
-        command += ["--hostname", name, "--port", "0", "--master-url", self.url]
+        command += ["--hostname", name, "--port", str(free_port()), "--master-url", self.url]
         command += ["--data-dir", str(self._folder / name), "--runtime", self.engine.runtime]
         if self.engine.runtime == "process":
             command += ["--allow-root-processes"]
