@@ -126,7 +126,7 @@ class Keeper:
         self._kill_the_late()
         self._flush()
         if written and self._journal.records > COMPACT_AFTER + 2 * len(self._processes):
-            self._journal.replace(self._state())
+            self._compact()
 
     def _reap(self) -> None:
         while (pid := system.next_dead_child()) is not None:
@@ -165,7 +165,7 @@ class Keeper:
         process = spawn.process
         assert process.spec is not None
         try:
-            pid = system.spawn(process.spec, self._folder(spawn.intent["id"]))
+            pid = system.spawn(process.spec, self._output(spawn.intent["id"]))
         except OSError as error:
             self._not_spawned(spawn, "START", system.why_not_started(error, process.spec))
             return
@@ -293,9 +293,9 @@ class Keeper:
     def _erase(self, name: str) -> None:
         if self._processes.pop(name, None) is not None:
             self._note({"id": name, "forget": True})
-            system.erase(self._folder(name))
+            system.erase(self._output(name))
 
-    def _folder(self, name: str) -> str:
+    def _output(self, name: str) -> str:
         return f"{self._directory}/{OUTPUT}/{name}"
 
     def _refuse(self, number: int, code: str, error: str) -> None:
@@ -332,6 +332,12 @@ class Keeper:
     def _state(self) -> list[Record]:
         return [process.about for process in self._processes.values()]
 
+    def _compact(self) -> None:
+        try:
+            self._journal.replace(self._state())
+        except OSError as error:
+            _complain(error)
+
     def _recover(self) -> None:
         """Read the journal; take up what still runs, and note what ended unseen."""
         for record in self._journal.read():
@@ -344,11 +350,11 @@ class Keeper:
                 self._find_by_output(process)
             if process.running:
                 self._take_up(process)
-        self._journal.replace(self._state())
+        self._compact()
 
     def _find_by_output(self, process: Process) -> None:
         """The keeper was killed in the middle of a spawn; if there is a process, it has that output."""
-        pid = system.writer_of(f"{self._folder(process.about['id'])}/stdout")
+        pid = system.writer_of(self._output(process.about["id"]) + system.STDOUT)
         ticks = system.start_ticks(pid) if pid is not None else None
         process.about |= {"state": "running", "pid": pid, "ticks": ticks, "started": process.about["at"]}
 
@@ -380,7 +386,8 @@ def _drain(descriptor: int) -> None:
 
 
 def _complain(error: OSError) -> None:
-    print("journal:", error, file=sys.stderr, flush=True)  # noqa: T201 it has nothing else
+    with contextlib.suppress(OSError):  # its log lies on the same full disk
+        print("journal:", error, file=sys.stderr, flush=True)  # noqa: T201 it has nothing else
 
 
 def _ignored(number: int, frame: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SOCKET = "keeper.sock"
+STDOUT, STDERR, TIMES = ".stdout", ".stderr", ".times"
 _LONGEST_ADDRESS = 100  # the kernel takes 108 bytes
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -49,26 +50,24 @@ def become_subreaper() -> None:
         raise OSError(number, os.strerror(number))
 
 
-def spawn(spec: dict[str, Any], folder: str) -> int:
-    """Start a process in a session of its own, its output in files of `folder`. Raises OSError."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder, 0o700)  # noqa: PTH102 this and the like is done a thousand times a second
+def spawn(spec: dict[str, Any], output: str) -> int:
+    """Start a process in a session of its own; its output's files begin with `output`. Raises OSError."""
     if spec.get("uid") is not None:
-        return _fork(spec, folder)
+        return _fork(spec, output)
     os.chdir(spec["cwd"])
     try:
-        return _spawn(spec, folder)
+        return _spawn(spec, output)
     finally:
         os.chdir("/")
 
 
-def _spawn(spec: dict[str, Any], folder: str) -> int:
+def _spawn(spec: dict[str, Any], output: str) -> int:
     """The fast way, which cannot change the user; the process begins in this one's directory."""
     program = _program(spec["argv"][0], spec["env"].get("PATH", os.defpath))
     files: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, f"{folder}/stdout", _APPEND, 0o600),
-        (os.POSIX_SPAWN_OPEN, 2, f"{folder}/stderr", _APPEND, 0o600),
+        (os.POSIX_SPAWN_OPEN, 1, output + STDOUT, _APPEND, 0o600),
+        (os.POSIX_SPAWN_OPEN, 2, output + STDERR, _APPEND, 0o600),
     ]
     return os.posix_spawn(
         program, spec["argv"], spec["env"], file_actions=files, setsid=True, setsigdef=_IGNORED_BY_PYTHON
@@ -85,9 +84,9 @@ def _program(command: str, path: str) -> str:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
 
 
-def _fork(spec: dict[str, Any], folder: str) -> int:
+def _fork(spec: dict[str, Any], output: str) -> int:
     """The way that changes the user."""
-    with open(f"{folder}/stdout", "ab") as out, open(f"{folder}/stderr", "ab") as err:  # noqa: PTH123
+    with open(output + STDOUT, "ab") as out, open(output + STDERR, "ab") as err:  # noqa: PTH123
         process = subprocess.Popen(
             spec["argv"],
             stdin=subprocess.DEVNULL,
@@ -104,12 +103,11 @@ def _fork(spec: dict[str, Any], folder: str) -> int:
     return process.pid
 
 
-def erase(folder: str) -> None:
-    """Remove a folder of output, if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        for entry in os.listdir(folder):  # noqa: PTH208
-            os.unlink(f"{folder}/{entry}")  # noqa: PTH108
-        os.rmdir(folder)  # noqa: PTH106
+def erase(output: str) -> None:
+    """Remove the files of output that there are."""
+    for kind in (STDOUT, STDERR, TIMES):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(output + kind)  # noqa: PTH108 done thousands of times a second
 
 
 def why_not_started(error: OSError, spec: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from podling.worker.runtime.process_output import Output
 from podling.worker.runtime.process_user import identity
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LONGEST_NAME = 240  # bytes; the system's 255 less what is put behind it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONDITIONS = {"running": Condition.RUNNING, "exited": Condition.EXITED}
 
@@ -169,8 +170,8 @@ def signal_number(name: str) -> int:
 
 
 def _refuse_unless_plain(name: str) -> None:
-    """The name becomes a folder's."""
-    if not name or "/" in name or name.startswith(".") or "\0" in name:
+    """The name becomes the beginning of files' names."""
+    if not name or "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
         raise RuntimeFailure(f"{name!r} cannot be the name of a process.", code=ErrorCode.CREATE)
 
 

@@ -1,11 +1,11 @@
-"""The kernel's notices that files in a folder have grown, for an event loop."""
+"""The kernel's notices that files have grown, for an event loop."""
 
 import asyncio
 import contextlib
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from podling.core.errors import RuntimeFailure
@@ -17,7 +17,7 @@ _READ_BYTES = 64 * 1024
 
 
 class Inotify:
-    """One descriptor for all folders; each watch is an event that is set whenever something grew."""
+    """One descriptor for all files; each watch is an event that is set whenever something grew."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -38,24 +38,24 @@ class Inotify:
             self._descriptor = -1
 
     @contextlib.contextmanager
-    def watch(self, folder: Path) -> Iterator[asyncio.Event]:
-        """Give an event that is set when a file in the folder is written to. Raises RuntimeFailure."""
-        number = self._libc.inotify_add_watch(self._descriptor, os.fsencode(folder), _IN_MODIFY)
-        if number < 0:
-            raise _failure("fs.inotify.max_user_watches")
+    def watch(self, files: Sequence[Path]) -> Iterator[asyncio.Event]:
+        """Give an event that is set when one of the files is written to. Raises RuntimeFailure."""
         grown = asyncio.Event()
-        self._grown.setdefault(number, []).append(grown)
-        try:
+        with contextlib.ExitStack() as watches:
+            for file in files:
+                number = self._libc.inotify_add_watch(self._descriptor, os.fsencode(file), _IN_MODIFY)
+                if number < 0:
+                    raise _failure("fs.inotify.max_user_watches")
+                self._grown.setdefault(number, []).append(grown)
+                watches.callback(self._release, number, grown)
             yield grown
-        finally:
-            self._release(number, grown)
 
     def _release(self, number: int, grown: asyncio.Event) -> None:
         watchers = self._grown[number]
         watchers.remove(grown)
         if not watchers:
             del self._grown[number]
-            self._libc.inotify_rm_watch(self._descriptor, number)  # fails if the folder is gone: as well
+            self._libc.inotify_rm_watch(self._descriptor, number)  # fails if the file is gone: as well
 
     def _readable(self) -> None:
         with contextlib.suppress(BlockingIOError):

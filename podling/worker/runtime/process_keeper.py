@@ -46,6 +46,7 @@ class KeeperLine:
         self._unsent: list[bytes] = []
         self._writer: asyncio.StreamWriter | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self.problem: str | None = "The keeper of the processes is not there yet."
 
@@ -66,8 +67,13 @@ class KeeperLine:
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the keeper's answer. Raises RuntimeFailure: its refusal, or RUNTIME without an answer."""
-        if self._writer is None:
-            raise _failure(self.problem or "The keeper of the processes is not there.")
+        try:
+            await asyncio.wait_for(self._ready.wait(), START_SECONDS)
+        except TimeoutError:
+            raise _failure(self.problem or "The keeper of the processes is not there.") from None
+        return await self._request(request)
+
+    async def _request(self, request: dict[str, Any]) -> dict[str, Any]:
         self._number += 1
         number = self._number
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -117,12 +123,14 @@ class KeeperLine:
 
     async def _greet(self) -> None:
         """Learn what there is; only then is the line of use."""
-        answer = await self.ask({"do": "list"})
+        answer = await self._request({"do": "list"})
         self.problem = None
         self._on_processes(answer["processes"])
+        self._ready.set()
 
     def _hang_up(self, problem: str) -> None:
         self.problem = problem
+        self._ready.clear()
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -5,7 +5,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from podling.core.logrecord import MAX_PAYLOAD_BYTES, LogRecord, Stream
 from podling.core.retry import ErrorCode
 from podling.core.value import value
 from podling.worker.runtime.keeper import OUTPUT
+from podling.worker.runtime.keeper_system import STDERR, STDOUT, TIMES
 from podling.worker.runtime.process_inotify import Inotify
 
 BATCH_BYTES = 1024 * 1024
 _ENTRY = struct.Struct(">qQQ")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STREAMS = (Stream.STDOUT, Stream.STDERR)
-_FILES = ("stdout", "stderr")
+_FILES = (STDOUT, STDERR)
 
 
 @value
@@ -34,9 +35,9 @@ class Seen:
 class Growth:
     """When one process's files had which sizes; kept beside them, so that a time never changes."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._path = folder / "times"
+    def __init__(self, files: Sequence[Path], path: Path) -> None:
+        self._files = files
+        self._path = path
         self._lock = threading.Lock()
         self._seen = list(self._load())
 
@@ -49,7 +50,7 @@ class Growth:
     def look(self, live: bool) -> list[Seen]:
         """Return all that was seen, the present sizes included; `live` if they are as new as now."""
         with self._lock:
-            states = [(self._folder / name).stat() for name in _FILES]
+            states = [file.stat() for file in self._files]
             sizes = (states[0].st_size, states[1].st_size)
             if sizes != (self._seen[-1].sizes if self._seen else (0, 0)):
                 now = time.time_ns() if live else max(state.st_mtime_ns for state in states)
@@ -65,8 +66,8 @@ class Growth:
 class Reader:
     """A place in one process's output."""
 
-    def __init__(self, folder: Path, growth: Growth, since: datetime | None) -> None:
-        self._files = [os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC) for name in _FILES]
+    def __init__(self, files: Sequence[Path], growth: Growth, since: datetime | None) -> None:
+        self._files = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in files]
         self._growth = growth
         self._since = since
         self._place = [0, 0]
@@ -126,9 +127,9 @@ class Output:
         self, container_id: str, *, since: datetime | None, ended: asyncio.Event | None
     ) -> AsyncIterator[LogRecord]:
         """Yield what is there; with `ended`, go on until that is set and everything has been read."""
-        folder = self._directory / container_id
+        files = [self._directory / (container_id + kind) for kind in _FILES]
         try:
-            reader = await asyncio.to_thread(self._reader, folder, since)
+            reader = await asyncio.to_thread(self._reader, container_id, files, since)
         except FileNotFoundError:
             raise RuntimeFailure("The process's output is not there.", code=ErrorCode.EXTERNAL) from None
         try:
@@ -136,16 +137,17 @@ class Output:
                 async for record in _rest(reader, live=False):
                     yield record
                 return
-            with self._inotify.watch(folder) as grown:
+            with self._inotify.watch(files) as grown:
                 async for record in _followed(reader, grown, ended):
                     yield record
         finally:
             reader.close()
 
-    def _reader(self, folder: Path, since: datetime | None) -> Reader:
-        if folder.name not in self._growths:
-            self._growths[folder.name] = Growth(folder)
-        return Reader(folder, self._growths[folder.name], since)
+    def _reader(self, container_id: str, files: Sequence[Path], since: datetime | None) -> Reader:
+        growth = self._growths.get(container_id)
+        if growth is None:
+            growth = self._growths[container_id] = Growth(files, self._directory / (container_id + TIMES))
+        return Reader(files, growth, since)
 
 
 async def _followed(reader: Reader, grown: asyncio.Event, ended: asyncio.Event) -> AsyncIterator[LogRecord]:

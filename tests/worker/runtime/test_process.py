@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from podling.worker.runtime import process_user
 from podling.worker.runtime.base import Condition
 from podling.worker.runtime.keeper_system import start_ticks
 from podling.worker.runtime.process import ProcessRuntime
+from tests.support import require
 from tests.worker.runtime.recorder import DEADLINE_SECONDS, Recorder, output_of, run, text_of, work_of
 
 
@@ -61,6 +64,13 @@ async def ended(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+async def keeper_is_back(runtime: ProcessRuntime) -> None:
+    """Return when another keeper serves in place of a killed one."""
+    with suppress(RuntimeFailure):
+        await runtime.inventory()  # notices the end, at the latest
+    await runtime.inventory()
 
 
 async def first_line(runtime: ProcessRuntime, container_id: str) -> str:
@@ -241,12 +251,10 @@ async def test_a_killed_keeper_leaves_processes_running_and_their_exit_unknown(
     await runtime.prepare(work_of("orphan", shell(script)))
     await runtime.start("orphan")
     pid = int(await first_line(runtime, "orphan"))
-    os.kill(keeper_of(tmp_path), signal.SIGKILL)
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while await runtime.check() is None:
-            await asyncio.sleep(0)
-        while await runtime.check() is not None:
-            await asyncio.sleep(0.01)
+    keeper = keeper_of(tmp_path)
+    os.kill(keeper, signal.SIGKILL)
+    await ended(keeper)
+    await keeper_is_back(runtime)
     assert start_ticks(pid) is not None
     assert [one.condition for one in await runtime.inventory()] == [Condition.RUNNING]
 
@@ -260,14 +268,11 @@ async def test_a_killed_keeper_leaves_processes_running_and_their_exit_unknown(
 async def test_an_orphan_can_be_stopped(runtime: ProcessRuntime, recorder: Recorder, tmp_path: Path) -> None:
     await runtime.prepare(work_of("orphan", shell("sleep 1000")))
     await runtime.start("orphan")
-    os.kill(keeper_of(tmp_path), signal.SIGKILL)
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                await runtime.stop("orphan", None, 10)
-                break
-            except RuntimeFailure:
-                await asyncio.sleep(0.02)
+    keeper = keeper_of(tmp_path)
+    os.kill(keeper, signal.SIGKILL)
+    await ended(keeper)
+    await keeper_is_back(runtime)
+    await runtime.stop("orphan", None, 10)
     assert (await recorder.exit_of("orphan")).error_code == "UNKNOWN_EXIT"
 
 
@@ -327,4 +332,45 @@ async def test_a_folder_with_a_long_name_serves_as_well(tmp_path: Path, recorder
     await runtime.open(recorder)
     assert (await run(runtime, recorder, work_of("deep", shell("exit 2")))).exit_code == 2
     await runtime.remove("deep")
+    await runtime.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    require(os.geteuid() == 0, "a small disk needs root to mount it")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+async def test_with_a_full_disk_nothing_starts_and_no_exit_is_lost(
+    small_disk: Path, tmp_path: Path, recorder: Recorder
+) -> None:
+    runtime = runtime_in(small_disk)
+    await runtime.open(recorder)
+    script = f"echo $$; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; exit 5"
+    await runtime.prepare(work_of("early", shell(script)))
+    await runtime.start("early")
+    pid = int(await first_line(runtime, "early"))
+    ballast = small_disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+    with pytest.raises(RuntimeFailure, match="cannot write its journal") as caught:
+        for number in range(100):  # as many as the journal's last page has room for
+            await runtime.prepare(work_of(f"late-{number}", shell("true")))
+            await runtime.start(f"late-{number}")
+    assert caught.value.code == "RUNTIME"
+    (tmp_path / "go").touch()
+    await ended(pid)
+    found = {one.container_id: one.condition for one in await runtime.inventory()}
+    assert found["early"] is Condition.RUNNING
+
+    ballast.unlink()
+    assert (await recorder.exit_of("early")).exit_code == 5
+    for container_id in found:
+        await runtime.remove(container_id)
     await runtime.close()
