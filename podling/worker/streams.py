@@ -10,7 +10,7 @@ import aiohttp
 from podling.core.errors import PodlingError, Unavailable
 from podling.core.logrecord import LogRecord, Stream, encode, select
 from podling.core.protocol import AttemptKey
-from podling.wire.session import OpenStream
+from podling.wire.session import LOG_END, OpenStream
 from podling.worker.logs import Logs
 
 DIAL_SECONDS = 10.0
@@ -86,6 +86,7 @@ class Streams:
                 async with asyncio.timeout(SEND_SECONDS):
                     await socket.send_bytes(frames)
             await reading
+            await socket.send_str(LOG_END)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)

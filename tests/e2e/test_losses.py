@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from podling.client import tasks
+from podling.client import nodes, tasks
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import IMAGE, Programs, programs, until
 from tests.e2e.test_tasks import podling
@@ -54,19 +54,19 @@ def test_a_worker_back_within_its_lease_goes_on(running: Programs, written: Ledg
 
 
 def test_a_worker_that_stays_away_loses_its_task_to_another(running: Programs, written: Ledger) -> None:
-    running.start_worker("worker-1")
-    running.wait_for_workers(1)
-    task_id = str(running.client.submit(written.spec("long", IMAGE, 2))["taskId"])
-    _status(running, task_id, "running")
-    running.start_worker("worker-2")
+    for name in ("worker-1", "worker-2"):
+        running.start_worker(name)
     running.wait_for_workers(2)
-    running.kill("worker-1")
+    task_id = str(running.client.submit(written.spec("long", IMAGE, 10))["taskId"])
+    node_id = _status(running, task_id, "running")["nodeId"]
+    name = str(running.client.send(nodes.read(node_id))["hostname"])
+    running.kill(name)
     task = _status(running, task_id, "completed", "failed")
     assert (task["status"], task["attempt"]) == ("completed", 2)
     first, second = running.attempts(task_id)
     assert (first["status"], first["errorCode"]) == ("lost", "NODE_LOST")
     assert second["nodeId"] != first["nodeId"]
-    running.start_worker("worker-1")  # it finds what it left behind, and removes it
+    running.start_worker(name)  # it finds what it left behind, and removes it
     until("no container is left", lambda: not running.containers())
 
 
