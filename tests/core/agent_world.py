@@ -264,7 +264,6 @@ class World:
     def fail(self, call: Call) -> None:
         """The runtime does not answer in time; whether the call has its effect is open."""
         self.calls.remove(call)
-        names: dict[str, Any] = {}
         match call.instruction:
             case Prepare(key=key, container=name):
                 self.feed(PrepareFailed(key=key, container=name, error_code=ErrorCode.RUNTIME, error="hung"))
@@ -274,7 +273,6 @@ class World:
                 self.feed(StopFailed(key=key, container=name))
             case _:
                 self.calls.append(call)
-        assert not names
 
     def exit(self, found: ModelContainer, code: int) -> None:
         """A container ends; the agent is told later."""

@@ -6,7 +6,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from podling.core.agent_events import Condition, Restored, Stop
 from podling.core.protocol import AttemptKey, ReportKind
 from podling.core.spec import Delivery, OnDisconnect, OnLost, RestartPolicy
 from podling.core.task import StopReason
@@ -113,6 +112,21 @@ class Agent(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.world.sweep()
 
+    @rule()
+    def settle(self) -> None:
+        """Everything on its way arrives."""
+        self.world.settle()
+
+    @precondition(lambda self: self.world.running())
+    @rule(code=st.sampled_from([0, 1]))
+    def finish(self, code: int) -> None:
+        """Whatever runs ends, and the master learns of it."""
+        for container in self.world.running():
+            self.world.exit(container, code)
+        self.world.settle()
+        self.world.take_reports()
+        self.world.settle()
+
     @rule(effects=st.lists(st.booleans(), max_size=8), written=st.integers(0, 3))
     def crash_and_restore(self, effects: list[bool], written: int) -> None:
         for call, happens in zip(list(self.world.calls), effects, strict=False):
@@ -156,8 +170,8 @@ class Agent(RuleBasedStateMachine):
                 continue
             assert held.order is not None
             for container in held.containers:
-                is_up = container.phase == "running" and not container.is_doubtful
-                assert not is_up or (
+                runs = container.phase == "running" and not container.is_doubtful
+                assert not runs or (
                     container.kill_by is not None and container.kill_by <= lease.sent_at + 12.0
                 )
 
@@ -178,5 +192,3 @@ Agent.TestCase.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestAgent = Agent.TestCase
-
-__all__ = ["Condition", "Restored", "Stop", "TestAgent"]
