@@ -35,7 +35,7 @@ def demonstrate() -> int:
             cluster.start_worker(name)
         screen.nodes(cluster.wait_for_nodes(len(WORKERS)))
         stage = scenes.Stage(cluster=cluster, screen=screen)
-        outcomes = [scene(stage) for scene in scenes.ALL]
+        outcomes = [outcome for scene in scenes.ALL for outcome in scene(stage)]
     screen.summary(outcomes, time.monotonic() - started)
     return 0 if all(outcome.went_well for outcome in outcomes) else 1
 

@@ -98,10 +98,10 @@ class Cluster:
         self.workers[name] = self._start(name, command, clean_environment())
 
     def wait_for_nodes(self, count: int) -> list[dict[str, Any]]:
-        """Return the nodes once `count` of them are online."""
+        """Return the nodes once `count` of them are online, and have shown that they stay."""
 
         def online() -> list[dict[str, Any]] | None:
-            found = [node for node in self.client.send(nodes.listing()) if node["status"] == "online"]
+            found = [node for node in self.client.send(nodes.listing()) if _is_settled(node)]
             return found if len(found) >= count else None
 
         return sorted(
@@ -185,9 +185,13 @@ class Cluster:
         """End what names our folder on its command line: a keeper of processes, an orphaned database."""
         marker = os.fsencode(str(self._folder))
         for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError, ValueError):
-                if marker in (folder / "cmdline").read_bytes() and int(folder.name) != os.getpid():
-                    _end(int(folder.name))
+            with suppress(OSError):
+                command = (folder / "cmdline").read_bytes()
+                if marker in command and int(folder.name) != os.getpid():
+                    # PostgreSQL has memory to give back; a keeper without processes has nothing to lose.
+                    is_database = b"postgres" in command.split(b"\0")[0]
+                    os.kill(int(folder.name), signal.SIGINT if is_database else signal.SIGKILL)
+                    _wait_for_end(int(folder.name))
 
     def _remove_containers(self) -> None:
         if self.engine.runtime != "docker" or self._cluster_id is None:
@@ -209,8 +213,12 @@ class Cluster:
             )
 
 
-def _end(pid: int) -> None:
-    os.kill(pid, signal.SIGINT)
+def _is_settled(node: dict[str, Any]) -> bool:
+    """Whether a node has beaten; at its very first start a worker dials twice."""
+    return node["status"] == "online" and str(node["lastHeartbeat"]) > str(node["registeredAt"])
+
+
+def _wait_for_end(pid: int) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while is_alive(pid):
         if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
 """What the demo shows. Each scene submits a task by REST, plays its part, and tells how it ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from podling.boot.demo.machine import Cluster
@@ -10,7 +10,7 @@ from podling.core.value import value
 
 WAIT_SECONDS = 60.0
 
-HELLO = "echo hello from $(hostname); echo attempt $PODLING_ATTEMPT of task $PODLING_TASK_ID"
+HELLO = "echo hello from $(hostname); echo task $PODLING_TASK_ID; sleep 1"
 FLAKY = "echo attempt $PODLING_ATTEMPT; test $PODLING_ATTEMPT -ge 2 || { echo no luck yet >&2; exit 75; }"
 STEADY = "trap 'echo asked to stop; exit 0' TERM; echo at work; sleep 3600 & wait"
 SURVIVOR = "for n in 1 2 3 4 5 6; do echo step $n of 6; sleep 1; done"
@@ -48,14 +48,14 @@ class Stage:
         client = self.cluster.client
         task = client.send(tasks.read(task_id))
         tries = client.send(tasks.attempts(task_id))
-        places = [self.hostname_of(str(attempt["nodeId"])) for attempt in tries]
-        self.screen.placement(tries, places)
+        self.screen.placement(str(task["name"]), tries)
         self.screen.logs(client.send(tasks.logs(task_id)) if tries else "")
         lines, explanation = client.send(tasks.timeline(task_id)), client.send(tasks.explain(task_id))
         self.screen.timeline(lines)
         self.screen.explanation(explanation)
         went_well = task["status"] == status and len(tries) == attempts
-        return Outcome(task=task, places=tuple(places), note=note, went_well=went_well)
+        places = tuple(self.hostname_of(str(attempt["nodeId"])) for attempt in tries)
+        return Outcome(task=task, places=places, note=note, went_well=went_well)
 
 
 @value
@@ -68,31 +68,37 @@ class Outcome:
     went_well: bool
 
 
-def succeed(stage: Stage) -> Outcome:
-    stage.screen.scene("A task that prints and succeeds")
-    task_id = stage.submit("hello", HELLO)
-    stage.wait_for_end(task_id)
-    return stage.outcome(task_id, status="completed", attempts=1, note="printed, exit code 0")
+def succeed(stage: Stage) -> Sequence[Outcome]:
+    stage.screen.scene("Two tasks that print and succeed, spread over two workers")
+    task_ids = [stage.submit(name, HELLO) for name in ("hello", "hello-too")]
+    for task_id in task_ids:
+        stage.wait_for_end(task_id)
+    return [
+        stage.outcome(task_id, status="completed", attempts=1, note="printed, exit code 0")
+        for task_id in task_ids
+    ]
 
 
-def retry(stage: Stage) -> Outcome:
+def retry(stage: Stage) -> Sequence[Outcome]:
     stage.screen.scene("A task that fails once and is retried")
     task_id = stage.submit("flaky", FLAKY, maxAttempts=2, retry={"baseSeconds": 1})
     stage.wait_for_end(task_id)
-    return stage.outcome(task_id, status="completed", attempts=2, note="failed, retried after 1 s, succeeded")
+    return [
+        stage.outcome(task_id, status="completed", attempts=2, note="failed, retried after 1 s, succeeded")
+    ]
 
 
-def cancel(stage: Stage) -> Outcome:
+def cancel(stage: Stage) -> Sequence[Outcome]:
     stage.screen.scene("A long task that is cancelled")
     task_id = stage.submit("steady", STEADY, stopGraceSeconds=5)
     stage.wait_for_output(task_id, "at work")
-    stage.screen.action(f"podling cancel {task_id}")
+    stage.screen.action("podling cancel steady")
     stage.cluster.client.send(tasks.cancel(task_id))
     stage.wait_for_end(task_id)
-    return stage.outcome(task_id, status="cancelled", attempts=1, note="asked to stop, and it did")
+    return [stage.outcome(task_id, status="cancelled", attempts=1, note="asked to stop, and it did")]
 
 
-def survive(stage: Stage) -> Outcome:
+def survive(stage: Stage) -> Sequence[Outcome]:
     stage.screen.scene("A task whose worker is killed with -9")
     task_id = stage.submit("survivor", SURVIVOR)
     stage.wait_for_output(task_id, "step 2")
@@ -102,10 +108,11 @@ def survive(stage: Stage) -> Outcome:
     worker.kill()
     stage.cluster.start_worker(name)
     stage.wait_for_end(task_id)
-    return stage.outcome(task_id, status="completed", attempts=1, note=f"went on while {name} was dead")
+    note = f"ran on while {name} was dead, and was adopted"
+    return [stage.outcome(task_id, status="completed", attempts=1, note=note)]
 
 
-def ask_why(stage: Stage) -> Outcome:
+def ask_why(stage: Stage) -> Sequence[Outcome]:
     stage.screen.scene("A task that fits nowhere, and why")
     task_id = stage.submit("misfit", HELLO, placement={"nodeSelector": {"zone": "moon"}})
 
@@ -114,12 +121,13 @@ def ask_why(stage: Stage) -> Outcome:
         return explanation if explanation.get("nodes") else None
 
     explanation = stage.cluster.wait_until("the planner has looked at the task", explained)
-    stage.screen.action(f"podling explain {task_id}")
+    stage.screen.action("podling explain misfit")
     stage.screen.explanation(explanation)
     task = stage.cluster.client.send(tasks.cancel(task_id))
-    stage.screen.action(f"podling cancel {task_id}")
+    stage.screen.action("podling cancel misfit")
     went_well = task["status"] == "cancelled"
-    return Outcome(task=task, places=(), note="never placed; explained, then cancelled", went_well=went_well)
+    note = "never placed; explained, then cancelled"
+    return [Outcome(task=task, places=(), note=note, went_well=went_well)]
 
 
-ALL: tuple[Callable[[Stage], Outcome], ...] = (succeed, retry, cancel, survive, ask_why)
+ALL: tuple[Callable[[Stage], Sequence[Outcome]], ...] = (succeed, retry, cancel, survive, ask_why)

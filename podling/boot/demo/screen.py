@@ -1,5 +1,6 @@
 """What the demo writes on the terminal."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,16 @@ if TYPE_CHECKING:
 
 _COLOURS = {"completed": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "lost": "red"}
 _MOST_LOG_LINES = 8
+WIDTH_WITHOUT_TERMINAL = 120
 
 
 class Screen:
     """Writes plain lines where the output is no terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+        self._console = console or Console(highlight=False, soft_wrap=True, width=width)
+        self._hostnames: dict[str, str] = {}
 
     def note(self, text: str) -> None:
         self._console.print(f"[dim]· {escape(text)}[/]")
@@ -33,14 +37,15 @@ class Screen:
 
     def nodes(self, nodes: Sequence[Mapping[str, Any]]) -> None:
         for node in nodes:
+            self._hostnames[node["nodeId"]] = node["hostname"]
             capacity = node["resources"]["allocatable"]
             amounts = f"{capacity['cpu'] / 1000:g} CPU, {capacity['memory'] / 2**30:.1f} GiB for tasks"
             self.note(f"{node['hostname']} is {node['status']}: {amounts}, {node['capacity']} slots")
 
-    def placement(self, attempts: Sequence[Mapping[str, Any]], hostnames: Sequence[str]) -> None:
-        for attempt, hostname in zip(attempts, hostnames, strict=True):
+    def placement(self, name: str, attempts: Sequence[Mapping[str, Any]]) -> None:
+        for attempt in attempts:
             code = "" if attempt["exitCode"] is None else f", exit code {attempt['exitCode']}"
-            what = f"attempt {attempt['attempt']} on {escape(hostname)}"
+            what = f"{escape(name)}, attempt {attempt['attempt']} on {self._readable(attempt['nodeId'])}"
             self._line("placed", f"{what}: {_status(attempt['status'])}{code}")
 
     def logs(self, text: str) -> None:
@@ -52,17 +57,17 @@ class Screen:
         for number, line in enumerate(lines):
             assert first is not None, "there is a line"
             seconds = (_time(line["at"]) - first).total_seconds()
-            self._line("" if number else "timeline", f"{seconds:+8.3f} s  {escape(str(line['message']))}")
+            self._line("" if number else "timeline", f"{seconds:+8.3f} s  {self._readable(line['message'])}")
 
     def explanation(self, explanation: Mapping[str, Any]) -> None:
-        self._line("explain", f"[bold]{escape(str(explanation['summary']))}[/]")
-        for reason in explanation.get("reasons") or ():
-            self._line("", f"- {escape(str(reason['message']))}")
+        self._line("explain", f"[bold]{self._readable(explanation['summary'])}[/]")
+        for reason in explanation["reasons"] if explanation["status"] == "pending" else ():
+            self._line("", f"- {self._readable(reason['message'])}")
         if explanation.get("advice"):
             self._line("", f"Advice: {escape(str(explanation['advice']))}")
 
     def summary(self, outcomes: "Sequence[Outcome]", seconds: float) -> None:
-        table = Table(title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("TASK", "STATUS", "ATTEMPTS", "NODES", "WHAT IT SHOWED"):
             table.add_column(column)
         for outcome in outcomes:
@@ -87,6 +92,13 @@ class Screen:
         for command in (f"run hello {what}", "ps", "logs hello", "explain hello", "nodes", "status"):
             self._console.print(f"  bin/podling {command}")
         self._console.print("Ctrl-C ends it and removes its data.\n")
+
+    def _readable(self, text: object) -> str:
+        """Return the text with nodes by their names, for ids of two workers are hard to tell apart."""
+        told = str(text)
+        for node_id, hostname in self._hostnames.items():
+            told = told.replace(f"node {node_id}", hostname).replace(node_id, hostname)
+        return escape(told)
 
     def _line(self, head: str, text: str) -> None:
         self._console.print(f"  [dim]{head:<9}[/] {text}")
