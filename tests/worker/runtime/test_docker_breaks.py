@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -40,14 +41,23 @@ async def running(runtime: DockerRuntime, name: str, script: str) -> str:
     return prepared.container_id
 
 
+def process_of(engine: PrivateEngine, container_id: str) -> int:
+    return int(docker("inspect", "-f", "{{.State.Pid}}", container_id, host=engine.host))
+
+
 @pytest.mark.parametrize("engine", [["--live-restore"]], indirect=True)
 async def test_containers_outlive_an_engine_with_live_restore(
     engine: PrivateEngine, runtime: DockerRuntime, recorder: Recorder
 ) -> None:
-    brief = await running(runtime, "brief", "sleep 0.5; exit 5")
+    brief = await running(runtime, "brief", "trap 'exit 5' TERM; while :; do sleep 0.05; done")
     long = await running(runtime, "long", "while [ ! -e /go ]; do sleep 0.1; done; exit 6")
+    pid = process_of(engine, brief)
     await asyncio.to_thread(engine.kill)
     assert "cannot be reached" in (await runtime.check() or "")
+    descriptor = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGTERM)
+    assert await asyncio.to_thread(select.select, [descriptor], [], [], DEADLINE_SECONDS)
+    os.close(descriptor)
     await asyncio.to_thread(engine.start)
     assert (await recorder.exit_of(brief)).exit_code == 5
     await asyncio.to_thread(docker, "exec", long, "touch", "/go", host=engine.host)
@@ -70,7 +80,7 @@ async def test_an_exit_that_nobody_saw_is_unknown(
     engine: PrivateEngine, runtime: DockerRuntime, recorder: Recorder
 ) -> None:
     container_id = await running(runtime, "lost", "sleep 1000")
-    pid = int(docker("inspect", "-f", "{{.State.Pid}}", container_id, host=engine.host))
+    pid = process_of(engine, container_id)
     shim = int(Path(f"/proc/{pid}/stat").read_text().split()[3])
     assert "containerd-shim" in Path(f"/proc/{shim}/cmdline").read_text()
     await asyncio.to_thread(engine.kill)
