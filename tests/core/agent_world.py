@@ -119,6 +119,7 @@ class World:
     assigned: dict[AttemptKey, Assignment] = field(default_factory=dict)
     stops: dict[AttemptKey, StopOrder] = field(default_factory=dict)
     stopped_here: set[AttemptKey] = field(default_factory=set)  # told to stop in this life of the worker
+    wanted_here: set[AttemptKey] = field(default_factory=set)  # a master has said so in this life
     removed_by_hand: set[AttemptKey] = field(default_factory=set)
     ends: dict[AttemptKey, Report] = field(default_factory=dict)  # as the master took them
     serial: int = 0
@@ -144,6 +145,7 @@ class World:
                 self.timers[timer] = at
             case Start(key=key):
                 assert key not in self.stopped_here, "started after it had been told to stop"
+                assert instruction.again or key in self.wanted_here, "started without a master's word"
                 self.calls.append(Call(instruction))
             case Send():
                 self._check_outbox()
@@ -324,6 +326,7 @@ class World:
 
     def assign(self, given: Assignment) -> None:
         self.assigned[given.key] = given
+        self.wanted_here.add(given.key)
         self.feed(Assigned(items=(given,)))
 
     def order_stop(self, key: AttemptKey, reason: StopReason = StopReason.CANCEL) -> None:
@@ -365,6 +368,7 @@ class World:
                 assign.append(given)
                 stop.append(self.stops[given.key])
                 self.stopped_here.add(given.key)
+        self.wanted_here |= set(self.assigned)
         self.feed(Reconciled(assign=tuple(assign), stop=tuple(stop), forget=tuple(forget)))
 
     # The end of the program, and its next start
@@ -376,6 +380,7 @@ class World:
         self.timers.clear()
         self.told.clear()
         self.stopped_here.clear()
+        self.wanted_here.clear()
         self.state = AgentState(runtimes=RUNTIMES)
 
     def restore(self) -> None:

@@ -11,7 +11,7 @@ from podling.core.spec import Delivery, OnDisconnect, OnLost, RestartPolicy
 from podling.core.task import StopReason
 from tests.core.agent_world import World, assignment
 
-TASKS = ("t1", "t2")
+TASKS = ("t1",)
 SPECS: list[dict[str, Any]] = [
     {},
     {"delivery": Delivery.AT_MOST_ONCE},

@@ -1,0 +1,80 @@
+"""A whole worker in this process, on a runtime in memory and a small master."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podling.core.protocol import Assignment
+from podling.core.spec import ContainerSpec, TaskSpec
+from podling.kit.clock import SystemClock
+from podling.worker.datadir import DataDirectory
+from podling.worker.journal import Journal
+from podling.worker.worker import Worker, WorkerOptions
+from tests.worker.memory_runtime import MemoryRuntime
+from tests.worker.small_master import SmallMaster, small_master
+
+
+def assignment(task_id: str = "t1", attempt: int = 1, **spec: Any) -> Assignment:
+    containers = spec.pop("containers", (ContainerSpec(image="busybox:local"),))
+    return Assignment(
+        task_id=task_id, attempt=attempt, spec=TaskSpec(name="job", containers=containers, **spec)
+    )
+
+
+def options(*urls: str, **fields: Any) -> WorkerOptions:
+    defaults: dict[str, Any] = {
+        "node_id": "node-1",
+        "instance": "instance-1",
+        "hostname": "host-1",
+        "host": "127.0.0.1",
+        "port": 0,
+        "master_urls": urls,
+        "capacity": {"cpu": 4000, "memory": 1 << 33, "slots": 16},
+        "allocatable": {"cpu": 3800, "memory": 1 << 32, "slots": 16},
+        "labels": {},
+        "runtimes": ("docker",),
+        "heartbeat_interval": None,
+        "shutdown_timeout": 5.0,
+        "token": None,
+        "version": "test",
+    }
+    return WorkerOptions(**(defaults | fields))
+
+
+@asynccontextmanager
+async def running_worker(
+    directory: Path, runtime: MemoryRuntime, *urls: str, crash: bool = False, **fields: Any
+) -> AsyncIterator[Worker]:
+    """Run a worker for the length of the block; then stop it, or let it end as by kill -9."""
+    data = DataDirectory.open(directory)
+    journal = Journal.open(data)
+    worker = Worker(
+        options(*urls, **fields), data, journal, lambda cluster_id: {"docker": runtime}, SystemClock()
+    )
+    running = asyncio.create_task(worker.run())
+    try:
+        yield worker
+        if not crash:
+            worker.stop()
+            async with asyncio.timeout(10.0):
+                await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await journal.close()
+        data.close()
+
+
+@pytest.fixture
+def runtime() -> MemoryRuntime:
+    return MemoryRuntime()
+
+
+@pytest.fixture
+async def master() -> AsyncIterator[SmallMaster]:
+    async with small_master() as master:
+        yield master
