@@ -7,7 +7,7 @@ from podling.core.limits import later
 from podling.core.retry import ErrorCode, backoff_seconds, is_infrastructure, may_retry
 from podling.core.spec import Delivery
 from podling.core.task import AttemptStatus, HealthStatus, StopReason, Task, TaskStatus
-from podling.core.transition import Transition, attempt_row, cut
+from podling.core.transition import Transition, attempt_row, cut, moved
 
 _ATTEMPT_STATUS = {
     TaskStatus.COMPLETED: AttemptStatus.COMPLETED,
@@ -67,7 +67,7 @@ def after_stop(task: Task, attempt_status: AttemptStatus | None = None) -> Trans
 
 def end_unstarted(task: Task, status: TaskStatus, code: ErrorCode, message: str, now: datetime) -> Transition:
     """End a task that has no live attempt."""
-    over = replace(task, finished_at=now)
+    over = moved(task, finished_at=now)
     return finish(over, status, code, message, None if status is TaskStatus.CANCELLED else str(code))
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -230,10 +230,11 @@ def apply(task: Task, event: Event, now: datetime, draw: float = 0.5) -> Transit
     if task.status not in TABLE[kind].sources:
         raise _illegal(task, kind)
     transition = _apply(task, event, now, draw)
-    if transition.task is task:
-        return transition
-    assert TABLE[kind].allows(task.status, transition.task.status), (kind, task, transition)
-    return replace(transition, task=replace(transition.task, version=task.version + 1))
+    after = transition.task
+    if after is not task:
+        assert after.version == task.version + 1, (kind, task, after)
+        assert TABLE[kind].allows(task.status, after.status), (kind, task, after)
+    return transition
 
 
 def _apply(task: Task, event: Event, now: datetime, draw: float) -> Transition:

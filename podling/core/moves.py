@@ -21,7 +21,7 @@ from podling.core.task import (
     Task,
     TaskStatus,
 )
-from podling.core.transition import Actor, Transition, attempt_row, cut, line
+from podling.core.transition import Actor, Transition, attempt_row, cut, line, moved
 
 LEAST_REFUSAL_SECONDS = 1.0  # a refusal is charged to no budget, so it must not spin
 _MAX_CODE_CHARACTERS = 64
@@ -29,7 +29,7 @@ _MAX_CODE_CHARACTERS = 64
 
 def assign(task: Task, node_id: str, now: datetime) -> Transition:
     """The next attempt, on this node."""
-    assigned = replace(
+    assigned = moved(
         task,
         status=TaskStatus.SCHEDULED,
         attempt=task.attempt + 1,
@@ -50,7 +50,7 @@ def started(task: Task, report: Report, now: datetime, draw: float) -> Transitio
     """Running; a held attempt whose worker came back with it goes on."""
     if task.status is TaskStatus.RUNNING and task.held is None:
         return Transition(task=task)  # told twice
-    running = replace(
+    running = moved(
         task,
         status=TaskStatus.RUNNING,
         started_at=task.started_at or report.started_at or report.at,
@@ -63,20 +63,16 @@ def started(task: Task, report: Report, now: datetime, draw: float) -> Transitio
 
 def updated(task: Task, report: Report, now: datetime, draw: float) -> Transition:
     """Restarted, or another health."""
-    updated = replace(
-        task,
-        containers=_merged(task.containers, report.containers),
-        health_status=report.health_status,
-        held=None,
-    )
-    if updated == task:
+    containers = _merged(task.containers, report.containers)
+    if (containers, report.health_status, None) == (task.containers, task.health_status, task.held):
         return Transition(task=task)
+    updated = moved(task, containers=containers, health_status=report.health_status, held=None)
     return Transition(task=updated, attempt=attempt_row(updated, AttemptStatus.RUNNING))
 
 
 def ended(task: Task, report: Report, now: datetime, draw: float) -> Transition:
     """Over: well, on an order to stop, or badly. An end that came before the stop acted counts as it is."""
-    over = replace(
+    over = moved(
         task,
         started_at=task.started_at or report.started_at,
         finished_at=report.finished_at or report.at,
@@ -112,7 +108,7 @@ def _error_code(report: Report) -> str | None:
 def refused(task: Task, report: Report, now: datetime, draw: float) -> Transition:
     """Back to pending, charged to no budget: nothing was started."""
     message = cut(report.error) or "the worker sent it back before it started"
-    over = replace(task, finished_at=report.at, containers=())
+    over = moved(task, finished_at=report.at, containers=())
     row = attempt_row(over, AttemptStatus.REFUSED, report.error_code, message)
     told = line(task, now, "refused", f"node {task.node_id} sent it back: {message}", Actor.WORKER)
     if task.stop_reason is not None:
@@ -123,7 +119,7 @@ def refused(task: Task, report: Report, now: datetime, draw: float) -> Transitio
 
 def lose(task: Task, reason: str, now: datetime, draw: float) -> Transition:
     """What `onLost` says. What must not run twice, and may have started, waits."""
-    lost = replace(task, finished_at=now)
+    lost = moved(task, finished_at=now)
     if task.stop_reason is not None:
         return after_stop(lost, AttemptStatus.LOST)
     if task.spec.on_lost is OnLost.FAIL:
@@ -138,7 +134,7 @@ def _hold(task: Task, reason: str, now: datetime) -> Transition:
     if task.held is not None:
         return Transition(task=task)
     told = line(task, now, "held", f"{reason}; waits for the node or an operator", Actor.LEADER)
-    return Transition(task=replace(task, held=reason or "its node is lost"), events=(told,))
+    return Transition(task=moved(task, held=reason or "its node is lost"), events=(told,))
 
 
 def cancel(task: Task, actor: str, reason: str, now: datetime) -> Transition:
@@ -148,7 +144,7 @@ def cancel(task: Task, actor: str, reason: str, now: datetime) -> Transition:
     if task.stop_reason is StopReason.CANCEL:
         return Transition(task=task)
     told = line(task, now, "cancel_requested", reason, actor)
-    stopping = replace(task, stop_reason=StopReason.CANCEL, stop_requested_at=now)
+    stopping = moved(task, stop_reason=StopReason.CANCEL, stop_requested_at=now)
     return replace(_stop(stopping, now), events=(told,))
 
 
@@ -161,7 +157,7 @@ def deadline(task: Task, now: datetime) -> Transition:
     if task.status is TaskStatus.PENDING:
         return end_unstarted(task, TaskStatus.FAILED, ErrorCode.DEADLINE, message, now)
     told = line(task, now, "deadline", message, Actor.LEADER)
-    stopping = replace(task, stop_reason=StopReason.DEADLINE, stop_requested_at=now)
+    stopping = moved(task, stop_reason=StopReason.DEADLINE, stop_requested_at=now)
     return replace(_stop(stopping, now), events=(told,))
 
 
@@ -177,7 +173,7 @@ def retry_now(task: Task, now: datetime) -> Transition:
     if task.run_at <= now:
         return Transition(task=task)
     told = line(task, now, "retry_requested", "the next attempt need not wait", Actor.CLIENT)
-    return Transition(task=replace(task, run_at=now), events=(told,))
+    return Transition(task=moved(task, run_at=now), events=(told,))
 
 
 def resolve(task: Task, outcome: str, now: datetime) -> Transition:
@@ -186,7 +182,7 @@ def resolve(task: Task, outcome: str, now: datetime) -> Transition:
         raise IllegalTransition(
             "the task is not held, so there is nothing to resolve", details={"status": task.status}
         )
-    over = replace(task, finished_at=now, held=None)
+    over = moved(task, finished_at=now, held=None)
     told = line(task, now, "resolved", f"an operator resolved it as {outcome}", Actor.CLIENT)
     if outcome == "retry":
         row = attempt_row(over, AttemptStatus.LOST, ErrorCode.NODE_LOST, task.held)

@@ -1,7 +1,9 @@
 """What an event changes, and the pieces that every move is made of."""
 
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
 from podling.core.value import value
@@ -27,6 +29,11 @@ class Transition:
     task: Task
     attempt: Attempt | None = None
     events: tuple[TaskEvent, ...] = ()
+
+
+def moved(task: Task, **fields: Any) -> Task:
+    """Return the task changed in these fields, as its next version. Each move does it once."""
+    return replace(task, version=task.version + 1, **fields)
 
 
 def attempt_row(
