@@ -62,10 +62,15 @@ class PostgresServer:
             await self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[str]:
-        """Give the DSN of a database with Podling's empty tables, and drop it afterwards."""
+    async def database(self, *, durable: bool = True) -> AsyncIterator[str]:
+        """Give the DSN of a database with Podling's empty tables, and drop it afterwards.
+
+        One that need not be durable does not wait for the disk.
+        """
         name = self._next_name()
         await self._run(f"CREATE DATABASE {name} TEMPLATE {await self._make_template()}")
+        if not durable:
+            await self._run(f"ALTER DATABASE {name} SET synchronous_commit = off")
         try:
             yield self.dsn_of(name)
         finally:
@@ -73,8 +78,8 @@ class PostgresServer:
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[PostgresStore]:
-        """Give an open store on a database of its own."""
-        async with self.database() as dsn:
+        """Give an open store on a database of its own that nobody will kill."""
+        async with self.database(durable=False) as dsn:
             store = PostgresStore(dsn)
             await store.open()
             try:

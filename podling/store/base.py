@@ -226,7 +226,7 @@ class Store(Protocol):
         """Return the earliest run_at of a pending task that is not ready yet."""
 
     async def block(self, task_ids: Sequence[str], epoch: int) -> None:
-        """Take pending tasks out of the ready order until their shape is unblocked."""
+        """Take pending tasks out of the ready order until their shape is unblocked or they are written."""
 
     async def unblock(self, shapes: Sequence[str] | None, epoch: int, limit: int) -> int:
         """Put blocked tasks of these shapes (None: of any) back; return how many."""
@@ -264,7 +264,10 @@ class Store(Protocol):
         """Insert or replace the node as online; return its new session number. Clears a lost mark."""
 
     async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
-        """Replace (or insert) the node; False if its session number is no longer the expected one."""
+        """Replace (or insert) the node; False if its session number is no longer the expected one.
+
+        An online node without sessions (`session_no` 0) loses its lost mark, and its counter grows.
+        """
 
     async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
         """Return nodes, newest registration first."""

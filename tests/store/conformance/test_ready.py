@@ -216,6 +216,16 @@ async def test_a_task_that_comes_back_to_pending_is_not_blocked(store: Store) ->
     assert await ready(store) == [task.task_id]
 
 
+async def test_a_blocked_task_that_is_written_is_planned_again(store: Store) -> None:
+    task = build_task(run_at=at(60))
+    await submit(store, task)
+    epoch = await lead(store)
+    await store.block([task.task_id], epoch)
+    await store.commit(build_batch([happening(task, RetryNow())]))
+    assert await ready(store) == [task.task_id]
+    assert await store.unblock(None, epoch, 10) == 0
+
+
 async def test_a_blocked_task_that_comes_due_stays_blocked(store: Store) -> None:
     task = build_task(run_at=at(10))
     await submit(store, task)
