@@ -15,6 +15,7 @@ from podling.worker.logs import Logs
 
 DIAL_SECONDS = 10.0
 SEND_SECONDS = 60.0
+HANG_UP_SECONDS = 10.0
 MOST_FRAME_BYTES = 256 * 1024
 MOST_WAITING = 1000  # records read ahead of a slow reader
 MOST_STREAMS = 64
@@ -70,6 +71,8 @@ class Streams:
             if sending.done():
                 await sending
                 code = aiohttp.WSCloseCode.OK
+                # Whoever hangs up first may lose what the other has not read yet: the master does.
+                await asyncio.wait({hanging_up}, timeout=HANG_UP_SECONDS)
         except (PodlingError, aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("the log stream of task %s broke off: %s", request.task_id, error)
         finally:
