@@ -68,7 +68,8 @@ async def test_the_worker_is_asked_for_what_is_wanted(master: RunningMaster) -> 
     asked = worker.streams[0]
     assert (asked.task_id, asked.attempt, asked.tail, asked.since) == (work.task_id, 1, 5, AT)
     assert (asked.stream, asked.follow, asked.container) == (Stream.STDERR, False, None)
-    await _logs(master, work, stream="stdout")
+    worker.serve_log = Log()
+    assert await _logs(master, work, stream="stdout") == ""
     assert worker.streams[1].stream == Stream.STDOUT and worker.streams[1].tail is None
 
 

@@ -49,6 +49,10 @@ async def read_body(request: web.Request) -> bytes:
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes") from None
+    except web.RequestPayloadError:
+        raise InvalidInput(
+            "the body is torn, or not encoded as its header says", code="bad_request"
+        ) from None
     except TimeoutError:
         raise InvalidInput("the body did not arrive in time", code="request_timeout") from None
 
