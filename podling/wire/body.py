@@ -42,7 +42,7 @@ def refuse_unknown(given: Mapping[str, Any], known: frozenset[str]) -> None:
 
 def _check_levels(plain: Any) -> None:
     level = [plain]
-    for _ in range(MOST_LEVELS + 1):
+    for _ in range(MOST_LEVELS):
         level = [inner for item in level for inner in _inner(item) if isinstance(inner, dict | list)]
         if not level:
             return

@@ -1,0 +1,343 @@
+"""The wire forms: what goes out can come in, and what cannot be meant is refused by name."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import orjson
+import pytest
+
+from podling.core import errors
+from podling.core.errors import InvalidInput
+from podling.core.policy import validate_spec
+from podling.core.protocol import (
+    Assignment,
+    AttemptKey,
+    HeldAttempt,
+    HeldState,
+    Report,
+    ReportKind,
+    ReportOutcome,
+    StopOrder,
+)
+from podling.core.spec import ContainerSpec, Delivery, Mount, MountType, Port, RetryPolicy, TaskSpec
+from podling.core.task import Attempt, AttemptStatus, ContainerState, ContainerStatus, StopReason
+from podling.wire.body import load_object
+from podling.wire.codec import decode, encode, rfc3339, to_plain
+from podling.wire.errors import error_body, error_from, status_of
+from podling.wire.nodes import node_view, parse_registration
+from podling.wire.session import (
+    Assign,
+    BeatAcknowledged,
+    BeatMessage,
+    Desired,
+    Goodbye,
+    Hello,
+    Inventory,
+    OpenStream,
+    Reports,
+    ReportsAcknowledged,
+    Stop,
+    StreamRefused,
+    Welcome,
+    pack,
+    unpack,
+)
+from podling.wire.tasks import OUTPUT_ONLY, attempt_view, parse_task, task_view
+from tests.builders import NOW, build_node, build_task
+
+SPEC = TaskSpec(
+    name="job",
+    containers=(
+        ContainerSpec(
+            image="busybox:local",
+            command=("sh", "-c"),
+            env={"A": "ä\n\u202e"},
+            ports=(Port(container_port=80, host_port=8080),),
+            mounts=(Mount(type=MountType.VOLUME, source="data", target="/data"),),
+            tmpfs={"/scratch": "size=1m"},
+        ),
+    ),
+    labels={"a": ""},
+    run_at=datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2))),
+    retry=RetryPolicy(on=("exit:75",)),
+    delivery=Delivery.AT_MOST_ONCE,
+)
+REPORT = Report(
+    sequence=7,
+    task_id="t",
+    attempt=2,
+    kind=ReportKind.ENDED,
+    at=NOW,
+    exit_code=3,
+    error_code="EXIT_CODE",
+    stopped_by=StopReason.TIMEOUT,
+    containers=(ContainerState(name="main", status=ContainerStatus.TERMINATED, exit_code=3),),
+)
+KEY = AttemptKey(task_id="t", attempt=1)
+ORDER = StopOrder(task_id="t", attempt=1, reason=StopReason.CANCEL, grace_seconds=1.5)
+WORK = Assignment(task_id="t", attempt=1, spec=SPEC, environment={"PODLING_TASK_ID": "t"})
+HELD = HeldAttempt(task_id="t", attempt=1, state=HeldState.RUNNING)
+DESIRED = Desired(assign=(WORK,), stop=(ORDER,), forget=(KEY,))
+
+MESSAGES = [
+    Hello(
+        protocol_version=1,
+        instance="i",
+        hostname="h",
+        port=1,
+        capacity={"slots": 1},
+        allocatable={"slots": 1},
+        held=(HELD,),
+    ),
+    BeatMessage(counter=1, unhealthy="no engine"),
+    Reports(items=(REPORT,)),
+    Inventory(held=(HELD,)),
+    StreamRefused(stream_id="s", error="gone"),
+    Welcome(session_no=1, cluster_id="c", lease_seconds=12.0, masters=("http://a",), desired=DESIRED),
+    DESIRED,
+    Assign(items=(WORK,)),
+    Stop(items=(ORDER,)),
+    BeatAcknowledged(counter=1),
+    ReportsAcknowledged(outcomes={7: ReportOutcome.APPLIED}),
+    OpenStream(stream_id="s", path="/p", task_id="t", attempt=1, since=NOW, follow=True, stream=2),
+    Goodbye(reason="bye", reconnect=False),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_every_message_survives_the_wire(message: Any) -> None:
+    assert unpack(pack(message)) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello", "nonsense\n{}", "beat\n", "beat\n[]", 'beat\n{"counter":1,"x":1}', 'beat\n{"counter":"1"}'],
+)
+def test_a_broken_message_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        unpack(text)
+
+
+def _reports(*items: Any) -> Reports:
+    message = unpack("reports\n" + orjson.dumps({"items": items}).decode())
+    assert isinstance(message, Reports)
+    return message
+
+
+def test_reports_are_read_one_by_one() -> None:
+    good = to_plain(REPORT)
+    read = _reports(good | {"sequence": 1, "exitCode": 256}, good, good | {"sequence": 3, "kind": "x"})
+    assert (read.items, read.invalid) == ((REPORT,), (1, 3))
+
+
+@pytest.mark.parametrize("item", [None, [], {}, {"sequence": "1"}, {"sequence": True}])
+def test_a_report_without_a_number_cannot_be_answered(item: Any) -> None:
+    with pytest.raises(InvalidInput):
+        _reports(item)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"items":{}}', "{"])
+def test_what_is_no_list_of_reports_is_refused(body: str) -> None:
+    with pytest.raises(InvalidInput):
+        unpack(f"reports\n{body}")
+
+
+def test_texts_of_a_report_are_cut_and_free_of_nul() -> None:
+    text = "\0" + "x" * 10_000
+    container = to_plain(ContainerState(name="main", error=text))
+    read = _reports(to_plain(REPORT) | {"error": text, "containers": [container]}).items[0]
+    assert read.error == read.containers[0].error == "\ufffd" + "x" * 4095
+
+
+@pytest.mark.parametrize(
+    "sent, read",
+    [("\0", "\ufffd"), ("\\u0000", "\\u0000"), ("\\\0", "\\\ufffd"), ("\\\\u0000\0", "\\\\u0000\ufffd")],
+)
+def test_only_real_nuls_are_replaced(sent: str, read: str) -> None:
+    message = unpack(pack(StreamRefused(stream_id="s", error=sent)))
+    assert message == StreamRefused(stream_id="s", error=read)
+
+
+# Tasks
+
+
+def test_what_is_read_of_a_task_can_be_submitted_again() -> None:
+    task = build_task(spec=validate_spec(SPEC), run_at=SPEC.run_at)
+    plain = orjson.loads(orjson.dumps(task_view(task, "no node is online")))
+    assert encode(parse_task(plain)) == encode(SPEC)
+
+
+def test_a_task_shows_the_fields_of_the_contract() -> None:
+    view = task_view(build_task())
+    assert set(view) >= {
+        *("taskId", "name", "image", "env", "status", "nodeId", "containerId", "createdAt", "startedAt"),
+        *("finishedAt", "error", "livenessProbe", "readinessProbe", "restartPolicy", "healthStatus"),
+        *("resources", "ports", "attempt", "exitCode", "errorCode", "deadLetterReason", "schedulingError"),
+        *("replayOf", "progress", "result", "restartCount"),
+    }
+    assert set(view) >= OUTPUT_ONLY - {"replayOf"}
+    assert "kind" not in view and "containers" not in view
+
+
+def test_every_output_field_is_ignored_on_submit() -> None:
+    plain = {"name": "a", "image": "b"} | {field: object() for field in OUTPUT_ONLY}
+    assert parse_task(plain).name == "a"
+
+
+def test_an_attempt_shows_the_fields_of_the_contract() -> None:
+    row = Attempt(task_id="t", attempt=1, node_id="n", status=AttemptStatus.LOST, scheduled_at=NOW)
+    assert set(attempt_view(row)) >= {
+        *("attempt", "nodeId", "containerId", "status", "startedAt", "finishedAt", "exitCode"),
+        *("errorCode", "error", "imageDigest"),
+    }
+
+
+@pytest.mark.parametrize(
+    "fields, field",
+    [
+        ({"env": {"A": 1}}, "env.A"),
+        ({"ports": [{"containerPort": "x"}]}, "ports.0.containerPort"),
+        ({"retry": {"factor": "x"}}, "retry.factor"),
+        ({"resources": {"limits": {"cpu": "much"}}}, "resources.limits.cpu"),
+        ({"name": 5}, "name"),
+    ],
+)
+def test_faults_are_named_as_the_outside_writes_them(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_task({"name": "a", "image": "b"} | fields)
+    assert refused.value.details == {"field": field}
+    assert refused.value.message.startswith(f"{field}: ")
+
+
+def test_nulls_inside_free_form_objects_are_kept_and_refused() -> None:
+    with pytest.raises(InvalidInput):
+        parse_task({"name": "a", "image": "b", "env": {"A": None}})
+    assert parse_task({"name": "a", "image": "b", "retry": {"factor": None}}).retry.factor == 2.0
+
+
+def test_a_key_in_header_and_field() -> None:
+    body = {"name": "a", "image": "b"}
+    assert parse_task(body, "k").idempotency_key == "k"
+    assert parse_task(body | {"idempotencyKey": "k"}, "k").idempotency_key == "k"
+    assert parse_task(body | {"idempotencyKey": "k"}).idempotency_key == "k"
+    with pytest.raises(InvalidInput):
+        parse_task(body | {"idempotencyKey": "k"}, "other")
+
+
+# Nodes
+
+
+def test_a_node_shows_the_fields_of_the_contract() -> None:
+    view = node_view(build_node(), {"cpu": 500, "slots": 1}, 1)
+    assert set(view) >= {
+        *("nodeId", "hostname", "port", "status", "capacity", "runningTasks", "lastHeartbeat", "resources")
+    }
+    assert view["resources"]["used"] == {"cpu": 500, "memory": 0}
+    assert (view["capacity"], view["runningTasks"], view["status"]) == (10, 1, "online")
+    assert parse_registration(view | {"capacity": 4}).capacity == {"slots": 4}
+
+
+def test_a_registration_needs_some_capacity() -> None:
+    with pytest.raises(InvalidInput, match="capacity"):
+        parse_registration({"hostname": "a", "port": 1})
+
+
+# Codec
+
+
+def test_times_have_six_decimals_and_z() -> None:
+    at = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert rfc3339(at) == "2026-01-01T10:00:00.000000Z"
+    assert to_plain(at) == rfc3339(at)
+
+
+def test_sorted_names_make_equal_values_equal_bytes() -> None:
+    one, two = {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}
+    assert encode(one) != encode(two)
+    assert encode(one, sort_names=True) == encode(two, sort_names=True)
+
+
+def test_what_has_no_json_form_is_a_bug() -> None:
+    with pytest.raises(TypeError):
+        to_plain(object())
+
+
+def test_faults_name_field_and_kind() -> None:
+    for body, code, field in [
+        ('{"taskId":"t"}', "invalid_field", "attempt"),
+        ('{"taskId":"t","attempt":1,"x":1}', "unknown_field", "x"),
+        ('{"taskId":"t","attempt":1.5}', "invalid_field", "attempt"),
+        ('{"taskId":"t","attempt":true}', "invalid_field", "attempt"),
+    ]:
+        with pytest.raises(InvalidInput) as refused:
+            decode(AttemptKey, body)
+        assert (refused.value.code, refused.value.details["field"]) == (code, field)
+    with pytest.raises(InvalidInput) as refused:
+        decode(AttemptKey, "{")
+    assert refused.value.code == "invalid_json"
+
+
+# Bodies
+
+
+def test_a_body_is_an_object() -> None:
+    assert load_object(b'{"a":[1,{"b":null}]}') == {"a": [1, {"b": None}]}
+    for body in (b"", b"[]", b"null", b'{"a":1,"a":1}', b'[{"a":1,"a":1}]', b'{"a":"\\u0000"}', b'{"a":NaN}'):
+        with pytest.raises(InvalidInput):
+            load_object(body)
+
+
+@pytest.mark.parametrize("levels, fine", [(64, True), (65, False), (900, False), (5000, False)])
+def test_nesting_is_bounded(levels: int, fine: bool) -> None:
+    body = b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+    if fine:
+        load_object(body)
+        return
+    with pytest.raises(InvalidInput, match=r"deeper|depth") as refused:
+        load_object(body)
+    assert refused.value.code == "invalid_json"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    "kind, status",
+    [
+        (errors.InvalidInput, 400),
+        (errors.TooLarge, 413),
+        (errors.Unauthorized, 401),
+        (errors.Forbidden, 403),
+        (errors.PolicyDenied, 403),
+        (errors.NotFound, 404),
+        (errors.Conflict, 409),
+        (errors.IllegalTransition, 409),
+        (errors.StaleAttempt, 409),
+        (errors.IdempotencyMismatch, 409),
+        (errors.StaleSession, 409),
+        (errors.TooManyRequests, 429),
+        (errors.Unavailable, 503),
+        (errors.StoreUnavailable, 503),
+        (errors.StaleEpoch, 503),
+        (errors.DeadlineExceeded, 503),
+        (errors.PodlingError, 500),
+        (errors.RuntimeFailure, 500),
+    ],
+)
+def test_errors_have_one_status_each_and_come_back_alike(
+    kind: type[errors.PodlingError], status: int
+) -> None:
+    error = kind("a sentence", details={"field": "a"})
+    assert status_of(error) == status
+    back = error_from(status, error_body(error))
+    assert (back.message, back.code, back.details) == (error.message, error.code, error.details)
+    assert status_of(back) == status and isinstance(error, type(back))
+
+
+def test_an_answer_that_is_no_error_of_ours_still_makes_a_sentence() -> None:
+    assert error_from(502, {}).message == "the master answered with status 502"
+    assert error_from(404, {"details": "odd"}).details == {}
+
+
+def test_the_zone_of_a_time_does_not_change_it() -> None:
+    assert decode(TaskSpec, encode(SPEC)).run_at == datetime(2026, 1, 1, 10, tzinfo=UTC)
