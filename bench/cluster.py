@@ -115,7 +115,8 @@ async def _until_ready(started: Cluster, directory: Path) -> None:
 
 async def _until_online(started: Cluster, directory: Path) -> None:
     async def online() -> bool:
-        return any(node["status"] == "online" for node in await started.get("/nodes"))
+        nodes = await started.get("/nodes")
+        return any(node["status"] == "online" and not node["unhealthy"] for node in nodes)
 
     await _until(online, directory / "worker.log")
 

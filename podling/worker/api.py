@@ -16,7 +16,7 @@ from podling.core.errors import (
     Unauthorized,
 )
 from podling.core.logrecord import render, select
-from podling.core.protocol import HeldState, Report, ReportKind
+from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind
 from podling.wire.codec import encode, to_plain
 from podling.worker.logs import Logs
 from podling.worker.shell import Shell
@@ -100,12 +100,16 @@ class WorkerApi:
         task_id = request.match_info["id"]
         held = self._shell.latest(task_id)
         if held is not None:
-            return _json(_held_body(held))
+            return self._answer(_held_body(held))
         ended = [report for key, report in self._shell.state.done.items() if key.task_id == task_id]
         known = [report for report in ended if report is not None]
         if not known:
             raise NotFound.of("task")
-        return _json(_report_body(max(known, key=lambda report: report.attempt)))
+        return self._answer(_report_body(max(known, key=lambda report: report.attempt)))
+
+    def _answer(self, body: dict[str, Any]) -> web.Response:
+        key = AttemptKey(task_id=body["taskId"], attempt=body["attempt"])
+        return _json(body | {"spans": self._shell.spans.get(key)})
 
     async def _read_logs(self, request: web.Request) -> web.Response:
         key = self._logs.find(request.match_info["id"])

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from podling.core.agent import AgentState, step
@@ -54,6 +55,8 @@ from podling.kit.clock import Clock
 from podling.kit.wakeup import Wakeup
 from podling.worker.journal import Journal
 from podling.worker.runtime.base import ContainerWork, Found, Gone, Runtime
+from podling.worker.runtime.meter import Meter, metered
+from podling.worker.spans import Spans, StartSpans
 
 PREPARES_AT_ONCE = 64  # a slow pull holds its place
 STARTS_AT_ONCE = 16
@@ -76,6 +79,7 @@ class Shell:
         self.runtimes = runtimes
         self.clock = clock
         self.sending = Wakeup()
+        self.spans = Spans()
         self.save_logs: SaveLog = _save_nothing
         self.state = AgentState(runtimes=frozenset(runtimes))
         self._journal = journal
@@ -246,10 +250,12 @@ class Shell:
         names: dict[str, Any] = {"key": instruction.key, "container": instruction.container}
         try:
             async with self._preparing:
-                found = await _answer(self._runtime(held).prepare(work))
+                with metered() as engine:
+                    found = await _answer(self._runtime(held).prepare(work))
         except RuntimeFailure as error:
             self.feed(PrepareFailed(**names, error_code=error.code, error=error.message))
         else:
+            self.spans.put(instruction.key, StartSpans(prepare_seconds=engine.seconds))
             self.feed(Prepared(**names, seen=seen_from(found)))
 
     async def _start(self, instruction: Start) -> None:
@@ -258,11 +264,19 @@ class Shell:
         start = runtime.restart if instruction.again else runtime.start
         try:
             async with self._starting:
-                found = await _answer(start(instruction.container_id))
+                with metered() as engine:
+                    found = await _answer(start(instruction.container_id))
         except RuntimeFailure as error:
             self.feed(StartFailed(**names, error_code=error.code, error=error.message))
         else:
+            self._note_start(instruction.key, engine)
             self.feed(Started(**names, seen=seen_from(found)))
+
+    def _note_start(self, key: AttemptKey, engine: Meter) -> None:
+        spans = self.spans.get(key)
+        self.spans.put(
+            key, replace(spans, start_seconds=engine.seconds, start_returned_at=engine.returned_at)
+        )
 
     async def _stop(self, instruction: Stop) -> None:
         runtime = self._runtime(self.state.attempts[instruction.key])

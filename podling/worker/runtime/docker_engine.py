@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -18,6 +20,7 @@ from docker.utils import kwargs_from_env
 
 from podling.core.errors import RuntimeFailure
 from podling.core.retry import ErrorCode
+from podling.worker.runtime.meter import current_meter
 
 CALL_SECONDS = 120.0
 PING_SECONDS = 3.0
@@ -138,9 +141,16 @@ class Engine:
     async def _run(
         self, pool: ThreadPoolExecutor, what: str, operation: Callable[[], _T], seconds: float | None
     ) -> _T:
+        meter = current_meter()
+
         def run() -> _T:
-            with translated(what):
-                return operation()
+            begin = time.perf_counter()
+            try:
+                with translated(what):
+                    return operation()
+            finally:
+                if meter is not None:
+                    meter.add(time.perf_counter() - begin, datetime.now(UTC))
 
         try:
             return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, run), seconds)
