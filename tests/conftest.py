@@ -1,5 +1,7 @@
 """Fixtures that tests of every kind may use."""
 
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 
@@ -10,6 +12,12 @@ from podling.store.memory.store import MemoryStore
 from tests.postgres_servers import PostgresServer, chosen_servers, running_server
 
 ServerOf = Callable[[str], PostgresServer]
+
+
+def pytest_configure() -> None:
+    """Let tests that are ended by a signal still stop the servers they have started."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
