@@ -130,12 +130,13 @@ class World:
     # The agent
 
     def feed(self, event: Event) -> None:
-        moment = Moment(monotonic=self.now, wall=_EPOCH + timedelta(seconds=self.now))
-        before = self.state
-        self.state, instructions = step(before, event, moment)
+        self.state, instructions = step(self.state, event, self.moment())
         for instruction in instructions:
             self.issued.append(instruction)
             self._take(instruction)
+
+    def moment(self) -> Moment:
+        return Moment(monotonic=self.now, wall=_EPOCH + timedelta(seconds=self.now))
 
     def _take(self, instruction: Instruction) -> None:
         match instruction:
@@ -298,9 +299,6 @@ class World:
             self.feed(told)
 
     # Time
-
-    def next_timer(self) -> tuple[Timer, float] | None:
-        return min(self.timers.items(), key=lambda item: item[1], default=None)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; timers fire on their moment, and containers told to end are killed on theirs."""

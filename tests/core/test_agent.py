@@ -1,0 +1,267 @@
+"""The worker's rules one by one; `test_agent_properties` mixes them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from podling.core.agent import held_attempts, step
+from podling.core.agent_events import (
+    Condition,
+    Discard,
+    Draining,
+    IntentFailed,
+    Prepare,
+    SaveLogs,
+    Seen,
+    Start,
+    Stop,
+    StopOrdered,
+    Swept,
+    WriteExit,
+)
+from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind, StopOrder
+from podling.core.spec import Delivery, OnDisconnect, OnLost, RestartPolicy
+from podling.core.task import StopReason
+from tests.core.agent_world import LEASE_SECONDS, World, assignment
+
+KEY = AttemptKey(task_id="t1", attempt=1)
+CANCEL = StopOrder(task_id="t1", attempt=1, reason=StopReason.CANCEL)
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.renew()
+    return world
+
+
+def run(world: World, **spec: Any) -> None:
+    """Have the assignment run."""
+    world.assign(assignment(**spec))
+    world.settle()
+    world.take_reports()
+
+
+def end(world: World, code: int) -> Report:
+    """Have the only container end, and return what the master is told."""
+    (container,) = world.running()
+    world.exit(container, code)
+    world.settle()
+    world.take_reports()
+    return world.ends[KEY]
+
+
+def told(world: World, kind: type) -> list[Any]:
+    return [instruction for instruction in world.issued if isinstance(instruction, kind)]
+
+
+def test_the_state_before_a_step_stays_as_it_was(world: World) -> None:
+    run(world)
+    before, attempts = world.state, dict(world.state.attempts)
+    end(world, 0)
+    assert dict(before.attempts) == attempts
+
+
+def test_nothing_is_made_before_the_intent_is_on_disk(world: World) -> None:
+    world.assign(assignment())
+    assert told(world, Prepare) == []
+    world.write_one()
+    assert len(told(world, Prepare)) == 1
+
+
+def test_nothing_is_told_before_the_end_is_on_disk(world: World) -> None:
+    run(world)
+    (container,) = world.running()
+    world.exit(container, 0)
+    world.tell_one()
+    assert len(told(world, WriteExit)) == 1
+    assert not any(report.kind is ReportKind.ENDED for report in world.state.outbox.values())
+
+
+def test_an_end_that_overtakes_its_start_is_one_report(world: World) -> None:
+    world.assign(assignment())
+    world.settle(until=lambda: bool(told(world, Start)))
+    start = next(call for call in world.calls if isinstance(call.instruction, Start))
+    world.have_effect(start)
+    (container,) = world.running()
+    world.exit(container, 0)
+    world.settle()
+    (report,) = world.state.outbox.values()
+    assert report.kind is ReportKind.ENDED and report.started_at and report.finished_at
+
+
+def test_running_not_yet_taken_gives_way_to_the_end(world: World) -> None:
+    world.assign(assignment())
+    world.settle()
+    assert [report.kind for report in world.state.outbox.values()] == [ReportKind.RUNNING]
+    (container,) = world.running()
+    world.exit(container, 0)
+    world.settle()
+    assert [report.kind for report in world.state.outbox.values()] == [ReportKind.ENDED]
+
+
+@pytest.mark.parametrize(
+    ("code", "error_code"),
+    [(0, None), (3, "EXIT_CODE"), (137, "SIGNAL"), (128, "EXIT_CODE"), (255, "EXIT_CODE")],
+)
+def test_exit_codes_have_their_error_codes(world: World, code: int, error_code: str | None) -> None:
+    run(world)
+    report = end(world, code)
+    assert (report.exit_code, report.error_code) == (code, error_code)
+
+
+def test_at_most_once_notes_the_container_before_it_starts(world: World) -> None:
+    """I10: once started, it may never look as if it had not been made."""
+    world.assign(assignment(delivery=Delivery.AT_MOST_ONCE))
+    world.write_one()
+    world.answer(world.calls[0])
+    assert told(world, Start) == []
+    world.write_one()
+    assert len(told(world, Start)) == 1
+
+
+def test_at_most_once_is_not_made_again_when_its_container_is_gone(world: World) -> None:
+    run(world, delivery=Delivery.AT_MOST_ONCE)
+    world.crash()
+    world.containers.clear()
+    world.restore()
+    world.reconcile()
+    world.settle()
+    world.take_reports()
+    assert (world.ends[KEY].error_code, world.ends[KEY].exit_code) == ("EXTERNAL", None)
+    assert world.starts[KEY, "main"] == 1
+
+
+def test_an_assignment_after_its_end_is_answered_and_not_run(world: World) -> None:
+    """I14, also after a restart."""
+    run(world)
+    end(world, 0)
+    world.settle()
+    assert world.state.attempts == {}
+    world.crash()
+    world.restore()
+    world.assign(assignment())
+    world.settle()
+    assert [report.kind for report in world.state.outbox.values()] == [ReportKind.ENDED]
+    assert world.starts[KEY, "main"] == 1
+
+
+def test_what_was_not_started_waits_for_a_masters_word_after_a_restart(world: World) -> None:
+    world.assign(assignment())
+    world.write_one()
+    world.crash()
+    world.restore()
+    world.settle()
+    assert world.containers == {}
+    assert held_attempts(world.state)[0].state is HeldState.STARTING
+    world.reconcile()
+    world.settle()
+    assert world.running()
+
+
+def test_a_stop_before_the_assignment_never_starts(world: World) -> None:
+    """I13."""
+    world.order_stop(KEY)
+    world.assign(assignment())
+    world.settle()
+    world.take_reports()
+    assert world.containers == {} and world.ends[KEY].never_started
+    assert world.ends[KEY].stopped_by is StopReason.CANCEL
+
+
+def test_a_shorter_grace_takes_effect_and_the_first_reason_stays(world: World) -> None:
+    run(world)
+    world.order_stop(KEY)
+    later = StopOrder(task_id="t1", attempt=1, reason=StopReason.DEADLINE, grace_seconds=1.0)
+    world.feed(StopOrdered(items=(later,)))
+    assert [stop.grace_seconds for stop in told(world, Stop)] == [10.0, 1.0]
+    world.settle()
+    world.pass_time(1.0)
+    world.settle()
+    world.take_reports()
+    assert world.ends[KEY].stopped_by is StopReason.CANCEL
+
+
+def test_the_lease_bounds_every_grace(world: World) -> None:
+    """I17: KILL before the lease ends, whatever the grace and whatever was ordered before."""
+    run(world)
+    world.feed(StopOrdered(items=(replace(CANCEL, grace_seconds=300.0),)))
+    world.settle()
+    world.pass_time(LEASE_SECONDS * 2 / 3)
+    world.settle()
+    world.pass_time(LEASE_SECONDS / 6)
+    assert world.running() == []
+
+
+def test_keep_outlives_the_lease(world: World) -> None:
+    run(world, on_disconnect=OnDisconnect.KEEP, on_lost=OnLost.FAIL)
+    world.pass_time(10 * LEASE_SECONDS)
+    assert len(world.running()) == 1 and told(world, Stop) == []
+
+
+def test_an_attempt_not_started_when_the_lease_ends_is_sent_back(world: World) -> None:
+    world.assign(assignment())
+    world.pass_time(LEASE_SECONDS)
+    world.settle()
+    (report,) = world.state.outbox.values()
+    assert report.kind is ReportKind.REFUSED and world.starts == {}
+
+
+def test_draining_sends_back_what_has_not_started_and_leaves_the_rest(world: World) -> None:
+    run(world)
+    world.assign(assignment("t2"))
+    world.feed(Draining(reason="shutting down"))
+    world.settle()
+    assert [(r.task_id, r.kind) for r in world.state.outbox.values()] == [("t2", ReportKind.REFUSED)]
+    assert len(world.running()) == 1
+
+
+def test_a_full_disk_at_the_intent_sends_it_back(world: World) -> None:
+    world.assign(assignment())
+    world.writes.clear()
+    world.feed(IntentFailed(key=KEY, error="the disk is full"))
+    (report,) = world.state.outbox.values()
+    assert (report.kind, report.error) == (ReportKind.REFUSED, "the disk is full")
+
+
+def test_restarts_back_off_and_count(world: World) -> None:
+    run(world, restart_policy=RestartPolicy.ALWAYS)
+    waits = []
+    for _ in range(4):
+        (container,) = world.running()
+        world.exit(container, 0)
+        world.settle()
+        at = next(at for timer, at in world.timers.items() if timer.kind == "restart")
+        waits.append(at - world.now)
+        while world.now < at:
+            world.renew()
+            world.pass_time(min(1.0, at - world.now))
+        world.settle()
+    assert waits == [1.0, 2.0, 4.0, 8.0]
+    assert world.held().containers[0].restart_count == 4
+    assert world.ends == {}
+
+
+def test_containers_are_removed_only_when_all_is_safe(world: World) -> None:
+    """The log is saved first; `World.have_effect` checks the rest."""
+    run(world)
+    (container,) = world.running()
+    world.exit(container, 0)
+    world.tell_one()
+    while world.writes:
+        world.write_one()
+    world.take_reports()
+    assert world.containers != {}
+    (call,) = (call for call in world.calls if isinstance(call.instruction, SaveLogs))
+    world.answer(call)
+    world.settle()
+    assert world.containers == {}
+
+
+def test_unknown_containers_are_discarded(world: World) -> None:
+    stranger = Seen(
+        task_id="t9", attempt=1, container_name="main", container_id="c9", condition=Condition.RUNNING
+    )
+    world.state, instructions = step(world.state, Swept(seen=(stranger,)), world.moment())
+    assert instructions == (Discard(seen=stranger),)
