@@ -60,7 +60,7 @@ from podling.worker.spans import Spans, StartSpans
 
 PREPARES_AT_ONCE = 64  # a slow pull holds its place
 STARTS_AT_ONCE = 16
-REMOVALS_AT_ONCE = 4
+REMOVALS_AT_ONCE = 8
 SAVES_AT_ONCE = 4
 
 _log = logging.getLogger(__name__)
