@@ -16,7 +16,8 @@ from podling.master.server import MasterServer
 from podling.store.base import Store
 from tests.master.fake_worker import PATIENCE_SECONDS, FakeWorker
 
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 5.0  # long enough for a machine that is busy with other tests
+SHORT_LEASE_SECONDS = 1.0  # for tests that wait for its end
 _serial = count(1)
 
 

@@ -278,7 +278,7 @@ def _id(row: Any) -> str | None:
     return ascii(row)[:60] if not isinstance(row, tuple) else None
 
 
-def test_the_tables_are_long_enough() -> None:
+async def test_the_tables_are_long_enough() -> None:
     assert len(SUBMIT) + len(DENIED) + len(REGISTER) >= 120
 
 

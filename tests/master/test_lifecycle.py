@@ -9,7 +9,7 @@ import pytest
 from podling.core.protocol import ReportKind, ReportOutcome
 from podling.core.task import HealthStatus, StopReason
 from podling.wire.codec import to_plain
-from tests.master.masters import RunningMaster, eventually
+from tests.master.masters import LEASE_SECONDS, RunningMaster, eventually
 
 FAST = {"baseSeconds": 0.05, "jitter": 0}
 
@@ -485,7 +485,7 @@ async def test_the_cluster_at_a_glance(master: RunningMaster) -> None:
     overview = (await master.api.get("/cluster")).json
     assert overview["nodes"] == {"online": 1, "offline": 0, "cordoned": 0}
     assert (overview["tasks"]["scheduled"], overview["tasks"]["pending"]) == (1, 1)
-    assert overview["epoch"] == 1 and overview["leaseSeconds"] == 1.0
+    assert overview["epoch"] == 1 and overview["leaseSeconds"] == LEASE_SECONDS
     assert [known["leader"] for known in overview["masters"]] == [True]
     assert overview["store"] in ("memory", "postgres")
 

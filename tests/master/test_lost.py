@@ -3,10 +3,17 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from podling.core.protocol import HeldState
 from podling.core.task import StopReason
 from tests.master.fake_worker import FakeWorker, held
-from tests.master.masters import Masters, RunningMaster, eventually
+from tests.master.masters import SHORT_LEASE_SECONDS, Masters, RunningMaster, eventually
+
+
+@pytest.fixture
+async def master(masters: Masters) -> RunningMaster:
+    return await masters.start(lease_seconds=SHORT_LEASE_SECONDS)
 
 
 async def _started(master: RunningMaster, worker: FakeWorker, **fields: Any) -> Any:

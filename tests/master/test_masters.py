@@ -11,7 +11,7 @@ from podling.store.base import Store
 from podling.store.postgres.embedded import EmbeddedPostgres
 from podling.store.postgres.store import PostgresStore
 from tests.master.fake_worker import held
-from tests.master.masters import Masters, RunningMaster, eventually
+from tests.master.masters import SHORT_LEASE_SECONDS, Masters, RunningMaster, eventually
 
 
 async def _leads(master: RunningMaster) -> bool:
@@ -107,7 +107,8 @@ async def test_another_master_waits_for_the_whole_lease(masters: Masters) -> Non
 @pytest.fixture
 async def pair(masters: Masters) -> AsyncIterator[tuple[RunningMaster, RunningMaster]]:
     """A leader and a follower."""
-    leader, follower = await masters.start("one"), await masters.start("two")
+    leader = await masters.start("one", lease_seconds=SHORT_LEASE_SECONDS)
+    follower = await masters.start("two", lease_seconds=SHORT_LEASE_SECONDS)
     assert await _leads(leader) and not await _leads(follower)
     yield leader, follower
 
@@ -148,12 +149,12 @@ async def test_a_cancel_at_one_master_reaches_the_worker_at_the_other(pair: Pair
 
 async def test_a_cordon_at_the_follower_counts_for_the_leader(pair: Pair) -> None:
     leader, follower = pair
-    worker = await leader.worker()
+    worker = await leader.worker(slots=1000)
     await eventually(lambda: _knows(follower, "node-1"), "the follower to know the node")
     await follower.api.post("/nodes/node-1/cordon")
 
     async def cordoned() -> bool:
-        return bool((await leader.api.submit(runAt=None))["schedulingError"])
+        return "cordoned" in ((await leader.api.submit())["schedulingError"] or "")
 
     await eventually(cordoned, "the leader to know of the cordon")
     waiting = [task["taskId"] for task in (await leader.api.get("/tasks", status="pending")).json]

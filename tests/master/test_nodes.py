@@ -6,7 +6,7 @@ import pytest
 from podling.core.protocol import AttemptKey, HeldAttempt, HeldState
 from podling.core.task import StopReason
 from tests.master.fake_worker import Refused, held
-from tests.master.masters import RunningMaster, eventually
+from tests.master.masters import LEASE_SECONDS, RunningMaster, eventually
 
 
 async def test_an_empty_list_of_nodes_is_an_empty_array(master: RunningMaster) -> None:
@@ -126,7 +126,7 @@ async def test_a_busy_or_connected_node_stays(master: RunningMaster) -> None:
 async def test_hello_is_answered_with_welcome(master: RunningMaster) -> None:
     worker = master.new_worker()
     welcome = await worker.connect()
-    assert (welcome.session_no, welcome.lease_seconds) == (1, 1.0)
+    assert (welcome.session_no, welcome.lease_seconds) == (1, LEASE_SECONDS)
     assert welcome.masters == ("http://machine-1.test",)
     assert welcome.cluster_id == (await master.api.get("/cluster")).json["clusterId"]
     assert (welcome.desired.assign, welcome.desired.stop, welcome.desired.forget) == ((), (), ())

@@ -146,7 +146,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except PodlingError as error:
-        return error_answer(error)
+        return _last_if_torn(request, error_answer(error))
     except web.HTTPException as error:
         return _routing_error(request, error)
     except (ConnectionResetError, asyncio.CancelledError):
@@ -154,6 +154,13 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:  # noqa: BLE001 - the last line of defence, logged in full
         _log.exception("%s %s failed", request.method, request.path)
         return error_answer(PodlingError("the master failed on this request; its log says why"))
+
+
+def _last_if_torn(request: web.Request, response: web.Response) -> web.Response:
+    """Nothing that follows a body which could not be read can be read either."""
+    if request.content.exception() is not None:
+        response.force_close()
+    return response
 
 
 def _routing_error(request: web.Request, error: web.HTTPException) -> web.Response:
