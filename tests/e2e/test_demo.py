@@ -1,0 +1,78 @@
+"""`make demo`, as people see it: it ends well, and leaves nothing."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import docker
+import pytest
+
+from podling.worker.runtime import docker_labels
+from tests.e2e.programs import IMAGE
+from tests.support import require
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-e2e"), pytest.mark.timeout(240)]
+
+
+def demo(**environ: str) -> str:
+    """Run the demo and return what it wrote."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "podling.boot.demo"],
+        cwd=ROOT,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=230,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def processes_of_demos() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it has just ended
+        if "/podling-demo-" in command:
+            found.append(command)
+    return found
+
+
+def test_with_docker_it_shows_everything_and_leaves_nothing() -> None:
+    try:
+        engine = docker.from_env()
+        engine.images.get(IMAGE)
+    except docker.errors.DockerException:
+        require(False, "no Docker engine answers")
+    told = demo()
+    assert "6 of 6 as expected" in told
+    for words in (
+        "attempt 2 on worker-",
+        "kill -9",
+        "step 6 of 6",
+        "label zone != moon",
+        "cancelled on request",
+    ):
+        assert words in told
+    assert "missing here" not in told
+    task_ids = re.findall(r"task ([0-9a-f-]{36})", told)
+    assert len(task_ids) == 2
+    for task_id in task_ids:
+        label = f"{docker_labels.TASK}={task_id}"
+        assert engine.containers.list(all=True, filters={"label": label}) == []
+    assert processes_of_demos() == []
+    engine.close()
+
+
+def test_without_an_engine_it_runs_processes() -> None:
+    told = demo(DOCKER_HOST="tcp://127.0.0.1:1")
+    assert "without Docker the tasks run as plain processes" in told
+    assert "6 of 6 as expected" in told
+    assert processes_of_demos() == []
