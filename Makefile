@@ -26,7 +26,7 @@ dev: setup ## master and worker in one process
 
 test: setup ## all tests, with real Docker and real Postgres
 	@bin/prepare-tests
-	@$(PYTHON) -m pytest $(PYTEST_FLAGS)
+	@$(PYTHON) -m pytest -n 3 --dist loadgroup $(PYTEST_FLAGS)
 
 lint: setup ## ruff, mypy --strict, import-linter
 	@$(PYTHON) -m ruff check .

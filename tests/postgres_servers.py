@@ -1,6 +1,6 @@
 """PostgreSQL servers for tests: the embedded one, Debian's own, or the one that somebody names.
 
-`PODLING_TEST_POSTGRES` chooses: `embedded` (the default), `debian`, or both with a comma; with
+`PODLING_TEST_POSTGRES` chooses: `embedded`, `debian`, or both with a comma (the default); with
 `TEST_DATABASE_URL` the default is that server, where tests make databases of their own and touch
 nothing else.
 """
@@ -50,7 +50,8 @@ END $$
 
 def chosen_servers() -> list[str]:
     """Return which servers the tests run on, by name."""
-    default = "url" if os.environ.get("TEST_DATABASE_URL") else "embedded"
+    debian = ",debian" if DEBIAN_BINARIES.exists() or os.environ.get("CI") == "true" else ""
+    default = "url" if os.environ.get("TEST_DATABASE_URL") else f"embedded{debian}"
     names = os.environ.get("PODLING_TEST_POSTGRES") or default
     return [name.strip() for name in names.split(",") if name.strip()]
 
