@@ -94,6 +94,14 @@ def _positive(amount: int, given: str) -> int:
     return amount
 
 
+def resource(given: str) -> tuple[str, int]:
+    """Read `gpu=2`: a countable resource that is neither CPU nor memory nor slots."""
+    name, _, amount = given.partition("=")
+    if not _LABEL_NAME.fullmatch(name) or name in ("cpu", "memory", "slots"):
+        raise ValueError("must be NAME=COUNT such as gpu=2; CPU, memory and slots have flags of their own")
+    return name, count(0, 10**9 - 1)(amount)
+
+
 def label(given: str) -> tuple[str, str]:
     key, equals, content = given.partition("=")
     if not equals or not _LABEL_NAME.fullmatch(key) or len(content) > 256 or not content.isprintable():

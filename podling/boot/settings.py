@@ -67,6 +67,7 @@ class WorkerSettings:
     cpu: int | None = None
     memory: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, int] = field(default_factory=dict)
     runtimes: tuple[str, ...] = (Runtime.DOCKER.value,)
     allow_root_processes: bool = False
     docker_host: str | None = None
@@ -132,6 +133,8 @@ WORKER = Program(
         _option("--memory", parsers.memory, "memory for tasks, such as 8Gi (detected)", metavar="QUANTITY"),
         _option("--label", parsers.label, "a label for placement; may be repeated", field="labels",
                 repeated=True, metavar="K=V"),
+        _option("--resource", parsers.resource, "a countable resource, such as gpu=2; may be repeated",
+                field="resources", repeated=True, metavar="NAME=COUNT"),
         _option("--runtime", parsers.one_of(*Runtime), "docker, process (comma separated; docker)",
                 field="runtimes", repeated=True, metavar="NAMES"),
         _option("--allow-root-processes", parsers.switch, "let runtime process run as uid 0", is_switch=True),
@@ -173,7 +176,7 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     given.setdefault("data_dir", _data_home(environ) / "worker")
     given.setdefault("hostname", socket.gethostname())
     given["token"] = _token(given, faults)
-    for name in ("labels", "databases"):
+    for name in ("labels", "resources", "databases"):
         given[name] = dict(given.get(name, ()))
     given["runtimes"] = tuple(dict.fromkeys(given.get("runtimes") or (Runtime.DOCKER.value,)))
     settings = WorkerSettings(**given)

@@ -95,7 +95,11 @@ def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "C
     from podling.worker.worker import WorkerOptions
 
     capacity, allocatable = capacity_of(
-        _detected(settings), slots=settings.capacity, cpu=settings.cpu, memory=settings.memory
+        _detected(settings),
+        slots=settings.capacity,
+        cpu=settings.cpu,
+        memory=settings.memory,
+        resources=settings.resources,
     )
     return WorkerOptions(
         node_id=directory.node_id(settings.node_id, new_id(clock.now())),

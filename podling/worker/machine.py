@@ -50,15 +50,21 @@ def _numbers(path: Path) -> list[int]:
 
 
 def capacity_of(
-    detected: Mapping[str, int], *, slots: int | None, cpu: int | None, memory: int | None
+    detected: Mapping[str, int],
+    *,
+    slots: int | None,
+    cpu: int | None,
+    memory: int | None,
+    resources: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Return capacity and what tasks may use of it. What an operator gave is for tasks in full."""
-    capacity = {**detected, SLOTS: slots or DEFAULT_SLOTS}
+    others = resources or {}
+    capacity = {**others, **detected, SLOTS: slots or DEFAULT_SLOTS}
     allocatable = {CPU: _rest(CPU, detected[CPU]), MEMORY: _rest(MEMORY, detected[MEMORY])}
     for name, given in ((CPU, cpu), (MEMORY, memory)):
         if given is not None:
             capacity[name] = allocatable[name] = given
-    return capacity, {**allocatable, SLOTS: capacity[SLOTS]}
+    return capacity, {**others, **allocatable, SLOTS: capacity[SLOTS]}
 
 
 def _rest(name: str, amount: int) -> int:

@@ -235,3 +235,10 @@ def test_help_and_version_print_and_end_well(flag: str, capsys: pytest.CaptureFi
         master(flag)
     assert ended.value.code == 0
     assert "podling-master" in capsys.readouterr().out
+
+
+def test_countable_resources_are_read_and_checked() -> None:
+    assert dict(worker(PODLING_RESOURCE="gpu=2,licence=1").resources) == {"gpu": 2, "licence": 1}
+    for wrong in ("gpu", "gpu=-1", "gpu=x", "cpu=2", "slots=1", "=1"):
+        with pytest.raises(ConfigurationError, match="--resource"):
+            worker(PODLING_RESOURCE=wrong)

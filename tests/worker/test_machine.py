@@ -29,3 +29,9 @@ def test_what_an_operator_gives_counts_in_full() -> None:
 def test_this_machine_has_something() -> None:
     found = detect_machine()
     assert found[CPU] >= 100 and found[MEMORY] >= 64 * MIB
+
+
+def test_further_resources_are_offered_beside_the_machine_s_own() -> None:
+    detected = {"cpu": 4000, "memory": 8 * 2**30}
+    capacity, allocatable = capacity_of(detected, slots=3, cpu=None, memory=None, resources={"gpu": 2})
+    assert (capacity["gpu"], allocatable["gpu"], allocatable["slots"]) == (2, 2, 3)
