@@ -128,8 +128,9 @@ def _renew(turn: Turn, event: LeaseRenewed) -> None:
     if lease is not None and lease.sent_at > event.sent_at:
         return
     lease = Lease(sent_at=event.sent_at, seconds=event.lease_seconds)
-    turn.state = replace(turn.state, lease=lease, is_lapsed=lease.stop_at <= turn.now.monotonic)
+    turn.state = replace(turn.state, lease=lease, is_lapsed=False)
     turn.tell(SetTimer(timer=Timer(kind=TimerKind.LEASE_STOP), at=lease.stop_at))
+    _check_lease(turn)  # an answer may come so late that it is no use any more
 
 
 def _check_lease(turn: Turn) -> None:
@@ -403,10 +404,10 @@ def _on_timer(turn: Turn, held: Held, timer: Timer) -> Held:
 
 
 def _restored(turn: Turn, event: Restored) -> None:
-    if event.lease_seconds is not None:
-        _renew(turn, _lease_at_start(turn.now, event.lease_seconds, event.lease_sent_at))
     rest = restore(turn, event.rows, event.seen)
     _discard(turn, rest)
+    if event.lease_seconds is not None:
+        _renew(turn, _lease_at_start(turn.now, event.lease_seconds, event.lease_sent_at))
     for key, held in tuple(turn.attempts.items()):
         turn.attempts[key] = advance(turn, held)
 

@@ -380,13 +380,13 @@ class World:
         self.wanted_here.clear()
         self.state = AgentState(runtimes=RUNTIMES)
 
-    def restore(self) -> None:
+    def restore(self, lease_sent_at: float | None = None) -> None:
         self.feed(
             Restored(
                 rows=tuple(self.rows.values()),
                 seen=tuple(container.seen for container in self.containers.values()),
                 lease_seconds=LEASE_SECONDS,
-                lease_sent_at=self.now,
+                lease_sent_at=self.now if lease_sent_at is None else lease_sent_at,
             )
         )
 

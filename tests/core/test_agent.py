@@ -11,6 +11,7 @@ from podling.core.agent_events import (
     Discard,
     Draining,
     IntentFailed,
+    LeaseRenewed,
     Prepare,
     SaveLogs,
     Seen,
@@ -191,6 +192,29 @@ def test_the_lease_bounds_every_grace(world: World) -> None:
     world.pass_time(LEASE_SECONDS * 2 / 3)
     world.settle()
     world.pass_time(LEASE_SECONDS / 6)
+    assert world.running() == []
+
+
+def test_an_answer_that_comes_too_late_does_not_keep_containers_running(world: World) -> None:
+    """I17: the beat's answer was on its way while the worker was not being run."""
+    run(world)
+    sent_at = world.now
+    world.now += LEASE_SECONDS * 3 / 4
+    world.feed(LeaseRenewed(sent_at=sent_at, lease_seconds=LEASE_SECONDS))
+    world.settle()
+    world.pass_time(LEASE_SECONDS / 4)
+    assert world.running() == []
+
+
+def test_the_rest_of_the_lease_binds_a_restarted_worker(world: World) -> None:
+    """I17: it came back after two thirds, and finds no master before the end."""
+    run(world)
+    sent_at = world.now
+    world.crash()
+    world.now += LEASE_SECONDS * 3 / 4
+    world.restore(lease_sent_at=sent_at)
+    world.settle()
+    world.pass_time(LEASE_SECONDS / 4)
     assert world.running() == []
 
 
