@@ -28,6 +28,7 @@ class Cluster:
     url: str
     worker_url: str
     http: aiohttp.ClientSession
+    worker: "Program"
 
     async def get(self, path: str, **query: str) -> Any:
         """Return the JSON of a path below /api/v1."""
@@ -73,36 +74,54 @@ async def cluster(store: str, *worker_flags: str) -> AsyncIterator[Cluster]:
         environment["DATABASE_URL"] = f"embedded:{directory / 'postgres'}"
     master = ["master", "--port", str(port), "--data-dir", str(directory / "master")]
     worker = ["worker", "--port", str(worker_port), "--data-dir", str(directory / "worker")]
+    working = Program(directory, {}, *worker, "--master-url", url, *worker_flags)
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        await stack.enter_async_context(_program(directory, environment, *master, "--allow-simulated"))
+        await stack.enter_async_context(Program(directory, environment, *master, "--allow-simulated"))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        started = Cluster(url, worker_url, http)
+        started = Cluster(url, worker_url, http, working)
         await _until_ready(started, directory)
-        await stack.enter_async_context(_program(directory, {}, *worker, "--master-url", url, *worker_flags))
+        await stack.enter_async_context(working)
         await _until_online(started, directory)
         yield started
 
 
-@asynccontextmanager
-async def _program(
-    directory: Path, environment: Mapping[str, str], name: str, *flags: str
-) -> AsyncIterator[None]:
-    arguments = [sys.executable, "-c", f"from podling.boot.{name} import main; raise SystemExit(main())"]
-    with (directory / f"{name}.log").open("wb") as log:
-        program = await asyncio.create_subprocess_exec(
-            *arguments, *flags, env=os.environ | dict(environment), stdout=log, stderr=log, cwd=directory
-        )
-    try:
-        yield
-    finally:
-        if program.returncode is None:
-            program.terminate()
-            try:
-                await asyncio.wait_for(program.wait(), STOP_SECONDS)
-            except TimeoutError:
-                program.kill()
-                await program.wait()
+class Program:
+    """One of Podling's programs; as a context it is started, and ended afterwards."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], name: str, *flags: str) -> None:
+        code = f"from podling.boot.{name} import main; raise SystemExit(main())"
+        self._command = [sys.executable, "-c", code, *flags]
+        self._directory = directory
+        self._environment = os.environ | dict(environment)
+        self._log = directory / f"{name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> "Program":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            await self.kill()
+
+    async def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, env=self._environment, stdout=log, stderr=log, cwd=self._directory
+            )
+
+    async def kill(self) -> None:
+        """End it by SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
 
 
 async def _until_ready(started: Cluster, directory: Path) -> None:
