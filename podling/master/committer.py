@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch, StoreUnavailable
+from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch, StoreUnavailable, Unavailable
 from podling.core.lifecycle import Event, Transition, apply
 from podling.core.task import Task
 from podling.kit.batcher import Batcher
@@ -98,11 +98,14 @@ class Committer:
         return answer
 
     async def apply_as_leader(self, happenings: Sequence[Happening]) -> list[Task | PodlingError]:
-        """Apply the leader's events; each answer is the task, or why the event was refused."""
+        """Apply the leader's events; each answer is the task, or why the event was refused.
+
+        Raises StoreUnavailable or StaleEpoch if any of them could not be decided at all.
+        """
         futures = [self._leader.enqueue(happening) for happening in happenings]
         answers: list[Task | PodlingError] = []
         for answer in await asyncio.gather(*futures, return_exceptions=True):
-            if isinstance(answer, Task | PodlingError):
+            if isinstance(answer, Task | PodlingError) and not isinstance(answer, Unavailable):
                 answers.append(answer)
             elif isinstance(answer, BaseException):
                 raise answer

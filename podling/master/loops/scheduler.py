@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from podling.core.lifecycle import Assign
 from podling.core.retry import ErrorCode
 from podling.core.task import Task, TaskStatus
-from podling.core.view import plan
+from podling.core.view import Plan, plan
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
@@ -20,9 +20,9 @@ _NODE_AT_FAULT = frozenset(
 
 
 class Scheduler:
-    """Blocked shapes are marked in the store only where they would stand in the way of others:
+    """Blocked shapes are marked in the store only where they stand in the way of others.
 
-    a page that is not full has nobody behind it, and is simply planned again when something changes.
+    A page that is not full has nobody behind it, and is simply planned again when something changes.
     """
 
     def __init__(self, context: MasterContext) -> None:
@@ -56,7 +56,7 @@ class Scheduler:
             return None
         await self._start_epoch()
         await self._unblock()
-        while await self._place_page():
+        while self._context.leads and await self._place_page():
             pass
         return None
 
@@ -70,7 +70,8 @@ class Scheduler:
         self._marked.clear()
 
     async def _unblock(self) -> None:
-        fitting = [shape for shape in self._marked if self._context.view.fits_somewhere(shape)]
+        view, now = self._context.view, self._context.clock.monotonic()
+        fitting = [shape for shape in self._marked if view.fits_somewhere(shape, now)]
         if not fitting or self._context.epoch is None:
             return
         count = await self._context.store.unblock(fitting, self._context.epoch, MOST_UNBLOCKED)
@@ -78,26 +79,30 @@ class Scheduler:
             self._marked.difference_update(fitting)
 
     async def _place_page(self) -> bool:
-        """Place one page; True if there may be more that fits."""
+        """Place one page; True if there may be more that fits. Raises StoreUnavailable, StaleEpoch."""
         page = await self._context.store.ready_page(PAGE)
         if not page:
             return False
         decided = plan(self._context.view, page, self._context.clock.monotonic())
-        by_id = {task.task_id: task for task in page}
-        happenings = [
-            Happening(item.task_id, Assign(node_id=item.node_id), by_id[item.task_id])
-            for item in decided.placements
-        ]
-        placed = await self._context.committer.apply_as_leader(happenings)
-        if not decided.complete:
-            return True
-        if len(page) < PAGE:
+        placed = await self._context.committer.apply_as_leader(_assignments(page, decided))
+        if decided.complete and len(page) < PAGE:
             return False
         marked = await self._mark([task for task in page if task.shape in decided.blocked])
         return marked > 0 or any(isinstance(answer, Task) for answer in placed)
 
     async def _mark(self, tasks: Sequence[Task]) -> int:
-        if tasks and self._context.epoch is not None:
-            await self._context.store.block([task.task_id for task in tasks], self._context.epoch)
-            self._marked.update(task.shape for task in tasks)
+        if not tasks or self._context.epoch is None:
+            return 0
+        await self._context.store.block([task.task_id for task in tasks], self._context.epoch)
+        self._marked.update(task.shape for task in tasks)
         return len(tasks)
+
+
+def _assignments(page: Sequence[Task], decided: Plan) -> list[Happening]:
+    by_id = {task.task_id: task for task in page}
+    return [_assignment(by_id[item.task_id], item.node_id) for item in decided.placements]
+
+
+def _assignment(task: Task, node_id: str) -> Happening:
+    """The plan holds for the attempt that it was made for, and for no later one."""
+    return Happening(task.task_id, Assign(node_id=node_id, attempt=task.attempt + 1), task)
