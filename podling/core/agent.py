@@ -6,25 +6,24 @@ before it is reported, and a container is removed only when its end and its log 
 end is acknowledged.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from podling.core import agent_advance as rules
+from podling.core import agent_learn as learn
+from podling.core import agent_lease as lease
 from podling.core.agent_advance import advance
 from podling.core.agent_attempt import Ending, Held, HeldContainer, Phase, new_held
 from podling.core.agent_events import (
     Acknowledged,
     Assigned,
     Condition,
-    Discard,
     Draining,
     Event,
     Exited,
     ExitNotWritten,
     ExitWritten,
-    Forget,
-    Instruction,
     IntentFailed,
     IntentWritten,
     LeaseRenewed,
@@ -40,7 +39,6 @@ from podling.core.agent_events import (
     RemoveFailed,
     Restored,
     Seen,
-    SetTimer,
     Started,
     StartFailed,
     StopFailed,
@@ -50,8 +48,8 @@ from podling.core.agent_events import (
     TimerFired,
     TimerKind,
     Vanished,
-    WriteExit,
 )
+from podling.core.agent_instructions import Discard, Forget, Instruction, SetTimer, WriteExit
 from podling.core.agent_restore import restore
 from podling.core.agent_turn import AgentState, Lease, Turn
 from podling.core.protocol import (
@@ -59,12 +57,10 @@ from podling.core.protocol import (
     AttemptKey,
     HeldAttempt,
     HeldState,
-    Report,
     ReportOutcome,
     StopOrder,
 )
 from podling.core.retry import ErrorCode
-from podling.core.spec import OnDisconnect
 from podling.core.task import StopReason
 
 __all__ = ["AgentState", "Lease", "held_attempts", "is_idle", "step"]
@@ -77,9 +73,9 @@ def step(state: AgentState, event: Event, now: Moment) -> tuple[AgentState, tupl
     """Return the state after `event`, and the instructions that follow from it, in order."""
     turn = Turn(state, now)
     if isinstance(event, LeaseRenewed):
-        _renew(turn, event)
+        lease.renew(turn, event)
     else:
-        _check_lease(turn)
+        lease.check(turn)
         _HANDLERS[type(event)](turn, event)
     return turn.result(), tuple(turn.instructions)
 
@@ -98,72 +94,11 @@ def is_idle(state: AgentState) -> bool:
     return all(held.state is HeldState.ENDED for held in state.attempts.values())
 
 
-def _on(turn: Turn, key: AttemptKey, change: Callable[[Held], Held]) -> None:
-    """Change the attempt, if it is still there, and do what follows."""
-    held = turn.attempts.get(key)
-    if held is not None:
-        turn.attempts[key] = advance(turn, change(held))
-
-
-def _on_container(
-    turn: Turn, key: AttemptKey, name: str, change: Callable[[Held, HeldContainer], Held]
-) -> None:
-    def on_held(held: Held) -> Held:
-        container = held.container(name)
-        return held if container is None else change(held, container)
-
-    _on(turn, key, on_held)
-
-
-def _advance_all(turn: Turn, change: Callable[[Held], Held]) -> None:
-    for key in tuple(turn.attempts):
-        _on(turn, key, change)
-
-
-# The lease
-
-
-def _renew(turn: Turn, event: LeaseRenewed) -> None:
-    lease = turn.state.lease
-    if lease is not None and lease.sent_at > event.sent_at:
-        return
-    lease = Lease(sent_at=event.sent_at, seconds=event.lease_seconds)
-    turn.state = replace(turn.state, lease=lease, is_lapsed=False)
-    turn.tell(SetTimer(timer=Timer(kind=TimerKind.LEASE_STOP), at=lease.stop_at))
-    _check_lease(turn)  # an answer may come so late that it is no use any more
-
-
-def _check_lease(turn: Turn) -> None:
-    """Stop, at two thirds of the lease, whatever must not outlive it."""
-    lease = turn.state.lease
-    if lease is None or turn.state.is_lapsed or turn.now.monotonic < lease.stop_at:
-        return
-    turn.state = replace(turn.state, is_lapsed=True)
-    turn.tell(SetTimer(timer=Timer(kind=TimerKind.LEASE_KILL), at=lease.last_kill_at))
-    _stop_leased(turn, lease.kill_at)
-
-
-def _stop_leased(turn: Turn, kill_at: float) -> None:
-    def change(held: Held) -> Held:
-        if held.assignment.spec.on_disconnect is OnDisconnect.KEEP:
-            return held
-        return rules.order_stop(turn, held, _order(held.key, StopReason.DISCONNECT), kill_at)
-
-    _advance_all(turn, change)
-
-
-def _kill_leased(turn: Turn) -> None:
-    """Kill what still runs although it was told to stop: the last moment before the lease ends."""
-    lease = turn.state.lease
-    if lease is not None and turn.state.is_lapsed and turn.now.monotonic >= lease.last_kill_at:
-        _stop_leased(turn, turn.now.monotonic)
-
-
-def _order(key: AttemptKey, reason: StopReason) -> StopOrder:
-    return StopOrder(task_id=key.task_id, attempt=key.attempt, reason=reason)
-
-
 # From the master
+
+
+def _stale_order(key: AttemptKey) -> StopOrder:
+    return StopOrder(task_id=key.task_id, attempt=key.attempt, reason=StopReason.STALE)
 
 
 def _assigned(turn: Turn, event: Assigned) -> None:
@@ -202,7 +137,7 @@ def _stop_ordered(turn: Turn, event: StopOrdered) -> None:
 def _stop(turn: Turn, order: StopOrder) -> None:
     key = AttemptKey(task_id=order.task_id, attempt=order.attempt)
     if key in turn.attempts:
-        _on(turn, key, lambda held: rules.order_stop(turn, held, order))
+        rules.change_one(turn, key, lambda held: rules.order_stop(turn, held, order))
     elif key not in turn.state.done:
         turn.remember_stop(order)
 
@@ -211,8 +146,8 @@ def _reconciled(turn: Turn, event: Reconciled) -> None:
     for order in event.stop:
         _stop(turn, order)
     for key in event.forget:
-        _on(turn, key, lambda held: _forgotten(turn, held))
-    _advance_all(turn, lambda held: replace(held, is_confirmed=True))
+        rules.change_one(turn, key, lambda held: _forgotten(turn, held))
+    rules.change_all(turn, lambda held: replace(held, is_confirmed=True))
     for assignment in event.assign:
         _assign(turn, assignment)
 
@@ -222,7 +157,7 @@ def _forgotten(turn: Turn, held: Held) -> Held:
     for sequence in held.outstanding:
         turn.outbox.pop(sequence, None)
     forgotten = replace(held, is_acknowledged=True, outstanding=())
-    return rules.order_stop(turn, forgotten, _order(held.key, StopReason.STALE))
+    return rules.order_stop(turn, forgotten, _stale_order(held.key))
 
 
 def _acknowledged(turn: Turn, event: Acknowledged) -> None:
@@ -230,7 +165,7 @@ def _acknowledged(turn: Turn, event: Acknowledged) -> None:
         report = turn.outbox.pop(sequence, None)
         if report is not None:
             key = AttemptKey(task_id=report.task_id, attempt=report.attempt)
-            _on(turn, key, lambda held, s=sequence, o=outcome: _answered(turn, held, s, o))  # type: ignore[misc]
+            rules.change_one(turn, key, lambda held, s=sequence, o=outcome: _answered(turn, held, s, o))  # type: ignore[misc]
 
 
 def _answered(turn: Turn, held: Held, sequence: int, outcome: ReportOutcome) -> Held:
@@ -239,20 +174,20 @@ def _answered(turn: Turn, held: Held, sequence: int, outcome: ReportOutcome) -> 
     if held.is_recorded:
         return replace(held, is_acknowledged=True)
     if outcome in (ReportOutcome.STALE, ReportOutcome.UNKNOWN):
-        return rules.order_stop(turn, held, _order(held.key, StopReason.STALE))
+        return rules.order_stop(turn, held, _stale_order(held.key))
     return held
 
 
 def _draining(turn: Turn, event: Draining) -> None:
     turn.state = replace(turn.state, draining=event.reason)
-    _advance_all(turn, lambda held: held)
+    rules.change_all(turn, lambda held: held)
 
 
 # From the journal
 
 
 def _intent_written(turn: Turn, event: IntentWritten) -> None:
-    _on(turn, event.key, lambda held: replace(held, is_intended=True))
+    rules.change_one(turn, event.key, lambda held: replace(held, is_intended=True))
 
 
 def _intent_failed(turn: Turn, event: IntentFailed) -> None:
@@ -263,15 +198,15 @@ def _intent_failed(turn: Turn, event: IntentFailed) -> None:
         refused = Ending(error_code=ErrorCode.RUNTIME, error=event.error, is_refusal=True)
         return replace(held, ending=held.ending or refused)
 
-    _on(turn, event.key, change)
+    rules.change_one(turn, event.key, change)
 
 
 def _noted(turn: Turn, event: Noted) -> None:
-    _on(turn, event.key, lambda held: replace(held, durable_notes=event.notes))
+    rules.change_one(turn, event.key, lambda held: replace(held, durable_notes=event.notes))
 
 
 def _exit_written(turn: Turn, event: ExitWritten) -> None:
-    _on(turn, event.key, lambda held: held if held.is_recorded else rules.recorded(turn, held))
+    rules.change_one(turn, event.key, lambda held: held if held.is_recorded else rules.recorded(turn, held))
 
 
 def _exit_not_written(turn: Turn, event: ExitNotWritten) -> None:
@@ -280,7 +215,7 @@ def _exit_not_written(turn: Turn, event: ExitNotWritten) -> None:
 
 
 def _logs_saved(turn: Turn, event: LogsSaved) -> None:
-    _on(turn, event.key, lambda held: replace(held, are_logs_saved=True))
+    rules.change_one(turn, event.key, lambda held: replace(held, are_logs_saved=True))
 
 
 # From the runtimes
@@ -290,25 +225,27 @@ def _prepared(turn: Turn, event: Prepared) -> None:
     def change(held: Held, container: HeldContainer) -> Held:
         if container.phase is not Phase.PREPARING:
             return held
-        held = rules.saw(turn, held, container, event.seen)
+        held = learn.saw(turn, held, container, event.seen)
         if event.seen.condition is Condition.RUNNING:  # adopted by its name: did it end meanwhile?
-            held = rules.doubt(turn, held, container.name)
+            held = learn.doubt(turn, held, container.name)
         return held
 
-    _on_container(turn, event.key, event.container, change)
+    rules.change_container(turn, event.key, event.container, change)
 
 
 def _prepare_failed(turn: Turn, event: PrepareFailed) -> None:
-    _on(turn, event.key, lambda held: rules.failed(held, event.container, event.error_code, event.error))
+    rules.change_one(
+        turn, event.key, lambda held: learn.failed(held, event.container, event.error_code, event.error)
+    )
 
 
 def _started(turn: Turn, event: Started) -> None:
     def change(held: Held, container: HeldContainer) -> Held:
         if container.phase is not Phase.STARTING:
             return held  # its end came first
-        return rules.saw(turn, held, container, event.seen)
+        return learn.saw(turn, held, container, event.seen)
 
-    _on_container(turn, event.key, event.container, change)
+    rules.change_container(turn, event.key, event.container, change)
 
 
 def _start_failed(turn: Turn, event: StartFailed) -> None:
@@ -316,41 +253,41 @@ def _start_failed(turn: Turn, event: StartFailed) -> None:
         if container.phase is not Phase.STARTING:
             return held
         if event.error_code == ErrorCode.RUNTIME:
-            return rules.doubt(turn, held, container.name)
-        return rules.failed(held, container.name, event.error_code, event.error)
+            return learn.doubt(turn, held, container.name)
+        return learn.failed(held, container.name, event.error_code, event.error)
 
-    _on_container(turn, event.key, event.container, change)
+    rules.change_container(turn, event.key, event.container, change)
 
 
 def _stop_failed(turn: Turn, event: StopFailed) -> None:
-    _on_container(
-        turn, event.key, event.container, lambda held, container: rules.doubt(turn, held, container.name)
+    rules.change_container(
+        turn, event.key, event.container, lambda held, container: learn.doubt(turn, held, container.name)
     )
 
 
 def _exited(turn: Turn, event: Exited) -> None:
     def change(held: Held, container: HeldContainer) -> Held:
-        if rules.is_repeated(container, event.seen):
+        if learn.is_repeated(container, event.seen):
             return held
-        return rules.saw_exit(turn, held, container, event.seen)
+        return learn.saw_exit(turn, held, container, event.seen)
 
-    _on_container(turn, event.seen.key, event.seen.container_name, change)
+    rules.change_container(turn, event.seen.key, event.seen.container_name, change)
 
 
 def _vanished(turn: Turn, event: Vanished) -> None:
-    _on_container(
-        turn, event.key, event.container, lambda held, container: rules.vanished(turn, held, container)
+    rules.change_container(
+        turn, event.key, event.container, lambda held, container: learn.vanished(turn, held, container)
     )
 
 
 def _looked(turn: Turn, event: Looked) -> None:
     by_name = {seen.container_name: seen for seen in event.seen}
-    _on(turn, event.key, lambda held: rules.looked(turn, held, by_name))
+    rules.change_one(turn, event.key, lambda held: learn.looked(turn, held, by_name))
 
 
 def _look_failed(turn: Turn, event: LookFailed) -> None:
     timer = Timer(kind=TimerKind.LOOK, key=event.key)
-    turn.tell(SetTimer(timer=timer, at=turn.now.monotonic + rules.LOOK_AGAIN_SECONDS))
+    turn.tell(SetTimer(timer=timer, at=turn.now.monotonic + learn.LOOK_AGAIN_SECONDS))
 
 
 def _swept(turn: Turn, event: Swept) -> None:
@@ -380,7 +317,7 @@ def _remove_failed(turn: Turn, event: RemoveFailed) -> None:
 def _timer_fired(turn: Turn, event: TimerFired) -> None:
     timer = event.timer
     if timer.kind is TimerKind.LEASE_KILL:
-        _kill_leased(turn)
+        lease.kill_late(turn)
     elif timer.key is not None and (held := turn.attempts.get(timer.key)) is not None:
         turn.attempts[timer.key] = advance(turn, _on_timer(turn, held, timer))
 
@@ -390,9 +327,9 @@ def _on_timer(turn: Turn, held: Held, timer: Timer) -> Held:
         case TimerKind.TIMEOUT:
             return rules.timed_out(turn, held)
         case TimerKind.RESTART if (container := held.container(timer.container or "")) is not None:
-            return rules.restart(turn, held, container)
+            return learn.restart(turn, held, container)
         case TimerKind.LOOK:
-            rules.look(turn, held)
+            learn.look(turn, held)
         case TimerKind.RECORD if held.final is not None and not held.is_recorded:
             turn.tell(WriteExit(key=held.key, final=held.final))
         case TimerKind.REMOVE if held.is_removing:
@@ -407,17 +344,9 @@ def _restored(turn: Turn, event: Restored) -> None:
     rest = restore(turn, event.rows, event.seen)
     _discard(turn, rest)
     if event.lease_seconds is not None:
-        _renew(turn, _lease_at_start(turn.now, event.lease_seconds, event.lease_sent_at))
+        lease.renew(turn, lease.at_start(turn.now, event.lease_seconds, event.lease_sent_at))
     for key, held in tuple(turn.attempts.items()):
         turn.attempts[key] = advance(turn, held)
-
-
-def _lease_at_start(now: Moment, seconds: float, sent_at: float | None) -> LeaseRenewed:
-    """Return the lease to begin with: what is left of the old one, or, if it ended while the program
-    was away, a whole one to find a master in: the overlap, if any, has happened by then."""
-    if sent_at is None or not now.monotonic - seconds < sent_at <= now.monotonic:
-        sent_at = now.monotonic
-    return LeaseRenewed(sent_at=sent_at, lease_seconds=seconds)
 
 
 _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
@@ -447,8 +376,3 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     TimerFired: _timer_fired,
     Draining: _draining,
 }
-
-
-def reports_after(state: AgentState, sequence: int) -> Sequence[Report]:
-    """Return what waits in the outbox with a higher sequence number, oldest first."""
-    return [report for number, report in state.outbox.items() if number > sequence]

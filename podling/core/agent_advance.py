@@ -1,5 +1,6 @@
 """The rules of one attempt on a worker: from the facts to the next instructions, after every event."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from podling.core.agent_attempt import (
@@ -12,32 +13,20 @@ from podling.core.agent_attempt import (
     final_of,
     report_of,
 )
-from podling.core.agent_events import (
-    Condition,
-    Look,
+from podling.core.agent_instructions import (
     Prepare,
     Remove,
     SaveLogs,
-    Seen,
-    SetTimer,
     Start,
     Stop,
-    Timer,
-    TimerKind,
     WriteExit,
     WriteIntent,
     WriteNotes,
 )
 from podling.core.agent_turn import Turn
-from podling.core.protocol import ReportKind, StopOrder
+from podling.core.protocol import AttemptKey, ReportKind, StopOrder
 from podling.core.retry import ErrorCode
-from podling.core.spec import RestartPolicy
 from podling.core.task import StopReason
-
-RESTART_BASE_SECONDS = 1.0
-RESTART_MAX_SECONDS = 300.0
-RESTART_RESET_SECONDS = 600.0  # who ran that long starts again without a wait
-LOOK_AGAIN_SECONDS = 2.0
 
 _NOT_MADE = frozenset({Phase.ABSENT, Phase.PREPARING})
 _STARTED = frozenset({Phase.RUNNING, Phase.WAITING, Phase.EXITED})
@@ -196,6 +185,12 @@ def order_stop(turn: Turn, held: Held, order: StopOrder, kill_at: float | None =
     return replace(held, order=held.order or order, kill_at=min(latest, default=None))
 
 
+def timed_out(turn: Turn, held: Held) -> Held:
+    """The attempt has used up `timeoutSeconds`."""
+    order = StopOrder(task_id=held.key.task_id, attempt=held.key.attempt, reason=StopReason.TIMEOUT)
+    return held if held.ending is not None else order_stop(turn, held, order)
+
+
 # After its end
 
 
@@ -222,175 +217,29 @@ def remove(turn: Turn, held: Held) -> None:
     turn.tell(Remove(key=held.key, container_ids=ids))
 
 
-# What is learned about a container
+# Changes, and what follows from them
 
 
-def saw(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
-    """Take over what the runtime says of a container."""
-    if seen.condition is Condition.CREATED:
-        made = replace(
-            container,
-            phase=Phase.CREATED,
-            container_id=seen.container_id,
-            image_digest=seen.image_digest or container.image_digest,
-            is_doubtful=False,
-        )
-        return held.change(container.name, lambda _: made)
-    held = _saw_start(turn, held, container, seen)
-    if seen.condition is Condition.EXITED:
-        known = held.container(container.name)
-        assert known is not None
-        held = saw_exit(turn, held, known, seen)
-    return held
+def change_one(turn: Turn, key: AttemptKey, change: Callable[[Held], Held]) -> None:
+    """Change the attempt, if it is still there, and do what follows."""
+    held = turn.attempts.get(key)
+    if held is not None:
+        turn.attempts[key] = advance(turn, change(held))
 
 
-def _saw_start(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
-    started_at = seen.started_at or turn.now.wall
-    started = replace(
-        container,
-        phase=Phase.RUNNING,
-        container_id=seen.container_id,
-        image_digest=seen.image_digest or container.image_digest,
-        has_run=True,
-        started_at=started_at,
-        started_monotonic=turn.now.monotonic,
-        exit_code=None,
-        error_code=None,
-        error=None,
-        kill_by=None,
-        is_doubtful=False,
-    )
-    held = held.change(container.name, lambda _: started)
-    if held.running_since is not None:
-        return held
-    since = turn.now.monotonic
-    limit = held.assignment.spec.timeout_seconds
-    if limit is not None:
-        turn.tell(SetTimer(timer=Timer(kind=TimerKind.TIMEOUT, key=held.key), at=since + limit))
-    return replace(held, running_since=since, started_at=held.started_at or started_at)
+def change_container(
+    turn: Turn, key: AttemptKey, name: str, change: Callable[[Held, HeldContainer], Held]
+) -> None:
+    """Change the attempt on account of one of its containers, if both are there."""
+
+    def on_held(held: Held) -> Held:
+        container = held.container(name)
+        return held if container is None else change(held, container)
+
+    change_one(turn, key, on_held)
 
 
-def is_repeated(container: HeldContainer, seen: Seen) -> bool:
-    """Whether this end is not news: it has been told before, or belongs to an earlier start."""
-    if container.phase not in (Phase.STARTING, Phase.RUNNING, Phase.CREATED):
-        return True
-    return seen.finished_at is not None and seen.finished_at == container.finished_at
-
-
-def saw_exit(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
-    """Take over an end, and have the container started again if its policy says so."""
-    ended = replace(
-        container,
-        phase=Phase.EXITED,
-        container_id=seen.container_id,
-        has_run=True,
-        started_at=seen.started_at or container.started_at,
-        finished_at=seen.finished_at or turn.now.wall,
-        exit_code=seen.exit_code,
-        error_code=seen.error_code,
-        error=seen.error,
-        is_doubtful=False,
-    )
-    if failure := failure_of(ended):
-        ended = replace(ended, error_code=failure[0], error=failure[1])
-    if _is_restarted(held, ended):
-        ended = _back_off(turn, held, ended)
-    started_at = held.started_at or ended.started_at
-    return replace(held, started_at=started_at).change(container.name, lambda _: ended)
-
-
-def _is_restarted(held: Held, container: HeldContainer) -> bool:
-    if held.ending is not None or held.order is not None:
-        return False
-    policy = held.assignment.spec.restart_policy
-    if policy is RestartPolicy.ON_FAILURE:
-        return failure_of(container) is not None
-    return policy is RestartPolicy.ALWAYS
-
-
-def _back_off(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
-    now = turn.now.monotonic
-    lasted = now - container.started_monotonic >= RESTART_RESET_SECONDS
-    exits = 0 if lasted else container.quick_exits
-    wait = min(RESTART_BASE_SECONDS * 2.0 ** min(exits, 30), RESTART_MAX_SECONDS)
-    timer = Timer(kind=TimerKind.RESTART, key=held.key, container=container.name)
-    turn.tell(SetTimer(timer=timer, at=now + wait))
-    return replace(container, phase=Phase.WAITING, quick_exits=exits + 1)
-
-
-def restart(turn: Turn, held: Held, container: HeldContainer) -> Held:
-    """Start a container again whose wait is over."""
-    if container.phase is not Phase.WAITING or held.ending is not None or container.container_id is None:
-        return held
-    turn.tell(Start(key=held.key, container=container.name, container_id=container.container_id, again=True))
-    again = replace(container, phase=Phase.STARTING, restart_count=container.restart_count + 1)
-    return held.change(container.name, lambda _: again)
-
-
-def failed(held: Held, name: str, error_code: str, error: str) -> Held:
-    """The container could not be made or started."""
-    return held.change(name, lambda one: replace(one, phase=Phase.FAILED, error_code=error_code, error=error))
-
-
-def vanished(turn: Turn, held: Held, container: HeldContainer) -> Held:
-    """Somebody removed the container."""
-    if container.phase in (Phase.EXITED, Phase.FAILED, Phase.GONE):
-        return held
-    gone = replace(
-        container,
-        phase=Phase.GONE,
-        finished_at=turn.now.wall if container.has_run else None,
-        exit_code=None,
-        error_code=ErrorCode.EXTERNAL,
-        error="somebody removed its container; its exit code cannot be known",
-    )
-    return held.change(container.name, lambda _: gone)
-
-
-def doubt(turn: Turn, held: Held, name: str) -> Held:
-    """The runtime did not answer: ask it again later what has become of the container."""
-    timer = Timer(kind=TimerKind.LOOK, key=held.key)
-    turn.tell(SetTimer(timer=timer, at=turn.now.monotonic + LOOK_AGAIN_SECONDS))
-    return held.change(name, lambda one: replace(one, is_doubtful=True))
-
-
-def look(turn: Turn, held: Held) -> None:
-    """Ask the runtime about the containers in doubt, if there are any."""
-    if any(container.is_doubtful for container in held.containers):
-        turn.tell(Look(key=held.key))
-
-
-def looked(turn: Turn, held: Held, seen: dict[str, Seen]) -> Held:
-    """Take over the runtime's answer for the containers in doubt."""
-    for container in held.containers:
-        if not container.is_doubtful:
-            continue
-        found = seen.get(container.name)
-        if found is None:
-            held = vanished(turn, held, replace(container, is_doubtful=False))
-        elif container.phase is Phase.RUNNING and found.condition is Condition.RUNNING:
-            held = _stop_again(held, container)
-        elif found.condition is Condition.EXITED and is_repeated(container, found):
-            # The restart that was in doubt never happened.
-            held = held.change(
-                container.name, lambda one: replace(one, phase=Phase.WAITING, is_doubtful=False)
-            )
-            known = held.container(container.name)
-            assert known is not None
-            held = restart(turn, held, replace(known, restart_count=known.restart_count - 1))
-        else:
-            held = saw(turn, held, container, found)
-    return held
-
-
-def _stop_again(held: Held, container: HeldContainer) -> Held:
-    """The stop was not taken: it is sent again, with what is left of the grace."""
-    latest = [at for at in (held.kill_at, container.kill_by) if at is not None]
-    held = replace(held, kill_at=min(latest, default=None))
-    return held.change(container.name, lambda one: replace(one, kill_by=None, is_doubtful=False))
-
-
-def timed_out(turn: Turn, held: Held) -> Held:
-    """The attempt has used up `timeoutSeconds`."""
-    order = StopOrder(task_id=held.key.task_id, attempt=held.key.attempt, reason=StopReason.TIMEOUT)
-    return held if held.ending is not None else order_stop(turn, held, order)
+def change_all(turn: Turn, change: Callable[[Held], Held]) -> None:
+    """Change every attempt, and do what follows."""
+    for key in tuple(turn.attempts):
+        change_one(turn, key, change)

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from podling.core import agent_advance as rules
+from podling.core import agent_learn as learn
 from podling.core.agent_attempt import Held, HeldContainer, Phase, new_held
-from podling.core.agent_events import JournalRow, NotedContainer, SaveLogs, Seen, SetTimer, Timer, TimerKind
+from podling.core.agent_events import JournalRow, NotedContainer, Seen, Timer, TimerKind
+from podling.core.agent_instructions import SaveLogs, SetTimer
 from podling.core.agent_turn import Turn
 from podling.core.protocol import AttemptKey, StopOrder
 from podling.core.retry import ErrorCode
@@ -54,7 +55,9 @@ def _restore_one(turn: Turn, row: JournalRow, seen: dict[str, Seen]) -> Held:
 
 def _order(row: JournalRow) -> StopOrder | None:
     reason = row.notes.stopped_by
-    return reason and StopOrder(task_id=row.key.task_id, attempt=row.key.attempt, reason=reason)
+    if reason is None:
+        return None
+    return StopOrder(task_id=row.key.task_id, attempt=row.key.attempt, reason=reason)
 
 
 def _with_noted(held: Held, noted: Sequence[NotedContainer]) -> Held:
@@ -70,9 +73,11 @@ def _with_noted(held: Held, noted: Sequence[NotedContainer]) -> Held:
 
 def _take_over(turn: Turn, held: Held, container: HeldContainer, seen: Seen | None) -> Held:
     if seen is not None:
-        return rules.saw(turn, held, container, seen)
+        return learn.saw(turn, held, container, seen)
     if container.container_id is None:
         return held  # never made, or made in the very last moment and removed since
+    if learn.never_started(turn, held, container):
+        return held.change(container.name, lambda one: HeldContainer(spec=one.spec))
     return held.change(
         container.name,
         lambda one: replace(one, phase=Phase.GONE, error_code=ErrorCode.EXTERNAL, error=GONE_SENTENCE),

@@ -5,7 +5,8 @@ from dataclasses import field, replace
 from typing import TypeVar
 
 from podling.core.agent_attempt import Held
-from podling.core.agent_events import Instruction, Moment, Send
+from podling.core.agent_events import Moment
+from podling.core.agent_instructions import Instruction, Send
 from podling.core.protocol import Assignment, AttemptKey, Report, StopOrder
 from podling.core.value import value
 
@@ -36,10 +37,12 @@ class Lease:
 
 @value
 class AgentState:
-    """All that a worker holds. `done` are the last ends that were acknowledged, so that an assignment
-    that comes again is answered and not run again; `stopped` are stops that came before the start."""
+    """All that a worker holds. `exact_runtimes` know every start that there was; `done` are the last
+    ends that were acknowledged, so that an assignment that comes again is answered and not run again;
+    `stopped` are stops that came before the start."""
 
     runtimes: frozenset[str] = frozenset()
+    exact_runtimes: frozenset[str] = frozenset()
     attempts: Mapping[AttemptKey, Held] = field(default_factory=dict)
     outbox: Mapping[int, Report] = field(default_factory=dict)
     next_sequence: int = 1

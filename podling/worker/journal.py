@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podling.core.agent_events import Forget, JournalRow, Notes, WriteExit, WriteIntent, WriteNotes
+from podling.core.agent_events import JournalRow, Notes
+from podling.core.agent_instructions import Forget, WriteExit, WriteIntent, WriteNotes
 from podling.core.errors import ConfigurationError, Unavailable
 from podling.core.protocol import Assignment, AttemptKey, Report
 from podling.core.value import value

@@ -10,41 +10,43 @@ from podling.core.agent import AgentState, step
 from podling.core.agent_attempt import Held
 from podling.core.agent_events import (
     Condition,
-    Discard,
     Event,
     Exited,
     ExitNotWritten,
     ExitWritten,
-    Forget,
-    Instruction,
     IntentFailed,
     IntentWritten,
     LogsSaved,
-    Look,
     Looked,
     LookFailed,
     Moment,
     Noted,
-    Prepare,
     Prepared,
     PrepareFailed,
-    Remove,
     Removed,
     RemoveFailed,
     Restored,
-    SaveLogs,
     Seen,
-    Send,
-    SetTimer,
-    Start,
     Started,
     StartFailed,
-    Stop,
     StopFailed,
     Swept,
     Timer,
     TimerFired,
     Vanished,
+)
+from podling.core.agent_instructions import (
+    Discard,
+    Forget,
+    Instruction,
+    Look,
+    Prepare,
+    Remove,
+    SaveLogs,
+    Send,
+    SetTimer,
+    Start,
+    Stop,
     WriteExit,
     WriteIntent,
     WriteNotes,
@@ -81,7 +83,10 @@ class Shell:
         self.sending = Wakeup()
         self.spans = Spans()
         self.save_logs: SaveLog = _save_nothing
-        self.state = AgentState(runtimes=frozenset(runtimes))
+        self.state = AgentState(
+            runtimes=frozenset(runtimes),
+            exact_runtimes=frozenset(name for name, one in runtimes.items() if one.knows_every_start),
+        )
         self._journal = journal
         self._names: dict[str, tuple[AttemptKey, str]] = {}
         self._owners: dict[str, Runtime] = {}

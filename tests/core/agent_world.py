@@ -15,41 +15,43 @@ from podling.core.agent_events import (
     Acknowledged,
     Assigned,
     Condition,
-    Discard,
     Event,
     Exited,
     ExitWritten,
-    Forget,
-    Instruction,
     IntentWritten,
     JournalRow,
     LeaseRenewed,
     LogsSaved,
-    Look,
     Looked,
     Moment,
     Noted,
-    Prepare,
     Prepared,
     PrepareFailed,
     Reconciled,
-    Remove,
     Removed,
     Restored,
-    SaveLogs,
     Seen,
-    Send,
-    SetTimer,
-    Start,
     Started,
     StartFailed,
-    Stop,
     StopFailed,
     StopOrdered,
     Swept,
     Timer,
     TimerFired,
     Vanished,
+)
+from podling.core.agent_instructions import (
+    Discard,
+    Forget,
+    Instruction,
+    Look,
+    Prepare,
+    Remove,
+    SaveLogs,
+    Send,
+    SetTimer,
+    Start,
+    Stop,
     WriteExit,
     WriteIntent,
     WriteNotes,
@@ -68,7 +70,8 @@ from podling.core.spec import ContainerSpec, TaskSpec
 from podling.core.task import StopReason
 
 LEASE_SECONDS = 12.0
-RUNTIMES = frozenset({"docker"})
+RUNTIMES = frozenset({"docker", "process"})
+EXACT = frozenset({"process"})
 _EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -105,7 +108,7 @@ class Call:
 @dataclass
 class World:
     now: float = 1000.0
-    state: AgentState = field(default_factory=lambda: AgentState(runtimes=RUNTIMES))
+    state: AgentState = field(default_factory=lambda: AgentState(runtimes=RUNTIMES, exact_runtimes=EXACT))
     rows: dict[AttemptKey, JournalRow] = field(default_factory=dict)
     writes: list[Instruction] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -378,7 +381,7 @@ class World:
         self.told.clear()
         self.stopped_here.clear()
         self.wanted_here.clear()
-        self.state = AgentState(runtimes=RUNTIMES)
+        self.state = AgentState(runtimes=RUNTIMES, exact_runtimes=EXACT)
 
     def restore(self, lease_sent_at: float | None = None) -> None:
         self.feed(

@@ -8,19 +8,15 @@ import pytest
 from podling.core.agent import held_attempts, step
 from podling.core.agent_events import (
     Condition,
-    Discard,
     Draining,
     IntentFailed,
     LeaseRenewed,
-    Prepare,
-    SaveLogs,
     Seen,
-    Start,
-    Stop,
     StopOrdered,
     Swept,
-    WriteExit,
 )
+from podling.core.agent_instructions import Discard, Prepare, SaveLogs, Start, Stop, WriteExit
+from podling.core.agent_learn import LOOK_AGAIN_SECONDS
 from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind, StopOrder
 from podling.core.spec import Delivery, OnDisconnect, OnLost, RestartPolicy
 from podling.core.task import StopReason
@@ -159,6 +155,41 @@ def test_what_was_not_started_waits_for_a_masters_word_after_a_restart(world: Wo
     world.reconcile()
     world.settle()
     assert world.running()
+
+
+def test_a_prepared_process_leaves_no_trace_and_is_prepared_again(world: World) -> None:
+    """Killed between prepare and start: its keeper never heard of it, so it cannot have run."""
+    world.assign(assignment(runtime="process"))
+    world.settle(until=lambda: bool(told(world, Start)) and not world.writes)
+    world.crash()
+    world.containers.clear()
+    world.restore()
+    world.reconcile()
+    world.settle()
+    assert world.running() and world.starts[KEY, "main"] == 1
+
+
+def test_a_process_whose_spawn_was_lost_with_its_keeper_is_prepared_again(world: World) -> None:
+    world.assign(assignment(runtime="process"))
+    world.settle(until=lambda: bool(told(world, Start)))
+    world.containers.clear()
+    world.fail(next(call for call in world.calls if isinstance(call.instruction, Start)))
+    world.settle()
+    world.pass_time(LOOK_AGAIN_SECONDS)
+    world.settle()
+    assert world.running() and world.starts[KEY, "main"] == 1
+
+
+def test_a_process_that_has_run_and_is_missing_is_not_run_again(world: World) -> None:
+    run(world, runtime="process")
+    world.order_stop(KEY)
+    (stop,) = world.calls
+    world.fail(stop)
+    world.containers.clear()
+    world.pass_time(LOOK_AGAIN_SECONDS)
+    world.settle()
+    world.take_reports()
+    assert world.starts[KEY, "main"] == 1 and not world.ends[KEY].never_started
 
 
 def test_a_stop_before_the_assignment_never_starts(world: World) -> None:

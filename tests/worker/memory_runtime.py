@@ -15,6 +15,7 @@ class MemoryRuntime:
     """`containers` outlives `close`, as an engine outlives a worker."""
 
     name = "docker"
+    knows_every_start = False
 
     def __init__(self) -> None:
         self.containers: dict[str, Found] = {}

@@ -11,14 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from podling.core.agent_events import (
-    Forget,
-    NotedContainer,
-    Notes,
-    WriteExit,
-    WriteIntent,
-    WriteNotes,
-)
+from podling.core.agent_events import NotedContainer, Notes
+from podling.core.agent_instructions import Forget, WriteExit, WriteIntent, WriteNotes
 from podling.core.errors import ConfigurationError, Unavailable
 from podling.core.protocol import AttemptKey, Report, ReportKind
 from podling.worker import journal as journal_module
@@ -147,7 +141,7 @@ def test_a_damaged_file_is_a_sentence(directory: DataDirectory) -> None:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from podling.core.agent_events import WriteIntent
+from podling.core.agent_instructions import WriteIntent
 from podling.worker.datadir import DataDirectory
 from podling.worker.journal import Journal
 from tests.worker.conftest import assignment

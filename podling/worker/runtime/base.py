@@ -75,6 +75,8 @@ class Runtime(Protocol):
     """
 
     name: str
+    knows_every_start: bool
+    """Whether its inventory has all that was ever started, and what is missing there never was."""
 
     async def open(self, observer: Observer) -> None:
         """Start watching. Raises RuntimeFailure with a sentence if the runtime cannot be had."""

@@ -29,6 +29,7 @@ class DockerRuntime:
     """The port `Runtime` on one Docker engine: `docker_host`, else DOCKER_HOST, else the default socket."""
 
     name = "docker"
+    knows_every_start = False  # anybody may remove a container
 
     def __init__(
         self, cluster_id: str, node_id: str, docker_host: str | None = None, *, threads: int = 16

@@ -28,6 +28,7 @@ class SimulatedRuntime:
     """The port `Runtime` without anything behind it."""
 
     name = "simulated"
+    knows_every_start = False
 
     def __init__(self) -> None:
         self._works: dict[str, ContainerWork] = {}
