@@ -75,11 +75,18 @@ class MasterServer:
         await context.store.register_master(context.record())
         self._registered = True
         await self._changes.start()
-        await self._election.run_once()
+        await self._first_election()
         bound = await self._serve(host, port, ssl_context)
         self._running = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
         self._running.append(asyncio.create_task(context.store.listen(self._changes.wakeup.set)))
         return bound
+
+    async def _first_election(self) -> None:
+        """Lead from the first request on if nobody else does; what fails here is tried again soon."""
+        try:
+            await self._election.run_once()
+        except PodlingError as error:
+            _log.warning("election: %s", error.message)
 
     async def _serve(self, host: str, port: int, ssl_context: SSLContext | None) -> int:
         self._runner = web.AppRunner(

@@ -1,85 +1,15 @@
-"""What the leader's loops do in a single pass, on a store in memory and without HTTP."""
+"""What the leader's loops do in a single pass."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from podling.core.errors import StaleEpoch, StoreUnavailable
-from podling.core.node import Node
-from podling.core.task import Task, TaskStatus
-from podling.master.context import MasterContext, MasterOptions, build
+from podling.core.task import TaskStatus
 from podling.master.loops.deadlines import Deadlines
-from podling.master.loops.scheduler import Scheduler
-from podling.store.base import Batch, WriteResult
-from podling.store.memory.store import MemoryStore
-from tests.builders import at, build_batch, insertion
+from podling.store.base import Batch
 from tests.core.clusters import sized, wanting
-
-EPOCH = 1
-MANY = 100  # pages; no pass of these tests needs as many
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> Any:
-        return at(self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-class WatchedStore(MemoryStore):
-    """Calls `before_page` before every page, and `before_commit` before every commit of a leader."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before_page: Callable[[], None] = lambda: None
-        self.before_commit: Callable[[Batch], None] = lambda batch: None
-        self.pages = 0
-
-    async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
-        self.pages += 1
-        assert self.pages < MANY, "the pass does not end"
-        self.before_page()
-        return await super().ready_page(limit, skip_task_ids)
-
-    async def commit(self, batch: Batch) -> Sequence[WriteResult]:
-        if batch.epoch is not None:
-            self.before_commit(batch)
-        return await super().commit(batch)
-
-
-class Leader:
-    """A master that leads, without its server."""
-
-    def __init__(self) -> None:
-        self.store = WatchedStore()
-        self.clock = ManualClock()
-        self.context: MasterContext = build(
-            MasterOptions(advertise_url="http://one.test", identity="one", master_id="m", version="0"),
-            self.store,
-            self.clock,
-        )
-        self.scheduler = Scheduler(self.context)
-
-    async def lead(self) -> None:
-        epoch = await self.store.take_leadership("one", await self.store.leadership())
-        assert epoch == EPOCH
-        self.context.lead(epoch)
-
-    def put(self, *nodes: Node) -> None:
-        for node in nodes:
-            self.context.view.put_node(node)
-
-    async def submit(self, *tasks: Task) -> None:
-        await self.store.commit(build_batch([insertion(task) for task in tasks]))
-
-    async def status(self, task: Task) -> TaskStatus:
-        return (await self.store.load_tasks([task.task_id]))[task.task_id].status
+from tests.master.bare_master import Leader
 
 
 @pytest.fixture
@@ -103,7 +33,7 @@ async def test_shapes_that_take_long_to_refuse_do_not_hold_up_what_fits(leader: 
     fits = wanting({"cpu": 100})
     await leader.submit(fits)
     await leader.scheduler.run_once()
-    assert await leader.status(fits) is TaskStatus.SCHEDULED
+    assert (await leader.stored(fits)).status is TaskStatus.SCHEDULED
 
 
 async def test_a_pass_that_cannot_be_written_fails_and_says_why(leader: Leader) -> None:
@@ -120,7 +50,7 @@ async def test_a_pass_that_cannot_be_written_fails_and_says_why(leader: Leader) 
     leader.clock.seconds = 10.0
     with pytest.raises(StoreUnavailable, match="the disk is full"):
         await Deadlines(leader.context).run_once()
-    assert await leader.status(task) is TaskStatus.PENDING
+    assert (await leader.stored(task)).status is TaskStatus.PENDING
 
 
 async def test_a_pass_of_a_leader_that_was_replaced_fails(leader: Leader) -> None:
@@ -131,4 +61,4 @@ async def test_a_pass_of_a_leader_that_was_replaced_fails(leader: Leader) -> Non
     await leader.store.take_leadership("two", await leader.store.leadership())
     with pytest.raises(StaleEpoch):
         await leader.scheduler.run_once()
-    assert await leader.status(task) is TaskStatus.PENDING
+    assert (await leader.stored(task)).status is TaskStatus.PENDING

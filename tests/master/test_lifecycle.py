@@ -73,34 +73,35 @@ async def test_every_report_gets_its_outcome(master: RunningMaster) -> None:
     assert (await master.api.task(task["taskId"]))["status"] == "completed"
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"exitCode": 256},
-        {"exitCode": -1},
-        {"exitCode": "0"},
-        {"exitCode": True},
-        {"attempt": -1},
-        {"attempt": 2**63},
-        {"at": "2026-01-01T00:00:00"},
-        {"at": "0001-01-01T00:00:00Z"},
-        {"kind": "exploded"},
-        {"taskId": None},
-        {"healthStatus": "fine"},
-        {"containers": [{"name": "main", "exitCode": 300}]},
-        {"surprise": 1},
-    ],
-)
-async def test_one_bad_report_harms_no_other(master: RunningMaster, bad: dict[str, Any]) -> None:
-    worker = await master.worker()
-    task = await master.api.submit()
-    work = await worker.assigned(task["taskId"])
-    good = worker.build(work, ReportKind.RUNNING)
-    item = to_plain(worker.build(work, ReportKind.ENDED, exit_code=1)) | bad
-    await worker.send_text("reports\n" + orjson.dumps({"items": [item, to_plain(good)]}).decode())
-    await worker.until(lambda: len(worker.outcomes) == 2, "both outcomes")
-    assert (worker.outcomes[item["sequence"]], worker.outcomes[good.sequence]) == ("invalid", "applied")
-    assert (await master.api.task(task["taskId"]))["status"] == "running"
+BAD_REPORTS: list[dict[str, Any]] = [
+    {"exitCode": 256},
+    {"exitCode": -1},
+    {"exitCode": "0"},
+    {"exitCode": True},
+    {"attempt": -1},
+    {"attempt": 2**63},
+    {"at": "2026-01-01T00:00:00"},
+    {"at": "0001-01-01T00:00:00Z"},
+    {"kind": "exploded"},
+    {"taskId": None},
+    {"healthStatus": "fine"},
+    {"containers": [{"name": "main", "exitCode": 300}]},
+    {"surprise": 1},
+]
+
+
+async def test_one_bad_report_harms_no_other(master: RunningMaster) -> None:
+    worker = await master.worker(slots=len(BAD_REPORTS))
+    for bad in BAD_REPORTS:
+        task = await master.api.submit()
+        work = await worker.assigned(task["taskId"])
+        good = worker.build(work, ReportKind.RUNNING)
+        item = to_plain(worker.build(work, ReportKind.ENDED, exit_code=1)) | bad
+        worker.outcomes.clear()
+        await worker.send_text("reports\n" + orjson.dumps({"items": [item, to_plain(good)]}).decode())
+        await worker.until(lambda: len(worker.outcomes) == 2, "both outcomes")
+        assert worker.outcomes == {item["sequence"]: "invalid", good.sequence: "applied"}, bad
+        assert (await master.api.task(task["taskId"]))["status"] == "running", bad
 
 
 async def test_what_a_worker_tells_may_be_ugly(master: RunningMaster) -> None:
@@ -305,6 +306,7 @@ async def test_a_replay_is_a_new_task(master: RunningMaster) -> None:
     assert (await master.api.task(task["taskId"]))["status"] == "cancelled"
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "body, field",
     [
@@ -316,11 +318,11 @@ async def test_a_replay_is_a_new_task(master: RunningMaster) -> None:
     ],
 )
 async def test_a_replay_checks_what_it_is_given(
-    master: RunningMaster, body: dict[str, Any], field: str
+    shared_master: RunningMaster, body: dict[str, Any], field: str
 ) -> None:
-    task = await master.api.submit()
-    await master.api.post(f"/tasks/{task['taskId']}/cancel")
-    answer = await master.api.post(f"/tasks/{task['taskId']}/replay", body)
+    task = await shared_master.api.submit()
+    await shared_master.api.post(f"/tasks/{task['taskId']}/cancel")
+    answer = await shared_master.api.post(f"/tasks/{task['taskId']}/replay", body)
     assert (answer.status, answer.field) == (400, field)
 
 
@@ -373,6 +375,7 @@ async def test_a_status_for_a_task_without_an_attempt_is_a_conflict(master: Runn
     assert (await master.api.task(task["taskId"]))["status"] == "pending"
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "body, field",
     [
@@ -392,9 +395,11 @@ async def test_a_status_for_a_task_without_an_attempt_is_a_conflict(master: Runn
         ({"status": "failed", "reason": "x"}, "reason"),
     ],
 )
-async def test_a_status_is_checked_by_field(master: RunningMaster, body: dict[str, Any], field: str) -> None:
-    task = await master.api.submit()
-    answer = await master.api.put(f"/tasks/{task['taskId']}/status", body)
+async def test_a_status_is_checked_by_field(
+    shared_master: RunningMaster, body: dict[str, Any], field: str
+) -> None:
+    task = await shared_master.api.submit()
+    answer = await shared_master.api.put(f"/tasks/{task['taskId']}/status", body)
     assert (answer.status, answer.field) == (400, field)
 
 

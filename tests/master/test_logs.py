@@ -183,6 +183,7 @@ async def test_only_the_attempts_own_node_saves_its_tail(master: RunningMaster) 
     assert await _logs(master, work) == ""
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "tails",
     [
@@ -205,8 +206,8 @@ async def test_only_the_attempts_own_node_saves_its_tail(master: RunningMaster) 
         ],
     ],
 )
-async def test_a_bad_tail_is_refused(master: RunningMaster, tails: Any) -> None:
-    answer = await master.api.post("/nodes/node-1/tails", {"tails": tails})
+async def test_a_bad_tail_is_refused(shared_master: RunningMaster, tails: Any) -> None:
+    answer = await shared_master.api.post("/nodes/node-1/tails", {"tails": tails})
     assert (answer.status, answer.field) == (400, "tails")
 
 
@@ -218,6 +219,7 @@ async def test_an_attempt_that_never_was_is_not_found(master: RunningMaster) -> 
         assert (answer.status, answer.json["error"]) == (404, "attempt not found")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "query, field",
     [
@@ -235,9 +237,11 @@ async def test_an_attempt_that_never_was_is_not_found(master: RunningMaster) -> 
         ({"lines": "5"}, "lines"),
     ],
 )
-async def test_a_bad_query_is_refused(master: RunningMaster, query: dict[str, str], field: str) -> None:
-    task = await master.api.submit()
-    answer = await master.api.get(f"/tasks/{task['taskId']}/logs", **query)
+async def test_a_bad_query_is_refused(
+    shared_master: RunningMaster, query: dict[str, str], field: str
+) -> None:
+    task = await shared_master.api.submit()
+    answer = await shared_master.api.get(f"/tasks/{task['taskId']}/logs", **query)
     assert (answer.status, answer.field) == (400, field)
 
 
