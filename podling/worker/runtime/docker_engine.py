@@ -6,7 +6,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import Generic, TypeVar
@@ -21,6 +20,7 @@ from docker.utils import kwargs_from_env
 from podling.core.errors import RuntimeFailure
 from podling.core.retry import ErrorCode
 from podling.worker.runtime.meter import current_meter
+from podling.worker.runtime.threads import Threads
 
 CALL_SECONDS = 120.0
 PING_SECONDS = 3.0
@@ -49,10 +49,10 @@ class Engine:
     def __init__(self, host: str | None = None, *, threads: int = 16, streams: int = 512) -> None:
         self._host = host
         self._threads = threads
-        self._calls = ThreadPoolExecutor(threads, "docker-call")
-        self._streams = ThreadPoolExecutor(streams, "docker-stream")
-        self._pulls = ThreadPoolExecutor(4, "docker-pull")
-        self._health = ThreadPoolExecutor(1, "docker-health")
+        self._calls = Threads(threads, "docker-call")
+        self._streams = Threads(streams, "docker-stream")
+        self._pulls = Threads(4, "docker-pull")
+        self._health = Threads(1, "docker-health")
         self._clients: dict[str, APIClient] = {}
         self._ping: asyncio.Future[bool] | None = None
         self._open_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -81,7 +81,7 @@ class Engine:
         for stream in list(self._open_streams):
             stream.close()
         for pool in (self._calls, self._streams, self._pulls, self._health):
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown()
         for client in self._clients.values():
             client.close()
 
@@ -138,9 +138,7 @@ class Engine:
         """Read batches on a thread for streams, ahead of who takes them."""
         return Pump(self._streams, batches, size_of)
 
-    async def _run(
-        self, pool: ThreadPoolExecutor, what: str, operation: Callable[[], _T], seconds: float | None
-    ) -> _T:
+    async def _run(self, pool: Threads, what: str, operation: Callable[[], _T], seconds: float | None) -> _T:
         meter = current_meter()
 
         def run() -> _T:
@@ -202,9 +200,7 @@ class Stream:
 class Pump(Generic[_T]):
     """Items that a thread reads while others are taken: as many at once as have come meanwhile."""
 
-    def __init__(
-        self, pool: ThreadPoolExecutor, batches: Iterator[list[_T]], size_of: Callable[[_T], int]
-    ) -> None:
+    def __init__(self, pool: Threads, batches: Iterator[list[_T]], size_of: Callable[[_T], int]) -> None:
         self._size_of = size_of
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
