@@ -29,7 +29,8 @@ class Hello:
     """The first message. `held` is everything the worker has, whatever its state.
 
     `instance` is new at every start of the worker program, so that two workers that share a node
-    id by mistake can be told from one that reconnects.
+    id by mistake can be told from one that reconnects. `starts_afresh`: its journal is new, so it
+    knows nothing of what was given to its node before.
     """
 
     protocol_version: int
@@ -43,6 +44,7 @@ class Hello:
     version: str = ""
     held: tuple[HeldAttempt, ...] = ()
     unhealthy: str | None = None
+    starts_afresh: bool = False
 
 
 @value

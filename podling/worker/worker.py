@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -117,7 +118,7 @@ class Worker:
     async def _join(self, http: aiohttp.ClientSession) -> str | None:
         """Learn, at the very first start, which cluster this is; None if told to stop meanwhile."""
         await self._try_runtimes()
-        hello = self._hello((), STARTING)
+        hello = replace(self._hello((), STARTING), starts_afresh=True)
         learning = asyncio.create_task(learn_cluster(self._masters, http, self._options.node_id, hello))
         if not await self._unless_stopped(learning):
             return None

@@ -340,6 +340,17 @@ async def test_a_worker_without_work_joins_another_cluster(
         assert "podling-cluster-2-t2-1" in runtime.containers
 
 
+async def test_only_a_new_journal_is_said_to_start_afresh(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
+) -> None:
+    """I10: what the node was given before that may have run, and nobody knows."""
+    for _ in range(2):
+        async with running_worker(tmp_path, runtime, master.url):
+            await connected(master)
+        master.beats.clear()
+    assert [hello.starts_afresh for hello in master.hellos] == [True, False, False]
+
+
 async def test_the_token_goes_with_every_connection(
     tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
 ) -> None:

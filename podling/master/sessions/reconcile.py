@@ -1,7 +1,10 @@
 """Level-triggered: what a worker holds against what the store says it should."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
+from podling.core.errors import StaleAttempt
 from podling.core.lifecycle import Reported
 from podling.core.protocol import (
     Assignment,
@@ -12,14 +15,20 @@ from podling.core.protocol import (
     ReportKind,
     StopOrder,
 )
+from podling.core.retry import ErrorCode
 from podling.core.task import StopReason, Task
 from podling.master.context import MasterContext
 from podling.wire.session import Desired
 
+FORGOTTEN = "its node came back without its journal: whether it ran, and how it ended, is not known"
 
-async def reconcile(context: MasterContext, node_id: str, held: Sequence[HeldAttempt]) -> Desired:
-    """Return the verdict over an inventory. Raises StoreUnavailable."""
-    tasks = dict(await context.store.load_tasks([item.task_id for item in held]))
+
+async def reconcile(
+    context: MasterContext, node_id: str, held: Sequence[HeldAttempt], *, starts_afresh: bool = False
+) -> Desired:
+    """Return the verdict over an inventory; see `Hello` for `starts_afresh`. Raises StoreUnavailable."""
+    supposed = [task.task_id for task in context.view.live_tasks_on(node_id)]
+    tasks = dict(await context.store.load_tasks([*{item.task_id for item in held}.union(supposed)]))
     await _unhold(context, node_id, held, tasks)
     stop: list[StopOrder] = []
     forget: list[AttemptKey] = []
@@ -29,7 +38,10 @@ async def reconcile(context: MasterContext, node_id: str, held: Sequence[HeldAtt
             _dismiss(item, stop, forget)
         elif item.state is not HeldState.ENDED and (order := stop_order_of(task)):
             stop.append(order)
-    missing = _missing(context, node_id, held)
+    missing = _missing(tasks.values(), node_id, held)
+    if starts_afresh:
+        await _end_unknown(context, node_id, missing)
+        missing = []
     # A worker that has the stop before the start reports the end without having started anything.
     stop += [order for task in missing if (order := stop_order_of(task))]
     return Desired(
@@ -51,10 +63,38 @@ def _dismiss(item: HeldAttempt, stop: list[StopOrder], forget: list[AttemptKey])
         stop.append(StopOrder(task_id=item.task_id, attempt=item.attempt, reason=StopReason.STALE))
 
 
-def _missing(context: MasterContext, node_id: str, held: Sequence[HeldAttempt]) -> list[Task]:
-    """Return the node's live attempts that its worker has not got, to be delivered (again)."""
+def _missing(tasks: Iterable[Task], node_id: str, held: Sequence[HeldAttempt]) -> list[Task]:
+    """Return the node's live attempts that its worker has not got, to be delivered (again).
+
+    Live by the store: the view may lag behind what another master has committed.
+    """
     has = {(item.task_id, item.attempt) for item in held}
-    return [task for task in context.view.live_tasks_on(node_id) if (task.task_id, task.attempt) not in has]
+    return [
+        task
+        for task in tasks
+        if task.status.is_live and task.node_id == node_id and (task.task_id, task.attempt) not in has
+    ]
+
+
+async def _end_unknown(context: MasterContext, node_id: str, missing: Sequence[Task]) -> None:
+    """End what the worker had been given before it lost its memory: it may have run, so not again."""
+
+    async def end(task: Task) -> None:
+        report = Report(
+            sequence=0,
+            task_id=task.task_id,
+            attempt=task.attempt,
+            kind=ReportKind.ENDED,
+            at=context.clock.now(),
+            error_code=ErrorCode.UNKNOWN_EXIT,
+            error=FORGOTTEN,
+        )
+        with suppress(StaleAttempt):  # it has ended meanwhile
+            await context.committer.apply(
+                task.task_id, Reported(report=report, node_id=node_id), from_worker=True
+            )
+
+    await asyncio.gather(*map(end, missing))
 
 
 async def _unhold(

@@ -48,7 +48,7 @@ class Sessions:
         if self._replace(session):
             self._context.view.put_node(replace(node, session_no=number))
         try:
-            desired = await reconcile(self._context, node_id, hello.held)
+            desired = await reconcile(self._context, node_id, hello.held, starts_afresh=hello.starts_afresh)
         except BaseException:
             self.forget(session)
             raise
