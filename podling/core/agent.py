@@ -32,6 +32,7 @@ from podling.core.agent_events import (
     LookFailed,
     Moment,
     Noted,
+    NotNoted,
     Prepared,
     PrepareFailed,
     Reconciled,
@@ -205,6 +206,11 @@ def _noted(turn: Turn, event: Noted) -> None:
     rules.change_one(turn, event.key, lambda held: replace(held, durable_notes=event.notes))
 
 
+def _not_noted(turn: Turn, event: NotNoted) -> None:
+    timer = Timer(kind=TimerKind.NOTE, key=event.key)
+    turn.tell(SetTimer(timer=timer, at=turn.now.monotonic + RECORD_AGAIN_SECONDS))
+
+
 def _exit_written(turn: Turn, event: ExitWritten) -> None:
     rules.change_one(turn, event.key, lambda held: held if held.is_recorded else rules.recorded(turn, held))
 
@@ -330,6 +336,8 @@ def _on_timer(turn: Turn, held: Held, timer: Timer) -> Held:
             return learn.restart(turn, held, container)
         case TimerKind.LOOK:
             learn.look(turn, held)
+        case TimerKind.NOTE:
+            return replace(held, noted=held.durable_notes)
         case TimerKind.RECORD if held.final is not None and not held.is_recorded:
             turn.tell(WriteExit(key=held.key, final=held.final))
         case TimerKind.REMOVE if held.is_removing:
@@ -358,6 +366,7 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     IntentWritten: _intent_written,
     IntentFailed: _intent_failed,
     Noted: _noted,
+    NotNoted: _not_noted,
     ExitWritten: _exit_written,
     ExitNotWritten: _exit_not_written,
     Prepared: _prepared,

@@ -77,7 +77,8 @@ class TimerKind(StrEnum):
     TIMEOUT = "timeout"
     RESTART = "restart"
     LOOK = "look"  # ask the runtime again after it did not answer
-    RECORD = "record"  # write the end again after the disk refused it
+    NOTE = "note"  # write notes, or below the end, again after the disk refused them
+    RECORD = "record"
     REMOVE = "remove"
     LEASE_STOP = "lease_stop"
     LEASE_KILL = "lease_kill"
@@ -152,6 +153,13 @@ class IntentFailed:
 class Noted:
     key: AttemptKey
     notes: Notes
+
+
+@value
+class NotNoted:
+    """The disk refused a note; it is written again later."""
+
+    key: AttemptKey
 
 
 @value
@@ -274,6 +282,7 @@ Event = (
     | IntentWritten
     | IntentFailed
     | Noted
+    | NotNoted
     | ExitWritten
     | ExitNotWritten
     | Prepared

@@ -14,7 +14,7 @@ class WriteIntent:
 
 @value
 class WriteNotes:
-    """Rides along with the next write; answered by Noted."""
+    """Rides along with the next write; answered by Noted or NotNoted."""
 
     key: AttemptKey
     notes: Notes

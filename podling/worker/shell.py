@@ -21,6 +21,7 @@ from podling.core.agent_events import (
     LookFailed,
     Moment,
     Noted,
+    NotNoted,
     Prepared,
     PrepareFailed,
     Removed,
@@ -236,7 +237,8 @@ class Shell:
         try:
             await self._journal.write(instruction, urgent=instruction.urgent)
         except Unavailable as error:
-            _log.warning("a note on task %s is not kept: %s", instruction.key.task_id, error.message)
+            _log.warning("a note on task %s is not kept yet: %s", instruction.key.task_id, error.message)
+            self.feed(NotNoted(key=instruction.key))
         else:
             self.feed(Noted(key=instruction.key, notes=instruction.notes))
 

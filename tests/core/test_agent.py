@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from podling.core.agent import held_attempts, step
+from podling.core.agent import RECORD_AGAIN_SECONDS, held_attempts, step
 from podling.core.agent_events import (
     Condition,
     Draining,
     IntentFailed,
     LeaseRenewed,
+    NotNoted,
     Seen,
     StopOrdered,
     Swept,
@@ -116,6 +117,18 @@ def test_at_most_once_notes_the_container_before_it_starts(world: World) -> None
     assert told(world, Start) == []
     world.write_one()
     assert len(told(world, Start)) == 1
+
+
+def test_at_most_once_starts_when_the_disk_takes_notes_again(world: World) -> None:
+    world.assign(assignment(delivery=Delivery.AT_MOST_ONCE))
+    world.write_one()
+    world.answer(world.calls[0])
+    world.writes.clear()
+    world.feed(NotNoted(key=KEY))
+    assert told(world, Start) == []
+    world.pass_time(RECORD_AGAIN_SECONDS)
+    world.settle()
+    assert world.running()
 
 
 def test_at_most_once_is_not_made_again_when_its_container_is_gone(world: World) -> None:
