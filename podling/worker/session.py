@@ -76,9 +76,12 @@ async def dial(http: aiohttp.ClientSession, url: str, node_id: str, patience: fl
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
 
 
-async def greet(line: Line, hello: Hello) -> Welcome:
-    """Say hello and return the answer. Raises ConfigurationError if the worker is sent away for good."""
-    async with asyncio.timeout(ANSWER_SECONDS):
+async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> Welcome:
+    """Say hello and return the answer.
+
+    Raises TimeoutError, Unavailable, or ConfigurationError if the worker is sent away for good.
+    """
+    async with asyncio.timeout(patience):
         await line.send(hello)
         message = await line.receive()
     match message:
@@ -153,12 +156,11 @@ class Session:
             await asyncio.sleep(next(pauses))
 
     async def _talk(self, url: str) -> None:
-        # Within a sixth of the lease, so that there is time for another master.
-        patience = ANSWER_SECONDS if self._lease_seconds is None else max(0.2, self._lease_seconds / 6)
+        patience = self._patience()
         line = await dial(self._http, url, self.options.node_id, patience)
         try:
             sent_at = self.shell.clock.monotonic()
-            welcome = await greet(line, self.options.hello())
+            welcome = await greet(line, self.options.hello(), patience)
             self.options.admitted(welcome)
             self._masters.learn(welcome.masters)
             self.url, self._lease_seconds = url, welcome.lease_seconds
@@ -167,6 +169,12 @@ class Session:
             await Conversation(self, line, url).run(welcome, sent_at)
         finally:
             await line.close()
+
+    def _patience(self) -> float:
+        """Return how long one master is waited for: so that there is time for another, if there is one."""
+        if self._lease_seconds is None or len(self._masters.all) == 1:
+            return ANSWER_SECONDS
+        return max(0.2, self._lease_seconds / 6)
 
 
 def _reason(error: BaseException) -> str:

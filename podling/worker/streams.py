@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import aiohttp
 
@@ -16,6 +16,8 @@ from podling.worker.logs import Logs
 DIAL_SECONDS = 10.0
 SEND_SECONDS = 60.0
 HANG_UP_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+HEARTBEAT_SECONDS = 20.0  # a quiet log's reader must show that it is still there
 MOST_FRAME_BYTES = 256 * 1024
 MOST_WAITING = 1000  # records read ahead of a slow reader
 MOST_STREAMS = 64
@@ -48,7 +50,7 @@ class Streams:
         try:
             self._check(request)
             async with asyncio.timeout(DIAL_SECONDS):
-                socket = await self._http.ws_connect(url + request.path)
+                socket = await self._http.ws_connect(url + request.path, heartbeat=HEARTBEAT_SECONDS)
         except PodlingError as error:
             await _try_to_refuse(refuse, request.stream_id, error.message)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -79,7 +81,9 @@ class Streams:
             for task in (sending, hanging_up):
                 task.cancel()
             await asyncio.gather(sending, hanging_up, return_exceptions=True)
-            await socket.close(code=code)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await socket.close(code=code)
 
     async def _send(self, request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:
         queue: asyncio.Queue[LogRecord | None] = asyncio.Queue(MOST_WAITING)

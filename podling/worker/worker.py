@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -35,7 +36,6 @@ HEALTH_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
 LOGS_SECONDS = 60.0
 LEAVE_SECONDS = 15.0
-TAIL_FLUSH_SECONDS = 5.0
 STARTING = "the worker is starting"
 STOPPING = "the worker is shutting down"
 
@@ -117,7 +117,10 @@ class Worker:
 
     async def _join(self, http: aiohttp.ClientSession) -> str | None:
         """Learn, at the very first start, which cluster this is; None if told to stop meanwhile."""
-        await self._try_runtimes()
+        trying = asyncio.create_task(self._try_runtimes())
+        if not await self._unless_stopped(trying):
+            return None
+        trying.result()
         hello = replace(self._hello((), STARTING), starts_afresh=True)
         learning = asyncio.create_task(learn_cluster(self._masters, http, self._options.node_id, hello))
         if not await self._unless_stopped(learning):
@@ -134,8 +137,8 @@ class Worker:
             finally:
                 await runtime.close()
 
-    async def _unless_stopped(self, work: "asyncio.Task[str]") -> bool:
-        """Wait for the work; False if told to stop before it was done."""
+    async def _unless_stopped(self, work: "asyncio.Task[Any]") -> bool:
+        """Wait for the work; give it up and return False if told to stop before it was done."""
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -162,7 +165,10 @@ class Worker:
         session = self._session(cluster_id, http, shell, streams, tails)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(shell.close)
-            await shell.open(*self._kept_lease())
+            opening = asyncio.create_task(shell.open(*self._kept_lease()))
+            if not await self._unless_stopped(opening):
+                return
+            opening.result()
             stack.push_async_callback(streams.close)
             stack.push_async_callback(api.stop)
             self._port = await api.start(self._options.host, self._port)
@@ -203,11 +209,9 @@ class Worker:
             async with asyncio.timeout(self._options.shutdown_timeout):
                 while not _is_quiet(shell, session):
                     await shell.changed()
+                await tails.flush()
         except TimeoutError:
             _log.warning("not all could be told in time; the journal keeps the rest for the next start")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(TAIL_FLUSH_SECONDS, self._options.shutdown_timeout)):
-                await tails.flush()
 
     # The session
 

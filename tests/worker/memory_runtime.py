@@ -24,6 +24,8 @@ class MemoryRuntime:
         self.stops: list[tuple[str, float]] = []
         self.problem: str | None = None
         self.failing: dict[str, RuntimeFailure] = {}  # by the call's name
+        self.may_open = asyncio.Event()
+        self.may_open.set()
         self.may_prepare = asyncio.Event()
         self.may_prepare.set()
         self.exits_on_stop: int | None = 143
@@ -31,6 +33,7 @@ class MemoryRuntime:
         self._grown = asyncio.Event()
 
     async def open(self, observer: Observer) -> None:
+        await self.may_open.wait()
         self._tell = observer
 
     async def close(self) -> None:

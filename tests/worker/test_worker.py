@@ -146,6 +146,19 @@ async def test_unknown_containers_of_its_own_are_removed(
     assert runtime.containers == {}
 
 
+@pytest.mark.parametrize("starts_before", [0, 1])
+async def test_a_runtime_that_hangs_at_the_start_does_not_hold_up_a_stop(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster, starts_before: int
+) -> None:
+    for _ in range(starts_before):
+        async with running_worker(tmp_path, runtime, master.url):
+            await connected(master)
+    runtime.may_open.clear()
+    async with running_worker(tmp_path, runtime, master.url):
+        await asyncio.sleep(0)
+    assert len(master.hellos) == 2 * starts_before
+
+
 async def test_the_end_of_the_lease_stops_what_must_not_outlive_it(
     tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
 ) -> None:

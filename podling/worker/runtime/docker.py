@@ -16,7 +16,7 @@ from podling.worker.runtime import docker_errors, docker_logs
 from podling.worker.runtime import docker_labels as label
 from podling.worker.runtime.base import Condition, ContainerWork, Found, Observer
 from podling.worker.runtime.docker_config import create_config
-from podling.worker.runtime.docker_engine import Engine, Refused
+from podling.worker.runtime.docker_engine import CALL_SECONDS, Engine, Refused
 from podling.worker.runtime.docker_images import Images
 from podling.worker.runtime.docker_watch import Watch
 
@@ -218,7 +218,9 @@ class DockerRuntime:
         if since is not None:
             parameters["since"] = docker_logs.since_parameter(since)
         try:
-            stream = await self._engine.open_stream(f"/containers/{container_id}/logs", parameters)
+            stream = await self._engine.open_stream(
+                f"/containers/{container_id}/logs", parameters, None if follow else CALL_SECONDS
+            )
         except Refused as refusal:
             raise self._not_there(refusal) from refusal
         pump = self._engine.pump(docker_logs.records(stream.chunks(whole=not follow)), _size)

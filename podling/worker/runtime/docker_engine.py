@@ -117,9 +117,12 @@ class Engine:
             return failure.message
         return None
 
-    async def open_stream(self, path: str, parameters: Mapping[str, str]) -> "Stream":
-        """Ask for an endless answer, on the threads for streams."""
-        return await self._run(self._streams, path, partial(self.stream, path, parameters), CALL_SECONDS)
+    async def open_stream(
+        self, path: str, parameters: Mapping[str, str], idle_seconds: float | None = None
+    ) -> "Stream":
+        """Like `stream`, on the threads for streams."""
+        ask = partial(self.stream, path, parameters, idle_seconds)
+        return await self._run(self._streams, path, ask, CALL_SECONDS)
 
     def stream(self, path: str, parameters: Mapping[str, str], idle_seconds: float | None = None) -> "Stream":
         """Ask for an endless answer, on the caller's thread; it breaks after `idle_seconds` of silence."""
