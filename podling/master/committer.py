@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch, StoreUnavailable, Unavailable
+from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch, Unavailable
 from podling.core.lifecycle import Event, Transition, apply
 from podling.core.task import Task
 from podling.kit.batcher import Batcher
@@ -73,9 +73,10 @@ class Committer:
         self._master_id = master_id
         self._recall = recall
         self._publish = publish
-        self._number = 0
+        self._number = 1  # of the next batch
         self._epoch: int | None = None
-        self._unsure: set[int] = set()  # the store went away before it answered
+        self._in_doubt = False  # the store did not answer to that number before
+        self._unsure: set[int] = set()  # such numbers, until the feed has told what became of them
         self._turn = asyncio.Lock()  # numbers reach the store in their order
         self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
         self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
@@ -185,16 +186,31 @@ class Committer:
         return tasks
 
     async def _commit(self, plan: "_Plan", epoch: int | None) -> Sequence[WriteResult]:
-        self._number += 1
-        number, writes = self._number, tuple(draft.write for draft in plan.drafts.values())
-        batch = Batch(
-            master_id=self._master_id, number=number, now=self._clock.now(), tasks=writes, epoch=epoch
-        )
+        await self._close_doubt()
+        writes = tuple(draft.write for draft in plan.drafts.values())
         try:
-            return await self._store.commit(batch)
-        except StoreUnavailable:
-            self._unsure.add(number)
+            results = await self._store.commit(self._batch(writes, epoch))
+        except Exception:
+            self._in_doubt = True
+            self._unsure.add(self._number)
             raise
+        self._number += 1
+        return results
+
+    async def _close_doubt(self) -> None:
+        """Use up a number of unknown outcome, so that its batch is in the store now, or never will be.
+
+        If it came later than the next number, everybody who follows the feed would have missed it.
+        """
+        if self._in_doubt:
+            await self._store.commit(self._batch((), None))
+            self._in_doubt = False
+            self._number += 1
+
+    def _batch(self, writes: tuple[TaskWrite, ...], epoch: int | None) -> Batch:
+        return Batch(
+            master_id=self._master_id, number=self._number, now=self._clock.now(), tasks=writes, epoch=epoch
+        )
 
     def _settle(
         self, plan: "_Plan", results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]

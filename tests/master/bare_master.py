@@ -50,8 +50,8 @@ class WatchedStore(MemoryStore):
 class Leader:
     """A master that leads, without its server."""
 
-    def __init__(self) -> None:
-        self.store = WatchedStore()
+    def __init__(self, store: WatchedStore | None = None) -> None:
+        self.store = store or WatchedStore()
         self.clock = ManualClock()
         self.context: MasterContext = build(
             MasterOptions(advertise_url="http://one.test", identity="one", master_id="m", version="0"),
