@@ -19,17 +19,16 @@ for all of a pass. If it is killed, its successor finds what still runs by pid a
 import contextlib
 import fcntl
 import heapq
-import json
 import os
 import selectors
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from podling.worker.runtime import keeper_system as system
+from podling.worker.runtime.keeper_client import Client
 from podling.worker.runtime.keeper_journal import Journal, Record
 from podling.worker.runtime.keeper_process import END_FIELDS, LOST, REBOOTED, Process, Spawn, microseconds
 
@@ -42,7 +41,6 @@ TAKEN = 4  # exit status: another keeper serves this directory
 SPAWNS_PER_PASS = 16
 COMPACT_AFTER = 20_000  # records
 RETRY_SECONDS = 1.0
-RECEIVE_BYTES = 256 * 1024
 
 NOT_KNOWN_ANY_MORE = "What is to be run is not known any more, because the keeper was killed."
 DISK = "The keeper of the processes cannot write its journal; see the worker's disk."
@@ -61,12 +59,9 @@ class Keeper:
         self._untold: list[Record] = []
         self._retry_at: float | None = None
         self._kills: list[tuple[float, int, Process]] = []
-        self._client: socket.socket | None = None
-        self._inbox = b""
-        self._outbox = bytearray()
         self._alone_since = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._client = Client(self._selector, self._serve)
         Path(directory, OUTPUT).mkdir(mode=0o700, exist_ok=True)
         self._journal = Journal(str(Path(directory, JOURNAL)))
 
@@ -75,11 +70,7 @@ class Keeper:
         system.become_subreaper()
         self._recover()
         self._listen_for_children()
-        address = system.socket_address(self._directory)
-        Path(address).unlink(missing_ok=True)
-        self._listener.bind(address)
-        self._listener.listen(8)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._client.listen(system.socket_address(self._directory))
 
     def _listen_for_children(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -95,11 +86,15 @@ class Keeper:
             self._pass()
 
     def _may_end(self) -> bool:
-        busy = self._client is not None or self._untold or self._spawns
+        busy = self._client.is_there or self._untold or self._spawns
         if busy or any(process.running for process in self._processes.values()):
             self._alone_since = time.monotonic()
             return False
-        return time.monotonic() - self._alone_since >= self._linger
+        return time.monotonic() - self._idle_since >= self._linger
+
+    @property
+    def _idle_since(self) -> float:
+        return max(self._alone_since, self._client.left_at)
 
     def _patience(self) -> float | None:
         """Return for how many seconds nothing but news is to be done."""
@@ -108,8 +103,8 @@ class Keeper:
         moments = [self._kills[0][0]] if self._kills else []
         if self._retry_at is not None:
             moments.append(self._retry_at)
-        if self._client is None:
-            moments.append(self._alone_since + self._linger)
+        if not self._client.is_there:
+            moments.append(self._idle_since + self._linger)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     # One pass: exits and intents become durable together, then exits are told and spawns done
@@ -124,7 +119,7 @@ class Keeper:
             else:
                 self._not_spawned(spawn, "RUNTIME", DISK)
         self._kill_the_late()
-        self._flush()
+        self._client.flush()
         if written and self._journal.records > COMPACT_AFTER + 2 * len(self._processes):
             self._compact()
 
@@ -157,7 +152,7 @@ class Keeper:
     def _tell(self, end: Record) -> None:
         process = self._processes[end["id"]]
         process.about, process.kill_at = end, None
-        self._send({"ended": end})
+        self._client.send({"ended": end})
         if process.forget:
             self._erase(end["id"])
 
@@ -174,7 +169,7 @@ class Keeper:
         self._by_pid[pid] = process
         self._note(process.about)
         for number in spawn.askers:
-            self._send({"n": number, "process": process.about})
+            self._client.send({"n": number, "process": process.about})
         if process.stop is not None:
             self._stop(process, process.stop)
 
@@ -201,43 +196,13 @@ class Keeper:
 
     # The worker
 
-    def _accept(self, mask: int) -> None:
-        connection, _ = self._listener.accept()
-        self._hang_up()
-        connection.setblocking(False)
-        self._client = connection
-        self._selector.register(connection, selectors.EVENT_READ, self._converse)
-
-    def _hang_up(self) -> None:
-        if self._client is not None:
-            self._selector.unregister(self._client)
-            self._client.close()
-        self._client, self._inbox, self._outbox = None, b"", bytearray()
-        self._alone_since = time.monotonic()
-
-    def _converse(self, mask: int) -> None:
-        if not mask & selectors.EVENT_READ or self._client is None:
-            return
-        try:
-            data = self._client.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            data = b""
-        if not data:
-            self._hang_up()
-            return
-        *lines, self._inbox = (self._inbox + data).split(b"\n")
-        for line in lines:
-            self._serve(json.loads(line))
-
     def _serve(self, request: Record) -> None:
         number, name = request["n"], request.get("id", "")
         process = self._processes.get(name)
         match request["do"]:
             case "list":
                 known = [process.about for process in self._processes.values() if not process.forget]
-                self._send({"n": number, "processes": known})
+                self._client.send({"n": number, "processes": known})
             case "spawn":
                 self._asked_to_spawn(number, request, process)
             case "respawn":
@@ -245,10 +210,10 @@ class Keeper:
             case "stop":
                 if process is not None:
                     self._stop(process, request)
-                self._send({"n": number})
+                self._client.send({"n": number})
             case "forget":
                 self._forget(name, process)
-                self._send({"n": number})
+                self._client.send({"n": number})
 
     def _asked_to_spawn(self, number: int, request: Record, process: Process | None) -> None:
         if process is None:
@@ -271,7 +236,7 @@ class Keeper:
         if spawn is not None:
             spawn.askers.append(number)
         else:
-            self._send({"n": number, "process": process.about})
+            self._client.send({"n": number, "process": process.about})
 
     def _stop(self, process: Process, request: Record) -> None:
         process.stop = request  # of one that is about to be spawned it is the first thing it hears
@@ -299,26 +264,7 @@ class Keeper:
         return f"{self._directory}/{OUTPUT}/{name}"
 
     def _refuse(self, number: int, code: str, error: str) -> None:
-        self._send({"n": number, "code": code, "error": error})
-
-    def _send(self, message: Record) -> None:
-        if self._client is not None:
-            self._outbox += json.dumps(message, separators=(",", ":")).encode() + b"\n"
-
-    def _flush(self) -> None:
-        if self._client is None:
-            return
-        try:
-            if self._outbox:
-                del self._outbox[: self._client.send(self._outbox)]
-        except BlockingIOError:
-            pass
-        except ConnectionError:
-            self._hang_up()
-            return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
-        if self._selector.get_key(self._client).events != wanted:
-            self._selector.modify(self._client, wanted, self._converse)
+        self._client.send({"n": number, "code": code, "error": error})
 
     # Memory
 
