@@ -21,6 +21,7 @@ from podling.master.loops.node_monitor import REST_LEASES, NodeMonitor
 from podling.master.loops.peers import DEAD_AFTER_LEASES, FORGET_AFTER_LEASES, Peers
 from podling.master.loops.promoter import Promoter
 from podling.master.loops.scheduler import Scheduler
+from podling.master.operations import nodes
 from podling.store.base import Batch, Store, WriteResult
 from tests.builders import NOW, build_node, build_report, build_task, seconds
 from tests.master.masters import Masters
@@ -534,6 +535,17 @@ async def test_nodes_of_other_masters_are_taken_over_changed_and_removed(world: 
     await world.store.remove_node("node-1")
     await peers.run_once()
     assert _sessions(one) == {}
+
+
+async def test_a_cordon_never_undoes_a_session_that_began_elsewhere(world: World) -> None:
+    context = world.context()
+    await world.store.open_session(build_node("node-1"))
+    await Peers(context, lambda _: None).load_nodes()
+    await world.store.open_session(build_node("node-1"))
+    assert (await nodes.cordon(context, "node-1", True)).session_no == 2
+    (node,) = await world.store.load_nodes()
+    assert (node.session_no, node.cordoned) == (2, True)
+    assert await world.store.beat({"node-1": 2}, world.clock.now()) == {"node-1"}
 
 
 def _sessions(context: MasterContext) -> Mapping[str, int]:

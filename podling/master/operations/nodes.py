@@ -1,7 +1,7 @@
 """Nodes: those that dial in, and those that only registered by REST."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,11 +13,14 @@ from podling.master.context import MasterContext
 from podling.store.base import LogTail
 from podling.wire.nodes import Registration
 
+MOST_TRIES = 4
+
 
 async def register(context: MasterContext, registration: Registration) -> Node:
-    """List a node that will only send heartbeats; it is never planned on. Raises InvalidInput.
+    """List a node that will only send heartbeats; it is never planned on.
 
-    The same hostname and port is the same node.
+    The same hostname and port is the same node. Raises InvalidInput, Conflict if a worker has
+    connected as this node meanwhile.
     """
     validate_node_registration(
         registration.hostname, registration.port, registration.capacity, labels=registration.labels
@@ -34,9 +37,12 @@ async def register(context: MasterContext, registration: Registration) -> Node:
         labels=registration.labels,
         registered_at=known.registered_at if known else now,
         last_heartbeat=now,
+        cordoned=known.cordoned if known else False,
     )
-    await asyncio.shield(_save(context, node))
-    return node
+    if known is None:
+        await asyncio.shield(_save(context, node, None))
+        return node
+    return await _change(context, node.node_id, lambda known: _still_without_session(known, node))
 
 
 def _same_place(context: MasterContext, registration: Registration) -> Node | None:
@@ -53,14 +59,24 @@ def _same_place(context: MasterContext, registration: Registration) -> Node | No
 
 async def heartbeat(context: MasterContext, node_id: str) -> Node:
     """Keep a node that registered by REST online. Raises NotFound, Conflict for one with a session."""
-    node = _find(context, node_id)
-    if node.session_no > 0:
-        raise Conflict("this node's worker beats over its session", code="has_session")
     now = context.clock.now()
-    if node.status is NodeStatus.OFFLINE or node_id not in await context.store.beat({node_id: 0}, now):
-        node = replace(node, status=NodeStatus.ONLINE, lost_reason=None, last_heartbeat=now)
-        await asyncio.shield(_save(context, node))
-    return replace(node, last_heartbeat=now)
+
+    def online(known: Node) -> Node:
+        alive = replace(known, status=NodeStatus.ONLINE, lost_reason=None, last_heartbeat=now)
+        return _still_without_session(known, alive)
+
+    known = _find(context, node_id)
+    node = online(known)
+    if not known.is_online or node_id not in await context.store.beat({node_id: 0}, now):
+        node = await _change(context, node_id, online)
+    return node
+
+
+def _still_without_session(known: Node, node: Node) -> Node:
+    """Return the node as it shall be, if no worker has connected as it."""
+    if known.session_no > 0:
+        raise Conflict("this node's worker beats over its session", code="has_session")
+    return node
 
 
 async def deregister(context: MasterContext, node_id: str) -> None:
@@ -94,9 +110,13 @@ async def get_node(context: MasterContext, node_id: str) -> Node:
 
 
 async def cordon(context: MasterContext, node_id: str, cordoned: bool) -> Node:
-    """Take no new work there (True), or again (False). Raises NotFound."""
+    """Take no new work there (True), or again (False). Raises NotFound, Conflict."""
     node = replace(_find(context, node_id), cordoned=cordoned)
-    await asyncio.shield(_save(context, node))
+    if not await asyncio.shield(_save(context, node, node.session_no)):
+        # It has begun a newer session at another master.
+        node = replace(await get_node(context, node_id), cordoned=cordoned)
+        if not await asyncio.shield(_save(context, node, node.session_no)):
+            raise Conflict("the node is connecting at the moment; try again")
     return node
 
 
@@ -123,9 +143,30 @@ async def _remove(context: MasterContext, node_id: str) -> None:
     context.view.remove_node(node_id)
 
 
-async def _save(context: MasterContext, node: Node) -> None:
-    await context.store.save_node(node)
+async def _change(context: MasterContext, node_id: str, change: Callable[[Node], Node]) -> Node:
+    """Write what `change` makes of the node; again, if the node has connected anew at another master."""
+    for _ in range(MOST_TRIES):
+        known = _find(context, node_id)
+        changed = change(known)
+        if await asyncio.shield(_save(context, changed, known.session_no)):
+            return changed
+        await _refresh(context, node_id)
+    raise Conflict("the node connects anew all the time; try again")
+
+
+async def _save(context: MasterContext, node: Node, expected_session_no: int | None) -> bool:
+    if not await context.store.save_node(node, expected_session_no):
+        return False
     context.view.put_node(node)
+    return True
+
+
+async def _refresh(context: MasterContext, node_id: str) -> None:
+    stored = {node.node_id: node for node in await context.store.load_nodes()}
+    if node_id in stored:
+        context.view.put_node(stored[node_id])
+    else:
+        context.view.remove_node(node_id)
 
 
 def _find(context: MasterContext, node_id: str) -> Node:
