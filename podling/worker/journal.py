@@ -10,6 +10,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,8 +147,9 @@ class Journal:
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """Return the writes that wait, and whether more may come."""
         batch: list[_Waiting] = []
-        wait: float | None = None
+        due: float | None = None
         while len(batch) < MOST_IN_BATCH:
+            wait = None if due is None else max(0.0, due - time.monotonic())
             try:
                 waiting = self._queue.get(block=wait != 0, timeout=wait or None)
             except queue.Empty:
@@ -156,9 +158,9 @@ class Journal:
                 return batch, False
             batch.append(waiting)
             if waiting.is_urgent:
-                wait = 0
-            elif wait is None:
-                wait = RIDE_ALONG_SECONDS
+                due = 0.0
+            elif due is None:
+                due = time.monotonic() + RIDE_ALONG_SECONDS
         return batch, True
 
     def _commit(self, writes: Sequence[Write]) -> Unavailable | None:
@@ -168,7 +170,7 @@ class Journal:
                 self._execute(write)
             self._prune()
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits is told and the thread lives
             failure = _translate(error)
             if self._problem is None:
                 _log.error("%s", failure.message)
@@ -229,7 +231,7 @@ def _row(columns: Sequence[Any]) -> JournalRow:
     )
 
 
-def _translate(error: sqlite3.Error) -> Unavailable:
+def _translate(error: Exception) -> Unavailable:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return Unavailable("the disk under the worker's data directory is full", code="disk_full")
     return Unavailable(f"the worker's journal cannot be written: {error}", code="journal_failed")

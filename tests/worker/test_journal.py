@@ -72,6 +72,33 @@ async def test_what_is_done_keeps_its_number_and_its_end(directory: DataDirector
     assert (row.done, row.assignment, row.final) == (True, None, FINAL)
 
 
+async def test_what_cannot_be_written_is_told_and_the_next_is_written(directory: DataDirectory) -> None:
+    journal = Journal.open(directory)
+    async with asyncio.timeout(10.0):
+        with pytest.raises(Unavailable):
+            await journal.write(WriteMeta(name="half", value="\ud800"))
+        await journal.write(WriteMeta(name="whole", value="yes"))
+    assert journal.problem is None
+    await journal.close()
+    assert Journal.open(directory).meta("whole") == "yes"
+
+
+async def test_a_stream_of_writes_that_may_wait_does_not_wait_for_its_end(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "RIDE_ALONG_SECONDS", 0.2)
+    journal = Journal.open(directory)
+    first = asyncio.create_task(journal.write(WriteMeta(name="first", value=""), urgent=False))
+    async with asyncio.timeout(10.0):
+        for number in range(journal_module.MOST_IN_BATCH):
+            if first.done():
+                break
+            journal.write_later(WriteMeta(name="n", value=str(number)))
+            await asyncio.wait([first], timeout=0.05)
+    assert first.done() and number < 50
+    await journal.close()
+
+
 async def test_what_is_done_is_capped(directory: DataDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "MOST_DONE", 10)
     monkeypatch.setattr(journal_module, "PRUNE_EVERY", 1)
