@@ -11,6 +11,7 @@ from podling.store.postgres.store import PostgresStore
 from tests.conftest import ServerOf
 from tests.master.databases import Databases
 from tests.master.masters import Masters, RunningMaster
+from tests.master.world import World
 from tests.postgres_servers import chosen_servers
 
 STORES = ["memory", *chosen_servers()[:1]]  # what differs between servers is the store's to test
@@ -58,3 +59,13 @@ async def shared_master(request: pytest.FixtureRequest, databases: Databases) ->
     """A master that all tests of a module share: for what leaves nothing behind."""
     async with _masters(request.param, databases) as found:
         yield await found.start()
+
+
+@pytest.fixture
+async def world(masters: Masters) -> AsyncIterator[World]:
+    store = masters.make_store()
+    await store.open()
+    try:
+        yield World(store)
+    finally:
+        await store.close()
