@@ -1,19 +1,10 @@
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from podling.boot.logs import set_up_logging
 from podling.boot.redaction import redact
-
-
-@pytest.fixture(autouse=True)
-def _own_root_logger() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
 
 
 @pytest.mark.parametrize("format", ["text", "json"])

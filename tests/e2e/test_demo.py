@@ -2,8 +2,11 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -18,12 +21,21 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-e2e"), pytest.mark.timeout(240)]
 
 
-def demo(**environ: str) -> str:
-    """Run the demo and return what it wrote."""
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for temporary files that the database's own user can pass through."""
+    made = Path(tempfile.mkdtemp(prefix="podling-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def demo(folder: Path, **environ: str) -> str:
+    """Run the demo with its files in `folder` and return what it wrote."""
     ended = subprocess.run(
         [sys.executable, "-m", "podling.boot.demo"],
         cwd=ROOT,
-        env=os.environ | environ,
+        env=os.environ | environ | {"TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         timeout=230,
@@ -33,25 +45,26 @@ def demo(**environ: str) -> str:
     return ended.stdout
 
 
-def processes_of_demos() -> list[str]:
+def processes_with(folder: Path) -> list[str]:
+    """Return the command lines that name the folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # it has just ended
-        if "/podling-demo-" in command:
+        if str(folder) in command:
             found.append(command)
     return found
 
 
-def test_with_docker_it_shows_everything_and_leaves_nothing() -> None:
+def test_with_docker_it_shows_everything_and_leaves_nothing(folder: Path) -> None:
     try:
         engine = docker.from_env()
         engine.images.get(IMAGE)
     except docker.errors.DockerException:
         require(False, "no Docker engine answers")
-    told = demo()
+    told = demo(folder)
     assert "6 of 6 as expected" in told
     for words in (
         "attempt 2 on worker-",
@@ -67,12 +80,14 @@ def test_with_docker_it_shows_everything_and_leaves_nothing() -> None:
     for task_id in task_ids:
         label = f"{docker_labels.TASK}={task_id}"
         assert engine.containers.list(all=True, filters={"label": label}) == []
-    assert processes_of_demos() == []
+    assert processes_with(folder) == []
+    assert list(folder.iterdir()) == []
     engine.close()
 
 
-def test_without_an_engine_it_runs_processes() -> None:
-    told = demo(DOCKER_HOST="tcp://127.0.0.1:1")
+def test_without_an_engine_it_runs_processes(folder: Path) -> None:
+    told = demo(folder, DOCKER_HOST="tcp://127.0.0.1:1")
     assert "without Docker the tasks run as plain processes" in told
     assert "6 of 6 as expected" in told
-    assert processes_of_demos() == []
+    assert processes_with(folder) == []
+    assert list(folder.iterdir()) == []
