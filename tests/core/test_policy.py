@@ -237,7 +237,7 @@ BAD_IMAGES = [
     "a" * 256, "x:" + "t" * 129,    "reg:port/x", "-reg.io/x", "x\n", "é",
 ]  # fmt: skip
 GOOD_IMAGES = [
-    "busybox", "busybox:1.36", "library/busybox", "docker.io/library/busybox:latest", "localhost/x",
+    "busybox", "busybox:1.36", "library/busybox", "reg.example/library/busybox:latest", "localhost/x",
     "localhost:5000/a/b", "127.0.0.1:5000/x:y", "[::1]:5000/x", "Reg.Example.com/x", f"x@{DIGEST}",
     f"reg.io:1/x:t@{DIGEST}",    "a__b/c--d/e.f", DIGEST,
 ]  # fmt: skip
