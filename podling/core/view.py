@@ -74,7 +74,10 @@ class View:
     # Feeding
 
     def put_node(self, node: Node) -> None:
-        """Insert or replace a node."""
+        """Insert or replace a node; what comes from an older session than is known changes nothing."""
+        known = self.index.nodes.get(node.node_id)
+        if known is not None and known.session_no > node.session_no:
+            return
         room = Room.of(node.allocatable)
         for task_id in self._on_node.get(node.node_id, ()):
             room.take(self._live[task_id][1])

@@ -1,7 +1,7 @@
 """Declares a node lost after a whole lease without a beat, measured on this master's own clock."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 
 from podling.core.lifecycle import Lose
@@ -41,12 +41,17 @@ class NodeMonitor:
             self._seen.clear()  # a new leader waits a whole lease before it expires anybody
         if self._epoch is None:
             return self.interval_seconds
-        for beat in await self._context.store.load_beats():
+        beats = await self._context.store.load_beats()
+        self._forget_all_but({beat.node_id for beat in beats})
+        for beat in beats:
             if beat.lost:
                 await self._lose(beat)
             elif self._stood_still(beat):
                 await self._mark(beat)
         return self.interval_seconds
+
+    def _forget_all_but(self, node_ids: Set[str]) -> None:
+        self._seen = {node_id: seen for node_id, seen in self._seen.items() if node_id in node_ids}
 
     def _stood_still(self, beat: Beat) -> bool:
         now = self._context.clock.monotonic()
@@ -80,6 +85,8 @@ class NodeMonitor:
         await self._context.committer.apply_as_leader(happenings)
 
     async def _put_offline(self, node: Node, beat: Beat, reason: str) -> bool:
+        if node.session_no != beat.session_no:
+            return False  # it has a session that this view, or this beat, does not know yet
         offline = replace(node, status=NodeStatus.OFFLINE, lost_reason=reason)
         if not await self._context.store.save_node(offline, beat.session_no):
             return False

@@ -86,7 +86,9 @@ class Sessions:
         """Keep what a beat says about the node's runtime."""
         unhealthy = shorten(unhealthy)
         node = self._context.view.node(session.node_id)
-        if node is None or node.unhealthy == unhealthy or not self.is_current(session):
+        if node is None or node.session_no != session.session_no or not self.is_current(session):
+            return
+        if node.unhealthy == unhealthy:
             return
         changed = replace(node, unhealthy=unhealthy)
         if await self._context.store.save_node(changed, session.session_no):
