@@ -5,6 +5,7 @@ PYTHON := .venv/bin/python
 SCENARIO ?= containers
 STORE ?= postgres
 PYTEST_FLAGS ?=
+TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak
