@@ -110,7 +110,11 @@ async def opened_store(settings: MasterSettings) -> AsyncIterator["Store"]:
 
     assert settings.database_url is not None
     async with running_database(settings.database_url) as dsn:
-        yield PostgresStore(dsn, direct_dsn=settings.database_direct_url)
+        yield PostgresStore(
+            dsn,
+            direct_dsn=settings.database_direct_url,
+            leader_timeout_seconds=settings.lease_seconds / 4,
+        )
 
 
 def _tls(settings: MasterSettings) -> SSLContext | None:

@@ -6,13 +6,14 @@ columns, and one JSONB `detail` for what most tasks do not have.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import field
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
 import asyncpg
 import orjson
 
+from podling.core.limits import deadline_at, queue_timeout_at
 from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, ContainerState, HealthStatus, StopReason, Task, TaskEvent, TaskStatus
 from podling.core.value import value
@@ -77,29 +78,6 @@ def detail_of(task: Task) -> dict[str, Any] | None:
     """Return the fields of the task's detail, None if all are at their defaults."""
     values = _read_detail(task)
     return None if values == _DETAIL_DEFAULTS else dict(zip(_DETAIL_NAMES, values, strict=True))
-
-
-def queue_timeout_at(task: Task) -> datetime | None:
-    """Return when the task has waited too long for a node; None if that cannot happen."""
-    seconds = task.spec.queue_timeout_seconds
-    if seconds is None or task.status is not TaskStatus.PENDING:
-        return None
-    return _later(max(task.created_at, task.run_at), seconds)
-
-
-def deadline_at(task: Task) -> datetime | None:
-    """Return when the whole task is overdue; None if it has no deadline or was told to stop."""
-    seconds = task.spec.deadline_seconds
-    if seconds is None or task.status.is_terminal or task.stop_reason is not None:
-        return None
-    return _later(task.created_at, seconds)
-
-
-def _later(start: datetime, seconds: float) -> datetime | None:
-    try:
-        return start + timedelta(seconds=seconds)
-    except OverflowError:
-        return None  # beyond the year 9999: never
 
 
 def spec_row(task: Task) -> Row:

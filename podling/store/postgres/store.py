@@ -45,6 +45,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         address = Address(dsn, command_timeout_seconds, pooled=pooled)
         self._direct = Address(direct_dsn or dsn, command_timeout_seconds)
         self._pool = Pool(address, pool_size)
+        self.leader_timeout_seconds = leader_timeout_seconds
         self._guard = LeaderGuard(leader_timeout_seconds)
         self._committer = Committer(self._pool, self._guard)
         self._notifier = Notifier(self._direct)

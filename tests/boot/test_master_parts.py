@@ -1,0 +1,12 @@
+"""What the program makes of the operator's settings."""
+
+from podling.boot.master import opened_store
+from podling.boot.settings import read_master
+from podling.store.postgres.store import PostgresStore
+
+
+async def test_a_leader_waits_in_a_transaction_for_a_quarter_of_its_lease() -> None:
+    environ = {"DATABASE_URL": "postgres://user@127.0.0.1:1/nowhere", "STORE_TYPE": "postgres"}
+    async with opened_store(read_master(["--lease-seconds", "8"], environ)) as store:
+        assert isinstance(store, PostgresStore)
+        assert store.leader_timeout_seconds == 2.0
