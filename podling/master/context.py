@@ -55,6 +55,7 @@ class MasterContext:
             master_id=self.options.master_id,
             advertise_url=self.options.advertise_url,
             version=self.options.version,
+            identity=self.options.identity,
         )
 
     def lead(self, epoch: int | None) -> None:

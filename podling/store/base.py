@@ -18,17 +18,18 @@ from podling.core.value import value
 
 @value
 class Master:
-    """One start of a master program; its id is new at every start."""
+    """One start of a master program; its id is new at every start, its identity outlives them all."""
 
     master_id: str
     advertise_url: str
     version: str
     counter: int = 0
+    identity: str = ""
 
 
 @value
 class Leadership:
-    """Who leads. `epoch` grows with every takeover, `counter` with every renewal."""
+    """Who leads, by identity. `epoch` grows with every takeover, `counter` with every renewal."""
 
     epoch: int
     holder: str | None

@@ -190,6 +190,15 @@ async def test_welcome_names_all_masters(pair: Pair) -> None:
     assert {master["advertiseUrl"] for master in listed} == {"http://one.test", "http://two.test"}
 
 
+async def test_all_masters_name_the_same_leader(pair: Pair) -> None:
+    leader, _ = pair
+    told = [(await master.api.get("/cluster")).json for master in pair]
+    leading = leader.server.context.options.master_id
+    assert [overview["leader"] for overview in told] == [leading, leading]
+    for overview in told:
+        assert [known["masterId"] for known in overview["masters"] if known["leader"]] == [leading]
+
+
 async def test_a_leader_that_stops_hands_over(pair: Pair) -> None:
     leader, follower = pair
     worker = await follower.worker(slots=2)

@@ -1,22 +1,25 @@
 """The cluster at a glance."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from podling.core.node import NodeStatus
 from podling.master.context import MasterContext
+from podling.store.base import Leadership, Master
 
 
 async def overview(context: MasterContext) -> dict[str, Any]:
     """Return masters, leader, counts of nodes and tasks. Raises StoreUnavailable."""
     masters = await context.store.load_masters()
     leadership = await context.store.leadership()
+    leader = _leader(masters, leadership)
     counts = await context.store.count_tasks()
     nodes = context.view.nodes()
     return {
         "clusterId": context.cluster_id,
         "version": context.options.version,
         "store": context.store.kind,
-        "leader": context.options.master_id if context.leads else leadership.holder,
+        "leader": leader,
         "epoch": leadership.epoch,
         "leaseSeconds": context.options.lease_seconds,
         "masters": [
@@ -24,7 +27,7 @@ async def overview(context: MasterContext) -> dict[str, Any]:
                 "masterId": master.master_id,
                 "advertiseUrl": master.advertise_url,
                 "version": master.version,
-                "leader": context.leads and master.master_id == context.options.master_id,
+                "leader": master.master_id == leader,
             }
             for master in masters
         ],
@@ -35,3 +38,9 @@ async def overview(context: MasterContext) -> dict[str, Any]:
         },
         "tasks": {status.value: count for status, count in counts.items()},
     }
+
+
+def _leader(masters: Sequence[Master], leadership: Leadership) -> str | None:
+    """Return the id of the master that leads; of several starts of one master, the last one."""
+    starts = [master.master_id for master in masters if master.identity == leadership.holder]
+    return starts[-1] if starts else None

@@ -21,7 +21,12 @@ class Masters:
 
     async def register_master(self, master: Master) -> None:
         await self._pool.fetch(
-            _SQL.register, master.master_id, master.advertise_url, master.version, master.counter
+            _SQL.register,
+            master.master_id,
+            master.advertise_url,
+            master.version,
+            master.counter,
+            master.identity,
         )
 
     async def beat_master(self, master_id: str) -> Sequence[Master]:

@@ -2,15 +2,16 @@
 SELECT cluster_id FROM cluster
 
 -- name: register
-INSERT INTO masters (master_id, advertise_url, version, counter) VALUES ($1, $2, $3, $4)
+INSERT INTO masters (master_id, advertise_url, version, counter, identity) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (master_id) DO UPDATE
-SET advertise_url = excluded.advertise_url, version = excluded.version, counter = excluded.counter
+SET advertise_url = excluded.advertise_url, version = excluded.version, counter = excluded.counter,
+    identity = excluded.identity
 
 -- name: beat
 UPDATE masters SET counter = counter + 1 WHERE master_id = $1
 
 -- name: list
-SELECT master_id, advertise_url, version, counter FROM masters ORDER BY registered_at, master_id
+SELECT master_id, advertise_url, version, counter, identity FROM masters ORDER BY registered_at, master_id
 
 -- name: remove
 DELETE FROM masters WHERE master_id = $1
