@@ -140,6 +140,9 @@ class View:
         known = self._live.get(task_id)
         return None if known is None else known[0]
 
+    def live_task_ids(self) -> Sequence[str]:
+        return tuple(self._live)
+
     def live_tasks_on(self, node_id: str) -> Sequence[Task]:
         return tuple(self._live[task_id][0] for task_id in self._on_node.get(node_id, ()))
 

@@ -29,8 +29,8 @@ class ManualClock:
 class WatchedStore(MemoryStore):
     """Calls `before_page` before every page, and `before_commit` before every commit of a leader."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **bounds: int) -> None:
+        super().__init__(**bounds)
         self.before_page: Callable[[], None] = lambda: None
         self.before_commit: Callable[[Batch], None] = lambda batch: None
         self.pages = 0

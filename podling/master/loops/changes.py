@@ -1,7 +1,7 @@
 """Follows what other masters commit, so that this one's view and sessions know it too."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from podling.core.task import Task
 from podling.kit.wakeup import Wakeup
@@ -10,6 +10,7 @@ from podling.master.context import MasterContext
 from podling.store.base import ChangeBatch
 
 MOST_PER_PASS = 1000
+RELOAD_AFTER_SECONDS = 300.0  # the store keeps changes for twice as long
 
 
 class ChangesFeed:
@@ -18,6 +19,7 @@ class ChangesFeed:
     def __init__(self, context: MasterContext) -> None:
         self._context = context
         self._cursors: dict[str, int] = {}
+        self._read_at = 0.0  # when the cursors were true
         self._turn = asyncio.Lock()
         self._committed_meanwhile: dict[str, int] | None = None  # versions, while tasks are loaded
         self.wakeup = Wakeup()
@@ -25,20 +27,35 @@ class ChangesFeed:
 
     async def start(self) -> None:
         """Load nodes and live tasks with the feed's position, in one snapshot."""
+        asked_at = self._context.clock.monotonic()
         snapshot = await self._context.store.snapshot()
         for node in snapshot.nodes:
             self._context.view.put_node(node)
         for task in snapshot.live_tasks:
             self._context.view.put_task(task)
-        self._cursors = dict(snapshot.cursors)
+        self._cursors, self._read_at = dict(snapshot.cursors), asked_at
 
     async def run_once(self) -> float | None:
         async with self._turn:
+            asked_at = self._context.clock.monotonic()
+            if asked_at - self._read_at > RELOAD_AFTER_SECONDS:
+                await self._reload()
             batches = await self._context.store.changes_after(self._cursors, MOST_PER_PASS)
-            await self._take_over([batch for batch in batches if self._is_news(batch)])
+            news = [batch for batch in batches if self._is_news(batch)]
+            await self._take_over({change.task_id for batch in news for change in batch.changes})
             for batch in batches:
                 self._cursors[batch.master_id] = batch.number
+            self._read_at = asked_at
         return 0.0 if len(batches) == MOST_PER_PASS else None
+
+    async def _reload(self) -> None:
+        """Compare all of the view with the store: changes that were not read in time may be gone."""
+        snapshot = await self._context.store.snapshot()
+        for node in snapshot.nodes:
+            self._context.view.put_node(node)
+        live = {task.task_id for task in snapshot.live_tasks}
+        await self._take_over(live.union(self._context.view.live_task_ids()))
+        self._cursors = dict(snapshot.cursors)
 
     async def catch_up(self) -> None:
         """Return when everything that was committed before the call is known."""
@@ -54,13 +71,12 @@ class ChangesFeed:
         if self._committed_meanwhile is not None:
             self._committed_meanwhile |= {item.after.task_id: item.after.version for item in applied}
 
-    async def _take_over(self, batches: list[ChangeBatch]) -> None:
-        changed = {change.task_id: change.version for batch in batches for change in batch.changes}
-        if not changed:
+    async def _take_over(self, task_ids: Iterable[str]) -> None:
+        if not (changed := list(task_ids)):
             return
         self._committed_meanwhile = {}
         try:
-            tasks = await self._context.store.load_tasks(list(changed))
+            tasks = await self._context.store.load_tasks(changed)
             known = self._committed_meanwhile
         finally:
             self._committed_meanwhile = None
