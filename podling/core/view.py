@@ -49,12 +49,14 @@ class PlannedPlacement:
 @value
 class Plan:
     """`blocked` are the shapes of the page that fit nowhere (any more). Not `complete`: the plan
-    stopped for time; tasks neither placed nor blocked are to be planned again at once.
+    stopped for time; tasks neither placed nor blocked are to be planned again at once. `checks` is
+    the work it took, in looks at a node.
     """
 
     placements: tuple[PlannedPlacement, ...] = ()
     blocked: Mapping[str, WhyNot] = field(default_factory=dict)
     complete: bool = True
+    checks: int = 0
 
 
 class View:
@@ -255,7 +257,7 @@ def plan(view: View, page: Sequence[Task], now: float, most_checks: int = MOST_C
     draft = _Draft(view, now, most_checks)
     for task in page:
         draft.place(task)
-    return Plan(placements=tuple(draft.placements), blocked=draft.blocked, complete=not draft.deferred)
+    return draft.result()
 
 
 class _Draft:
@@ -270,6 +272,14 @@ class _Draft:
         self.placements: list[PlannedPlacement] = []
         self.blocked: dict[str, WhyNot] = {}
         self.deferred = False
+
+    def result(self) -> Plan:
+        return Plan(
+            placements=tuple(self.placements),
+            blocked=self.blocked,
+            complete=not self.deferred,
+            checks=self._ledger.checks,
+        )
 
     def place(self, task: Task) -> None:
         if task.shape in self.blocked or self._view.task(task.task_id) is not None:

@@ -1,8 +1,6 @@
 """Laws of the planner, and what it prefers."""
 
-import gc
 from collections import Counter
-from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -11,7 +9,7 @@ from podling.core.node import Node
 from podling.core.placement import lacks_of
 from podling.core.spec import Affinity, Port, Strategy
 from podling.core.task import Task
-from podling.core.view import BACKING_OFF, Plan, View, plan
+from podling.core.view import BACKING_OFF, MOST_CHECKS, Plan, View, plan
 from tests.core.clusters import clusters, few, on, pages, sized, view_of, wanting
 
 
@@ -189,16 +187,17 @@ def ten_thousand() -> View:
 
 
 @pytest.mark.parametrize("cpu", [100, 3900, 4001, 9000])
-def test_ten_thousand_nodes_and_fifty_shapes_are_planned_in_time(ten_thousand: View, cpu: int) -> None:
+def test_a_plan_ends_soon_after_its_time_is_spent(ten_thousand: View, cpu: int) -> None:
+    """The shape that is being looked at is finished: at most one look at every node."""
     page = [wanting({"cpu": cpu + number % 50}) for number in range(500)]
-    spent = min(_seconds(ten_thousand, page) for _ in range(3))
-    # Five times the goal of 50 ms: the machine of a test does other things at the same time.
-    assert spent < 0.25
-
-
-def _seconds(view: View, page: list[Task]) -> float:
-    gc.collect()
-    start = thread_time()
-    result = plan(view, page, now=0.0)
+    result = plan(ten_thousand, page, now=0.0)
     assert result.placements or result.blocked
-    return thread_time() - start
+    assert result.checks <= MOST_CHECKS + 10_000
+
+
+@pytest.mark.parametrize("cpu", [100, 3900])
+def test_what_fits_on_ten_thousand_nodes_is_found_with_few_looks(ten_thousand: View, cpu: int) -> None:
+    page = [wanting({"cpu": cpu + number % 50}) for number in range(500)]
+    result = plan(ten_thousand, page, now=0.0, most_checks=10_000_000)
+    assert len(result.placements) == 500
+    assert result.checks <= 50 * 500
