@@ -21,6 +21,8 @@ def set_up_logging(level: str, format: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("urllib3", "docker", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # Its warnings are tracebacks of every try while the database is away; the store tells that itself.
+    logging.getLogger("asyncpg.pool").setLevel(max(logging.ERROR, logging.getLogger().level))
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -39,6 +39,12 @@ def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert "quiet" not in told
 
 
+def test_the_drivers_retries_leave_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("info", "text")
+    logging.getLogger("asyncpg.pool").warning("Failed to restore", exc_info=OSError("refused"))
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

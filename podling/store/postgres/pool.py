@@ -78,6 +78,11 @@ class Address:
                 "DATABASE_URL must begin with postgres:// (or be embedded:DIR): write "
                 "postgres://user:password@host:5432/database?sslmode=disable"
             )
+        if parts.fragment or ("@" not in parts.netloc and "@" in parts.path + parts.query):
+            raise ConfigurationError(
+                "a password in DATABASE_URL holds a character that ends it: write %2F for /, %3F for ?, "
+                "%23 for # and %40 for @"
+            )
         query = parse_qs(parts.query)
         roots = query.get("sslrootcert", ["system"])[-1]
         if roots != "system" and not Path(roots).exists():

@@ -269,7 +269,9 @@ def translated(what: str) -> Iterator[None]:
         ) from error
     except (urllib3.exceptions.HTTPError, DockerException, OSError) as error:
         raise RuntimeFailure(
-            f"The Docker engine cannot be reached ({what}): {_innermost(error)}.", code=ErrorCode.RUNTIME
+            f"The Docker engine cannot be reached ({what}: {_innermost(error)}); "
+            "start it, or correct --docker-host (DOCKER_HOST).",
+            code=ErrorCode.RUNTIME,
         ) from error
 
 
