@@ -7,6 +7,7 @@ in their order, and the ratio is the median of the pairs' ratios.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
@@ -64,15 +65,17 @@ def _raw(engine: docker.DockerClient, count: int) -> float:
 
 async def _podling(started: Cluster, engine: docker.DockerClient, count: int) -> float:
     spec = {"name": "bench", "image": IMAGE, "command": COMMAND}
+    node_ids = [node["nodeId"] for node in await started.get("/nodes")]
     begin = time.perf_counter()
     await started.submit_all([spec] * count)
     await started.wait_until_ended(SIDE_SECONDS)
     async with asyncio.timeout(SIDE_SECONDS):
-        while await asyncio.to_thread(_left, engine):
+        while await asyncio.to_thread(_left, engine, node_ids):
             await asyncio.sleep(POLL_SECONDS)
     return count / (time.perf_counter() - begin)
 
 
-def _left(engine: docker.DockerClient) -> int:
-    managed = {"label": "podling.io/managed=true"}
-    return len(engine.api.containers(all=True, quiet=True, filters=managed))
+def _left(engine: docker.DockerClient, node_ids: Sequence[str]) -> int:
+    """Return how many containers the nodes still have; those of other clusters do not count."""
+    filters = [{"label": f"podling.io/node={node_id}"} for node_id in node_ids]
+    return sum(len(engine.api.containers(all=True, quiet=True, filters=one)) for one in filters)
