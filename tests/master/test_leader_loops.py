@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from podling.core.errors import StaleEpoch, StoreUnavailable
-from podling.core.task import TaskStatus
+from podling.core.task import Task, TaskStatus
+from podling.core.view import View
 from podling.master.loops.deadlines import Deadlines
+from podling.master.operations import tasks
 from podling.store.base import Batch
 from tests.core.clusters import sized, wanting
 from tests.master.bare_master import Leader
@@ -62,3 +64,23 @@ async def test_a_pass_of_a_leader_that_was_replaced_fails(leader: Leader) -> Non
     with pytest.raises(StaleEpoch):
         await leader.scheduler.run_once()
     assert (await leader.stored(task)).status is TaskStatus.PENDING
+
+
+class CountingView(View):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def scheduling_error(self, task: Task) -> str | None:
+        self.asked.append(task.shape)
+        return super().scheduling_error(task)
+
+
+async def test_a_list_looks_for_room_once_per_shape(leader: Leader) -> None:
+    view = leader.context.view = CountingView()
+    view.put_node(sized("node-1"))
+    big, small = ([wanting({"cpu": cpu}) for _ in range(100)] for cpu in (9000, 100))
+    told = tasks.scheduling_errors(leader.context, [*big, *small])
+    assert told[:100] == [told[0]] * 100 and "insufficient cpu" in (told[0] or "")
+    assert told[100:] == [None] * 100
+    assert sorted(view.asked) == sorted({big[0].shape, small[0].shape})

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -56,7 +56,11 @@ def routes() -> list[web.RouteDef]:
 
 
 def _view(context: MasterContext, task: Task) -> dict[str, Any]:
-    return task_view(task, tasks.scheduling_error(context, task))
+    return _views(context, [task])[0]
+
+
+def _views(context: MasterContext, found: Sequence[Task]) -> list[dict[str, Any]]:
+    return list(map(task_view, found, tasks.scheduling_errors(context, found)))
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -91,7 +95,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     found = await tasks.list_(context, replace(asked, limit=asked.limit + 1))
     page = found[: asked.limit]
     headers = next_page(request, _cursor(page[-1])) if len(found) > len(page) else None
-    return answer([_view(context, task) for task in page], headers=headers)
+    return answer(_views(context, page), headers=headers)
 
 
 def _task_query(given: Mapping[str, str], labels: list[str]) -> TaskQuery:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from podling.core.errors import IdempotencyMismatch, IllegalTransition, NotFound, PodlingError
+from podling.core.errors import IdempotencyMismatch, IllegalTransition, InvalidInput, NotFound, PodlingError
 from podling.core.explain import Explanation, explain
 from podling.core.lifecycle import Cancel, Reported, RetryNow
 from podling.core.placement import shape_of
@@ -90,11 +90,22 @@ async def list_(context: MasterContext, query: TaskQuery) -> Sequence[Task]:
     return await context.store.list_tasks(query)
 
 
-def scheduling_error(context: MasterContext, task: Task) -> str | None:
-    """Return why a pending, due task fits on no node at the moment; None if it may be placed."""
-    if task.status is not TaskStatus.PENDING or task.run_at > context.clock.now():
-        return None
-    return context.view.scheduling_error(task)
+def scheduling_errors(context: MasterContext, tasks: Sequence[Task]) -> Sequence[str | None]:
+    """Return for each why it is pending, due and fits on no node at the moment; None if that is not so.
+
+    Every shape is looked at once: a page of a thousand nodes' backlog would hold up all others.
+    """
+    now = context.clock.now()
+    by_shape: dict[str, str | None] = {}
+
+    def of(task: Task) -> str | None:
+        if task.status is not TaskStatus.PENDING or task.run_at > now:
+            return None
+        if task.shape not in by_shape:
+            by_shape[task.shape] = context.view.scheduling_error(task)
+        return by_shape[task.shape]
+
+    return [of(task) for task in tasks]
 
 
 async def cancel(context: MasterContext, task_id: str) -> Task:
@@ -190,5 +201,8 @@ async def explain_task(context: MasterContext, task_id: str) -> Explanation:
 
 
 def filter_labels(texts: Sequence[str]) -> Mapping[str, str]:
-    """Read `k=v` filters; without `=` the value must be empty."""
+    """Read `k=v` filters. Raises InvalidInput."""
+    for text in texts:
+        if not text.partition("=")[0] or "=" not in text:
+            raise InvalidInput.field("label", "must be written key=value, such as app=web")
     return dict(text.partition("=")[::2] for text in texts)
