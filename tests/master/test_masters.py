@@ -1,6 +1,5 @@
 """Restarts, several masters on one database, and a database that goes away."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -89,15 +88,12 @@ async def test_the_last_leader_leads_again_at_once(masters: Masters) -> None:
     assert (await master.api.get("/cluster")).json["epoch"] == epoch + 1
 
 
-async def test_another_master_waits_for_the_whole_lease(masters: Masters) -> None:
+async def test_another_master_takes_over_from_one_that_has_gone(masters: Masters) -> None:
     await _left_behind(masters.make_store(), "gone")
-    begun = asyncio.get_running_loop().time()
-    master = await masters.start("two", lease_seconds=0.6)
+    master = await masters.start("two", lease_seconds=SHORT_LEASE_SECONDS)
     task = await master.api.submit()
     worker = await master.worker()
-    assert not await _leads(master)
     await worker.assigned(task["taskId"])
-    assert asyncio.get_running_loop().time() - begun >= 0.6
     assert await _leads(master)
 
 

@@ -4,7 +4,8 @@ import asyncio
 
 import asyncpg
 
-from podling.store.postgres.hints import CHANNEL
+from podling.store.postgres.hints import CHANNEL, Notifier
+from podling.store.postgres.pool import Address
 from podling.store.postgres.store import PostgresStore
 from tests.builders import build_batch, build_task, insertion
 
@@ -41,19 +42,14 @@ async def test_a_listener_whose_session_was_ended_listens_again_before_it_tells(
         await asyncio.wait([listening])
 
 
-async def test_many_commits_make_few_hints(store: PostgresStore, connection: asyncpg.Connection) -> None:
-    heard = []
-    loop = asyncio.get_running_loop()
-    enough = asyncio.Event()
-
-    def hear(*_: object) -> None:
-        heard.append(loop.time())
-        enough.set()
-
-    await connection.add_listener(CHANNEL, hear)
-    start = loop.time()
+async def test_hints_that_wait_together_are_sent_as_one(dsn: str, connection: asyncpg.Connection) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    await connection.add_listener(CHANNEL, lambda *told: heard.put_nowait(told[-1]))
+    notifier = Notifier(Address(dsn, 10.0))
+    notifier.start()
     for _ in range(30):
-        await store.commit(build_batch([insertion(build_task())]))
-    await asyncio.wait_for(enough.wait(), 10)
-    elapsed = loop.time() - start
-    assert 1 <= len(heard) <= 2 + elapsed * 20
+        notifier.hint()
+    assert await asyncio.wait_for(heard.get(), 10) == ""
+    await notifier.stop()
+    await connection.execute(f"NOTIFY {CHANNEL}, 'what follows them'")
+    assert await asyncio.wait_for(heard.get(), 10) == "what follows them"
