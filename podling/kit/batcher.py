@@ -24,6 +24,11 @@ class Batcher(Generic[_Item, _Result]):
         self._waiting: deque[tuple[_Item, asyncio.Future[_Result]]] = deque()
         self._writer: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many items have not got into a batch yet."""
+        return len(self._waiting)
+
     async def put(self, item: _Item) -> _Result:
         """Return the item's result once its batch is written."""
         return await self.enqueue(item)

@@ -16,6 +16,7 @@ from podling.kit.clock import Clock
 from podling.store.base import Batch, Store, TaskWrite, WriteResult, WriteStatus
 
 MOST_PER_BATCH = 500
+MOST_WAITING = 10_000  # then the store is too slow for what comes in
 MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
 
 
@@ -86,7 +87,12 @@ class Committer:
         self._epoch = epoch
 
     async def insert(self, task: Task, body_hash: str) -> Task | WriteResult:
-        """Store a new task and return it; a used idempotency key returns the store's result."""
+        """Store a new task and return it; a used idempotency key returns the store's result.
+
+        Raises StoreUnavailable; Unavailable while too many wait: reports of workers go on.
+        """
+        if self._everyone.waiting >= MOST_WAITING:
+            raise Unavailable("too many requests wait for the store; try again", code="overloaded")
         return await self._everyone.put(Insert(task, body_hash))
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:

@@ -1,12 +1,14 @@
 """What the leader's loops do in a single pass."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
-from podling.core.errors import StaleEpoch, StoreUnavailable
+from podling.core.errors import StaleEpoch, StoreUnavailable, Unavailable
 from podling.core.task import Task, TaskStatus
 from podling.core.view import View
+from podling.master.committer import MOST_WAITING
 from podling.master.loops.deadlines import Deadlines
 from podling.master.operations import tasks
 from podling.store.base import Batch
@@ -64,6 +66,18 @@ async def test_a_pass_of_a_leader_that_was_replaced_fails(leader: Leader) -> Non
     with pytest.raises(StaleEpoch):
         await leader.scheduler.run_once()
     assert (await leader.stored(task)).status is TaskStatus.PENDING
+
+
+async def test_new_tasks_are_refused_while_too_many_wait(leader: Leader) -> None:
+    context = leader.context
+    waiting = [asyncio.create_task(context.committer.insert(wanting(), "h")) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable) as refusal:
+        await context.committer.insert(wanting(), "h")
+    assert refusal.value.code == "overloaded"
+    stored = await asyncio.gather(*waiting)
+    assert len(stored) == MOST_WAITING
+    await context.committer.insert(wanting(), "h")
 
 
 class CountingView(View):
