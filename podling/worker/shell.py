@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -89,7 +89,6 @@ class Shell:
             exact_runtimes=frozenset(name for name, one in runtimes.items() if one.knows_every_start),
         )
         self._journal = journal
-        self._names: dict[str, tuple[AttemptKey, str]] = {}
         self._owners: dict[str, Runtime] = {}
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,9 +184,9 @@ class Shell:
             self._early.append(told)
         elif isinstance(told, Found):
             self.feed(Exited(seen=seen_from(told)))
-        elif told.engine_name in self._names:
-            key, container = self._names[told.engine_name]
-            self.feed(Vanished(key=key, container=container))
+        else:
+            key = AttemptKey(task_id=told.task_id, attempt=told.attempt)
+            self.feed(Vanished(key=key, container=told.container_name))
 
     async def _inventory(self) -> tuple[Seen, ...]:
         found: list[Found] = []
@@ -196,9 +195,6 @@ class Shell:
             there = await _answer(runtime.inventory())
             self._owners |= {one.container_id: runtime for one in there}
             found += there
-        for one in found:
-            key = AttemptKey(task_id=one.task_id, attempt=one.attempt)
-            self._names[one.engine_name] = (key, one.container_name)
         return tuple(seen_from(one) for one in found)
 
     # Instructions
@@ -253,7 +249,6 @@ class Shell:
     async def _prepare(self, instruction: Prepare) -> None:
         held = self.state.attempts[instruction.key]
         work = self._work(held.assignment, instruction.container)
-        self._names[work.engine_name] = (instruction.key, instruction.container)
         names: dict[str, Any] = {"key": instruction.key, "container": instruction.container}
         try:
             async with self._preparing:
@@ -333,8 +328,6 @@ class Shell:
         key = instruction.key
         for timer in [timer for timer in self._timers if timer.key == key]:
             self._timers.pop(timer).cancel()
-        for name in [name for name, (owner, _) in self._names.items() if owner == key]:
-            del self._names[name]
         self._spawn(self._write_forget(instruction))
 
     async def _write_forget(self, instruction: Forget) -> None:
@@ -397,8 +390,3 @@ def seen_from(found: Found) -> Seen:
         error_code=found.error_code,
         error=found.error,
     )
-
-
-def container_ids(held: Held) -> Sequence[tuple[str, str]]:
-    """Return name and id of the attempt's containers that were made."""
-    return [(one.name, one.container_id) for one in held.containers if one.container_id is not None]

@@ -141,6 +141,14 @@ class MemoryRuntime:
             self._tell(found)
 
     def remove_by_hand(self, container_id: str) -> None:
-        self.containers.pop(container_id)
+        found = self.containers.pop(container_id)
         if self._tell is not None:
-            self._tell(Gone(engine_name=container_id, container_id=container_id))
+            self._tell(
+                Gone(
+                    engine_name=container_id,
+                    container_id=container_id,
+                    task_id=found.task_id,
+                    attempt=found.attempt,
+                    container_name=found.container_name,
+                )
+            )

@@ -62,6 +62,9 @@ class Gone:
 
     engine_name: str
     container_id: str
+    task_id: str
+    attempt: int
+    container_name: str
 
 
 Observer = Callable[[Found | Gone], None]

@@ -257,7 +257,7 @@ class Watch:
         if found.container_id in self._removing:
             self._removing.discard(found.container_id)
         else:
-            self._tell(Gone(engine_name=found.engine_name, container_id=found.container_id))
+            self._tell(_gone(found))
 
     def _forget_causes(self, container_id: str) -> None:
         self._stopping.discard(container_id)
@@ -284,6 +284,16 @@ def found_now(data: Mapping[str, Any], image_digest: str) -> Found:
         return found
     return replace(
         found, exit_code=None, error_code=ErrorCode.UNKNOWN_EXIT, error=label.UNKNOWN_EXIT_SENTENCE
+    )
+
+
+def _gone(found: Found) -> Gone:
+    return Gone(
+        engine_name=found.engine_name,
+        container_id=found.container_id,
+        task_id=found.task_id,
+        attempt=found.attempt,
+        container_name=found.container_name,
     )
 
 
