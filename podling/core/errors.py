@@ -2,7 +2,8 @@
 
     PodlingError
     ├── InvalidInput            what was sent cannot be accepted, whoever sends it
-    │   └── TooLarge
+    │   ├── TooLarge
+    │   └── UnsupportedMediaType
     ├── Unauthorized            no, or no valid, credential
     ├── Forbidden               a credential without the right
     │   └── PolicyDenied        an operator's rule says no
@@ -52,6 +53,10 @@ class InvalidInput(PodlingError):
 
 class TooLarge(InvalidInput):
     default_code = "payload_too_large"
+
+
+class UnsupportedMediaType(InvalidInput):
+    default_code = "unsupported_media_type"
 
 
 class Unauthorized(PodlingError):

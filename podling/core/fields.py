@@ -30,8 +30,8 @@ def check_number(
     """Refuse a number outside `low` to `high`; with `above` `low` itself is refused too."""
     if (low < number if above else low <= number) and number <= high:
         return
-    least = f"more than {low:g}" if above else f"at least {low:.15g}"
-    raise InvalidInput.field(field, f"must be {least} and at most {high:.15g}{unit}")
+    least = f"more than {low:g}" if above else f"at least {low:.17g}"
+    raise InvalidInput.field(field, f"must be {least} and at most {high:.17g}{unit}")
 
 
 def check_seconds(field: str, seconds: float | None) -> None:

@@ -295,8 +295,23 @@ def _check_fence(task: Task, attempt: int, node_id: str | None) -> None:
     raise StaleAttempt(message, details=_story(task))
 
 
+_VERBS: Mapping[EventKind, str] = {
+    EventKind.ASSIGN: "be given to a node",
+    EventKind.STARTED: "be started",
+    EventKind.UPDATED: "be updated by its worker",
+    EventKind.ENDED: "end",
+    EventKind.REFUSED: "be sent back by its worker",
+    EventKind.LOSE: "be lost with its node",
+    EventKind.CANCEL: "be cancelled",
+    EventKind.RETRY_NOW: "be retried now",
+    EventKind.RESOLVE: "be resolved",
+    EventKind.QUEUE_TIMEOUT: "run out of its time in the queue",
+    EventKind.DEADLINE: "run out of its time",
+}
+
+
 def _illegal(task: Task, kind: EventKind) -> IllegalTransition:
-    message = f"a task that is {task.status} cannot {kind.replace('_', ' ')}"
+    message = f"a task that is {task.status} cannot {_VERBS[kind]}"
     if task.status.is_terminal:
         message += "; it has ended, replay it to run it again"
     return IllegalTransition(message, details=_story(task) | {"event": str(kind)})

@@ -19,6 +19,7 @@ from podling.core.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    UnsupportedMediaType,
 )
 from podling.wire.codec import encode
 from podling.wire.errors import error_body, status_of
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
 REQUEST_SECONDS = 30.0
+# Plain `curl -d` calls everything a form, and `requests` without a type calls it octets.
+MEDIA_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "application/octet-stream"})
 OPEN_PATHS = frozenset({"/health", "/ready"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,7 +46,8 @@ def error_answer(error: PodlingError) -> web.Response:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Return the body. Raises TooLarge, and InvalidInput for one that drips."""
+    """Return the body. Raises UnsupportedMediaType, TooLarge, and InvalidInput for one that drips."""
+    _check_media_type(request)
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             return await request.read()
@@ -55,6 +59,20 @@ async def read_body(request: web.Request) -> bytes:
         ) from None
     except TimeoutError:
         raise InvalidInput("the body did not arrive in time", code="request_timeout") from None
+
+
+def _check_media_type(request: web.Request) -> None:
+    """Refuse what says of itself that it is not JSON, or that it is packed in an unknown way."""
+    if "Content-Type" in request.headers and request.content_type not in MEDIA_TYPES:
+        raise UnsupportedMediaType(
+            f"the body has to be JSON: send Content-Type: application/json, not {request.content_type[:80]}"
+        )
+    if (coding := header(request, "Content-Encoding")) and coding.lower() not in (
+        "identity",
+        "gzip",
+        "deflate",
+    ):
+        raise UnsupportedMediaType(f"the encoding {coding[:80]!r} is not known; send gzip, deflate or none")
 
 
 def header(request: web.Request, name: str) -> str | None:
