@@ -1,7 +1,10 @@
 """The worker's own HTTP API: its health, and the state and logs of what is here."""
 
+import errno
 import hmac
 import logging
+import os
+import socket
 from typing import Any
 
 from aiohttp import web
@@ -61,9 +64,7 @@ class WorkerApi:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another one with --port"
-            ) from error
+            raise _cannot_listen(host, port, error) from error
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -116,6 +117,24 @@ class WorkerApi:
         records = await self._logs.read(key, request.query.get("container"))
         text = b"".join(render(record) for record in select(records, tail=_tail(request)))
         return web.Response(body=text, content_type="text/plain", charset="utf-8")
+
+
+def check_address(host: str, port: int) -> None:
+    """Find out before any master is asked that the API cannot be there. Raises ConfigurationError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
+    reason = "it is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+    if isinstance(error, socket.gaierror):
+        reason = "there is no such address"
+    return ConfigurationError(f"cannot listen on {host}:{port}: {reason}; choose another one with --port")
 
 
 def _tail(request: web.Request) -> int:

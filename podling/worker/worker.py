@@ -20,7 +20,7 @@ from podling.core.value import value
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
 from podling.wire.session import Hello, Welcome
-from podling.worker.api import WorkerApi
+from podling.worker.api import WorkerApi, check_address
 from podling.worker.datadir import DataDirectory
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.log_files import LogFiles
@@ -117,6 +117,7 @@ class Worker:
 
     async def _join(self, http: aiohttp.ClientSession) -> str | None:
         """Learn, at the very first start, which cluster this is; None if told to stop meanwhile."""
+        check_address(self._options.host, self._port)
         trying = asyncio.create_task(self._try_runtimes())
         if not await self._unless_stopped(trying):
             return None

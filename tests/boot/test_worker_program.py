@@ -92,8 +92,9 @@ async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
             _, errors = await program.communicate()
     assert program.returncode == 1
     last = errors.decode().splitlines()[-1]
-    assert last.startswith(f"podling-worker: cannot listen on 127.0.0.1:{port}")
+    assert last.startswith(f"podling-worker: cannot listen on 127.0.0.1:{port}: it is in use")
     assert "Traceback" not in errors.decode()
+    assert master.hellos == []  # no node is left behind at the master
 
 
 def test_no_docker_engine_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
