@@ -1,5 +1,6 @@
 """`podling logs`: what a task wrote, byte by byte as it was written."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -11,7 +12,7 @@ from podling.cli.invocation import Invocation
 from podling.cli.text import parse_since
 from podling.client import tasks
 from podling.client.call import Call
-from podling.core.errors import DeadlineExceeded
+from podling.core.errors import DeadlineExceeded, InvalidInput
 
 
 class StreamName(StrEnum):
@@ -34,6 +35,8 @@ def logs(
 ) -> None:
     """Show what a task wrote."""
     cli: Invocation = context.obj
+    if cli.settings.json and follow:
+        raise InvalidInput("--json prints a log as one object and cannot follow it; leave one of the two out")
     found = cli.find(task)
     start = None if since is None else parse_since(since, datetime.now(UTC))
     name = None if stream is None else str(stream)
@@ -41,15 +44,18 @@ def logs(
         follower = Follower(cli, stream=name, tail=tail, since=start)
         follower.until_end(found, first_attempt=max(found.get("attempt") or 0, 1))
         return
-    _write(
-        cli,
-        tasks.logs(found["taskId"], attempt=attempt, stream=name, tail=tail, since=start, follow=follow),
-        follow,
-    )
+    chosen = attempt or found.get("attempt") or None  # 0 before the first
+    call = tasks.logs(found["taskId"], attempt=chosen, stream=name, tail=tail, since=start, follow=follow)
+    if cli.settings.json:
+        log = b"".join(_chunks(cli, call, follow)).decode(errors="replace")
+        cli.print_json({"taskId": found["taskId"], "attempt": chosen, "log": log})
+        return
+    for chunk in _chunks(cli, call, follow):
+        write_raw(chunk)
 
 
-def _write(cli: Invocation, call: Call[str], follow: bool) -> None:
+def _chunks(cli: Invocation, call: Call[str], follow: bool) -> Iterator[bytes]:
     for chunk in cli.client.stream(call, silence_seconds=SILENCE_SECONDS):
         if not chunk and not follow:
             raise DeadlineExceeded(f"the log broke off: nothing came for {SILENCE_SECONDS:g} s")
-        write_raw(chunk)
+        yield chunk

@@ -9,7 +9,7 @@ from podling.cli.exit_codes import FAILED, INTERRUPTED
 from podling.cli.follow import Follower
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command
-from podling.cli.specification import Wishes, specification
+from podling.cli.specification import Wishes, read_spec, specification
 from podling.client import tasks
 from podling.client.call import JsonObject
 from podling.client.program import has_ended
@@ -28,7 +28,7 @@ class RunCommand(Command):
 def before_command(arguments: Sequence[str], parameters: Sequence[Any]) -> list[str]:
     """Return the arguments with a `--` put before the first word of the task's command.
 
-    That is the second word beside the options if an image was named by -i, else the third.
+    That is the second word beside the options if -i or --spec names the image, else the third.
     """
     takes_value = {name: not option.is_flag for option in parameters for name in _flags(option)}
     words, index, image_named = 0, 0, False
@@ -36,7 +36,7 @@ def before_command(arguments: Sequence[str], parameters: Sequence[Any]) -> list[
         argument = arguments[index]
         if argument.startswith("-") and argument != "-":
             name, attached = _split(argument)
-            image_named = image_named or name in ("-i", "--image")
+            image_named = image_named or name in ("-i", "--image", "--spec")
             index += 1 if attached or not takes_value.get(name) else 2
             continue
         words += 1
@@ -60,12 +60,20 @@ def _split(argument: str) -> tuple[str, bool]:
 
 def run(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the task.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="What to call the task; --spec may tell it.")
+    ] = None,
     words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[--] [IMAGE] [COMMAND]...",
-            help="Without -i the first word is the image; the rest is what it runs.",
+            help="Without -i and --spec the first word is the image; the rest is what it runs.",
+        ),
+    ] = None,
+    spec: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="A JSON object as for POST /tasks (- reads it); flags override it."
         ),
     ] = None,
     image: Annotated[str | None, typer.Option("-i", "--image", help="The container's image.")] = None,
@@ -93,6 +101,30 @@ def run(
     timeout: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="The longest an attempt may take: 90, 10m.")
     ] = None,
+    queue_timeout: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="The longest it may wait to be placed: 90, 10m.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="The longest all of it may take: 90, 10m.")
+    ] = None,
+    run_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not before: 10m (from now), or a time.")
+    ] = None,
+    retry_base: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="The wait after the first failure; it doubles.")
+    ] = None,
+    retry_on: Annotated[
+        str | None, typer.Option(metavar="CODES", help="Retry only these: exit:75,TIMEOUT.")
+    ] = None,
+    retry_not_on: Annotated[
+        str | None, typer.Option(metavar="CODES", help="Never retry these: exit:2,OOM.")
+    ] = None,
+    delivery: Annotated[str | None, typer.Option(help="at-least-once or at-most-once.")] = None,
+    on_lost: Annotated[str | None, typer.Option(help="When its node is lost: retry, fail or hold.")] = None,
+    on_disconnect: Annotated[
+        str | None, typer.Option(help="When its worker loses the master: stop or keep.")
+    ] = None,
+    max_losses: Annotated[int | None, typer.Option(help="How many lost nodes it outlives.")] = None,
     volume: Annotated[
         list[str] | None,
         typer.Option(metavar="SOURCE:TARGET[:ro]", help="A volume, or a host's path. Repeatable."),
@@ -114,12 +146,23 @@ def run(
         list[str] | None,
         typer.Option(metavar="RULE", help="K=A,B or K!=A,B or K (exists) or !K (does not). Repeatable."),
     ] = None,
+    affinity: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE[:WEIGHT]", help="A wish, as LABEL=VALUE:50 (-100 to 100). Repeatable."),
+    ] = None,
+    spread: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Spread tasks like it over this label's values.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="Among nodes that fit: spread or binpack.")] = None,
     pull: Annotated[str | None, typer.Option(help="always, missing or never.")] = None,
     restart: Annotated[
         str | None, typer.Option(help="Inside one attempt: always, on-failure or never.")
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Run an init process in the container.")] = False,
     stop_signal: Annotated[str | None, typer.Option(metavar="SIGNAL", help="What stops it.")] = None,
+    stop_grace: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="How long it may take to stop before it is killed.")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key never makes a second task.")
     ] = None,
@@ -134,12 +177,12 @@ def run(
     cli: Invocation = context.obj
     given = {key: item for key, item in locals().items() if key in Wishes.__annotations__}
     try:
-        spec = specification(Wishes(**given))
+        body = specification(Wishes(**given), None if spec is None else read_spec(spec))
     except InvalidInput as error:
         raise typer.BadParameter(error.message, ctx=context) from None
     if wait:
-        raise typer.Exit(_stay(cli, spec, idempotency_key))
-    _announce(cli, cli.client.submit(spec, idempotency_key))
+        raise typer.Exit(_stay(cli, body))
+    _announce(cli, cli.client.submit(body))
 
 
 run.command_settings = {"cls": RunCommand}  # type: ignore[attr-defined]
@@ -151,11 +194,11 @@ def _announce(cli: Invocation, task: JsonObject) -> None:
         cli.note(f"it waits: {task['schedulingError']}")
 
 
-def _stay(cli: Invocation, spec: Mapping[str, Any], key: str | None) -> int:
+def _stay(cli: Invocation, spec: Mapping[str, Any]) -> int:
     """Submit the task and follow it to its end; return the exit code to end with."""
     task: JsonObject | None = None
     try:
-        task = cli.client.submit(spec, key)
+        task = cli.client.submit(spec)
         ended = _until_end(cli, task)
     except KeyboardInterrupt:
         return _cancel(cli, task)

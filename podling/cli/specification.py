@@ -1,11 +1,16 @@
-"""From the flags of `podling run` to the body of a submit."""
+"""From the flags of `podling run`, and the file of --spec, to the body of a submit."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from podling.cli.text import parse_duration
+from podling.cli.flags import choice, given_only, pairs
+from podling.cli.placement import placement
+from podling.cli.text import parse_duration, parse_moment
 from podling.core.errors import InvalidInput
-from podling.core.spec import MountType, Operator, PullPolicy, RestartPolicy, Runtime
+from podling.core.spec import Delivery, MountType, OnDisconnect, OnLost, PullPolicy, RestartPolicy, Runtime
 from podling.core.value import value
 
 _RESTART = {
@@ -21,13 +26,21 @@ _PULL = {
     "ifnotpresent": PullPolicy.IF_NOT_PRESENT,
     "never": PullPolicy.NEVER,
 }
+_DELIVERY = {
+    "at-least-once": Delivery.AT_LEAST_ONCE,
+    "at_least_once": Delivery.AT_LEAST_ONCE,
+    "at-most-once": Delivery.AT_MOST_ONCE,
+    "at_most_once": Delivery.AT_MOST_ONCE,
+}
+_ON_LOST = {str(kind): kind for kind in OnLost}
+_ON_DISCONNECT = {str(kind): kind for kind in OnDisconnect}
 
 
 @value
 class Wishes:
     """The flags of `podling run`, as they were given."""
 
-    name: str
+    name: str | None = None
     words: Sequence[str] | None = None
     image: str | None = None
     env: Sequence[str] | None = None
@@ -40,6 +53,16 @@ class Wishes:
     priority: int | None = None
     max_attempts: int | None = None
     timeout: str | None = None
+    queue_timeout: str | None = None
+    deadline: str | None = None
+    run_at: str | None = None
+    retry_base: str | None = None
+    retry_on: str | None = None
+    retry_not_on: str | None = None
+    delivery: str | None = None
+    on_lost: str | None = None
+    on_disconnect: str | None = None
+    max_losses: int | None = None
     volume: Sequence[str] | None = None
     tmpfs: Sequence[str] | None = None
     workdir: str | None = None
@@ -49,17 +72,59 @@ class Wishes:
     runtime: str | None = None
     node_selector: Sequence[str] | None = None
     constraint: Sequence[str] | None = None
+    affinity: Sequence[str] | None = None
+    spread: str | None = None
+    strategy: str | None = None
     pull: str | None = None
     restart: str | None = None
     init: bool = False
     stop_signal: str | None = None
+    stop_grace: str | None = None
+    idempotency_key: str | None = None
 
 
-def specification(wishes: Wishes) -> dict[str, Any]:
-    """Return the body, with nothing in it that was not asked for. Raises InvalidInput."""
-    spec = {
+def read_spec(path: str) -> dict[str, Any]:
+    """Read the JSON object of --spec; `-` is standard input. Raises InvalidInput."""
+    import json
+
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        spec = json.loads(text)
+    except OSError as error:
+        raise InvalidInput(f"--spec: {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"--spec: {path} is not JSON: {error}") from None
+    if not isinstance(spec, dict):
+        raise InvalidInput(f'--spec: {path} holds no JSON object, such as {{"image": "busybox"}}')
+    return spec
+
+
+def specification(wishes: Wishes, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the body: `base` (of --spec) with what the flags ask for put over it.
+
+    An object such as `env` is put over the base's key by key, a list replaces it. Nothing is in the
+    body that neither asked for. Raises InvalidInput.
+    """
+    body = put_over(base or {}, {**_program(wishes, base), **_flags(wishes)})
+    if not body.get("name"):
+        raise InvalidInput("say what to call the task: NAME, or a name in the file of --spec")
+    return body
+
+
+def put_over(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with what is given in its place; what is None or empty is not given."""
+    merged = dict(base)
+    for name, item in given.items():
+        if isinstance(item, dict) and isinstance(base.get(name), dict):
+            merged[name] = put_over(base[name], item)
+        elif item is not None and item not in ({}, []):
+            merged[name] = item
+    return merged
+
+
+def _flags(wishes: Wishes) -> dict[str, Any]:
+    return {
         "name": wishes.name,
-        **_program(wishes),
         "env": pairs("-e", wishes.env),
         "ports": [_port(text) for text in wishes.port or ()],
         "resources": _resources(wishes),
@@ -67,40 +132,71 @@ def specification(wishes: Wishes) -> dict[str, Any]:
         "queue": wishes.queue,
         "priority": wishes.priority,
         "maxAttempts": wishes.max_attempts,
-        "timeoutSeconds": None if wishes.timeout is None else parse_duration(wishes.timeout, "--timeout"),
+        "timeoutSeconds": _seconds("--timeout", wishes.timeout),
+        "queueTimeoutSeconds": _seconds("--queue-timeout", wishes.queue_timeout),
+        "deadlineSeconds": _seconds("--deadline", wishes.deadline),
+        "runAt": None
+        if wishes.run_at is None
+        else parse_moment(wishes.run_at, "--run-at", datetime.now(UTC)),
+        "retry": _retry(wishes),
+        "delivery": choice("--delivery", wishes.delivery, _DELIVERY),
+        "onLost": choice("--on-lost", wishes.on_lost, _ON_LOST),
+        "onDisconnect": choice("--on-disconnect", wishes.on_disconnect, _ON_DISCONNECT),
+        "maxLosses": wishes.max_losses,
         "mounts": [_mount(text) for text in wishes.volume or ()],
         "tmpfs": dict(_tmpfs(text) for text in wishes.tmpfs or ()),
         "workingDir": wishes.workdir,
         "user": wishes.user,
         "network": wishes.network,
-        "placement": _placement(wishes),
-        "pullPolicy": _choice("--pull", wishes.pull, _PULL),
-        "restartPolicy": _choice("--restart", wishes.restart, _RESTART),
+        "placement": placement(
+            selector=pairs("--node-selector", wishes.node_selector),
+            constraints=wishes.constraint or (),
+            affinity=wishes.affinity or (),
+            spread=wishes.spread,
+            strategy=wishes.strategy,
+        ),
+        "pullPolicy": choice("--pull", wishes.pull, _PULL),
+        "restartPolicy": choice("--restart", wishes.restart, _RESTART),
         "init": wishes.init or None,
         "stopSignal": wishes.stop_signal,
+        "stopGraceSeconds": _seconds("--stop-grace", wishes.stop_grace),
+        "idempotencyKey": wishes.idempotency_key,
     }
-    return {name: item for name, item in spec.items() if item is not None and item not in ({}, [])}
 
 
-def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
-    """Read `K=V` of a repeatable option. Raises InvalidInput that names it."""
-    return dict(_pair(option, text) for text in texts or ())
+def _seconds(option: str, text: str | None) -> float | None:
+    return None if text is None else parse_duration(text, option)
 
 
-def _pair(option: str, text: str) -> tuple[str, str]:
-    name, equals, given = text.partition("=")
-    if not name or not equals:
-        raise InvalidInput(f"{option}: {text!r} is not NAME=VALUE")
-    return name, given
+def _retry(wishes: Wishes) -> dict[str, Any]:
+    return given_only(
+        {
+            "baseSeconds": _seconds("--retry-base", wishes.retry_base),
+            "on": _codes("--retry-on", wishes.retry_on),
+            "notOn": _codes("--retry-not-on", wishes.retry_not_on),
+        }
+    )
 
 
-def _program(wishes: Wishes) -> dict[str, Any]:
-    """What runs: in a container the words are the image's arguments, elsewhere the command itself."""
-    words = list(wishes.words or ())
-    if wishes.runtime not in (None, Runtime.DOCKER):
+def _codes(option: str, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    codes = [code.strip() for code in text.split(",")]
+    if "" in codes:
+        raise InvalidInput(f"{option}: {text!r} is not a list of codes, such as exit:75,TIMEOUT")
+    return codes
+
+
+def _program(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What runs: in a container the words are the image's arguments, elsewhere the command itself.
+
+    With --spec the image is told by it or by -i, never by the first word.
+    """
+    words, told = list(wishes.words or ()), base or {}
+    if (wishes.runtime or told.get("runtime")) not in (None, Runtime.DOCKER):
         return {"runtime": wishes.runtime, "image": wishes.image, "command": words}
-    image = wishes.image or (words.pop(0) if words else None)
-    if not image:
+    image = wishes.image or (words.pop(0) if words and base is None else None)
+    if not image and not told.get("image"):
         raise InvalidInput("say which image to run: -i IMAGE, or the first word after the name")
     command = None if wishes.entrypoint is None else [wishes.entrypoint]
     return {"runtime": wishes.runtime, "image": image, "command": command, "args": words}
@@ -138,35 +234,3 @@ def _mount(text: str) -> dict[str, Any]:
 def _tmpfs(text: str) -> tuple[str, str]:
     path, _, options = text.partition(":")
     return path, options
-
-
-def _placement(wishes: Wishes) -> dict[str, Any]:
-    placement = {
-        "nodeSelector": pairs("--node-selector", wishes.node_selector),
-        "constraints": [_constraint(text) for text in wishes.constraint or ()],
-    }
-    return {name: item for name, item in placement.items() if item}
-
-
-def _constraint(text: str) -> dict[str, Any]:
-    label, equals, values = text.partition("=")
-    if not equals:
-        operator = Operator.DOES_NOT_EXIST if text.startswith("!") else Operator.EXISTS
-        return _rule(text, text.removeprefix("!"), operator, [])
-    operator = Operator.NOT_IN if label.endswith("!") else Operator.IN
-    return _rule(text, label.removesuffix("!"), operator, values.removeprefix("=").split(","))
-
-
-def _rule(text: str, label: str, operator: Operator, values: list[str]) -> dict[str, Any]:
-    if not label or "" in values:
-        raise InvalidInput(f"--constraint: {text!r} is none of K=A,B, K!=A,B, K and !K")
-    return {"label": label, "operator": str(operator), "values": values}
-
-
-def _choice(option: str, text: str | None, choices: Mapping[str, str]) -> str | None:
-    if text is None:
-        return None
-    chosen = choices.get(text.lower())
-    if chosen is None:
-        raise InvalidInput(f"{option}: {text!r} is none of {', '.join(choices)}")
-    return str(chosen)

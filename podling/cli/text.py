@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from podling.core.errors import InvalidInput
@@ -56,13 +56,26 @@ def parse_duration(text: str, option: str) -> float:
 
 def parse_since(text: str, now: datetime) -> str:
     """Return the RFC 3339 time for a duration before `now`, or for a time as it was given."""
+    return _parse_time_of(text, "--since", now, -1)
+
+
+def parse_moment(text: str, option: str, now: datetime) -> str:
+    """Return the RFC 3339 time for a duration after `now`, or for a time as it was given."""
+    return _parse_time_of(text, option, now, 1)
+
+
+def _parse_time_of(text: str, option: str, now: datetime, direction: int) -> str:
     if _DURATION.match(text) and "-" not in text and "T" not in text:
-        return rfc3339(datetime.fromtimestamp(now.timestamp() - parse_duration(text, "--since"), UTC))
+        seconds = direction * parse_duration(text, option)
+        try:
+            return rfc3339(now + timedelta(seconds=seconds))
+        except OverflowError:
+            raise InvalidInput(f"{option}: {text} is farther away than the calendar reaches") from None
     try:
         given = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput(f"--since: {text!r} is neither a duration (10m) nor a time") from None
-    return rfc3339(given if given.tzinfo else given.replace(tzinfo=UTC))
+        return rfc3339(given if given.tzinfo else given.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"{option}: {text!r} is neither a duration (10m) nor a time") from None
 
 
 def rfc3339(at: datetime) -> str:

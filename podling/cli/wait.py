@@ -9,6 +9,7 @@ from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
 from podling.cli.text import parse_duration
 from podling.client.call import JsonObject
+from podling.client.program import MASTER_AWAY_SECONDS
 
 
 def wait(
@@ -22,17 +23,25 @@ def wait(
     cli: Invocation = context.obj
     seconds = None if timeout is None else parse_duration(timeout, "--timeout")
     deadline = None if seconds is None else time.monotonic() + seconds
-    ids = [cli.task_id(reference) for reference in task]
+    ids = [_task_id(cli, reference, _left(deadline)) for reference in task]
     ended = []
     for task_id in ids:
-        left = None if deadline is None else max(deadline - time.monotonic(), 0)
-        ended.append(cli.client.wait(task_id, left))
+        ended.append(cli.client.wait(task_id, _left(deadline)))
         if not cli.settings.json:
             _tell(cli, ended[-1])
     if cli.settings.json:
         cli.print_json(ended)
     if any(item["status"] != "completed" for item in ended):
         raise typer.Exit(FAILED)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0)
+
+
+def _task_id(cli: Invocation, reference: str, left: float | None) -> str:
+    patience = MASTER_AWAY_SECONDS if left is None else min(left, MASTER_AWAY_SECONDS)
+    return str(cli.client.find(reference, patience_seconds=patience)["taskId"])
 
 
 def _tell(cli: Invocation, task: JsonObject) -> None:

@@ -50,11 +50,14 @@ class AsyncClient:
 
     async def submit(self, spec: Mapping[str, Any], key: str | None = None) -> JsonObject:
         """Submit a task once, however often the request has to be sent; return it."""
-        return await self.send(tasks.submit(spec, key or program.new_key()))
+        return await self.send(tasks.submit(spec, program.key_of(spec, key)))
 
-    async def find(self, reference: str) -> JsonObject:
-        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput."""
-        return await self.run(program.find_task(self.link, reference))
+    async def find(self, reference: str, *, patience_seconds: float = 0.0) -> JsonObject:
+        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput.
+
+        `patience_seconds` is for how long a master that is away is waited for.
+        """
+        return await self.run(program.find_task(self.link, reference, patience_seconds))
 
     async def wait(self, task_id: str, timeout_seconds: float | None) -> JsonObject:
         """Return the task once it has ended. Raises DeadlineExceeded after the timeout."""

@@ -37,13 +37,16 @@ class Client:
     def submit(self, spec: Mapping[str, Any], key: str | None = None) -> JsonObject:
         """Submit a task once, however often the request has to be sent; return it.
 
-        `key` is its idempotency key, made up if not given.
+        `key` is its idempotency key; else the specification's own is used, or one is made up.
         """
-        return self.send(tasks.submit(spec, key or program.new_key()))
+        return self.send(tasks.submit(spec, program.key_of(spec, key)))
 
-    def find(self, reference: str) -> JsonObject:
-        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput."""
-        return self.run(program.find_task(self.link, reference))
+    def find(self, reference: str, *, patience_seconds: float = 0.0) -> JsonObject:
+        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput.
+
+        `patience_seconds` is for how long a master that is away is waited for.
+        """
+        return self.run(program.find_task(self.link, reference, patience_seconds))
 
     def wait(self, task_id: str, timeout_seconds: float | None) -> JsonObject:
         """Return the task once it has ended. Raises DeadlineExceeded after the timeout."""

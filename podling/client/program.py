@@ -8,8 +8,8 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Generator, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from podling.client import tasks
@@ -75,6 +75,12 @@ class Link:
 def new_key() -> str:
     """Return an idempotency key that nobody else has."""
     return os.urandom(16).hex()
+
+
+def key_of(spec: Mapping[str, Any], key: str | None) -> str:
+    """Return the key to submit with: the one given, else the specification's own, else a new one."""
+    own = spec.get("idempotencyKey")
+    return key or (own if isinstance(own, str) and own else new_key())
 
 
 def addresses_of(url: str) -> tuple[str, ...]:
@@ -185,27 +191,28 @@ def _timed_out(task: JsonObject) -> DeadlineExceeded:
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
-def find_task(link: Link, reference: str) -> Program[JsonObject]:
+def find_task(link: Link, reference: str, patience_seconds: float = 0.0) -> Program[JsonObject]:
     """Return the task of this id, or the newest of this exact name, or the one whose id begins so.
 
-    Raises NotFound, and InvalidInput (code `ambiguous_reference`) if several ids begin so.
+    Each request is repeated for up to `patience_seconds` while no master answers. Raises NotFound,
+    and InvalidInput (code `ambiguous_reference`) if several ids begin so.
     """
     if _ID.fullmatch(reference):
         try:
-            return (yield from exchange(link, tasks.read(reference)))
+            return (yield from exchange(link, tasks.read(reference).patient(patience_seconds)))
         except (NotFound, InvalidInput):
             pass  # not a whole id
-    named = yield from exchange(link, tasks.listing(name=reference, limit=1))
+    named = yield from exchange(link, tasks.listing(name=reference, limit=1).patient(patience_seconds))
     if named.items:
         return named.items[0]
-    return (yield from _find_by_prefix(link, reference))
+    return (yield from _find_by_prefix(link, reference, patience_seconds))
 
 
-def _find_by_prefix(link: Link, prefix: str) -> Program[JsonObject]:
+def _find_by_prefix(link: Link, prefix: str, patience_seconds: float) -> Program[JsonObject]:
     found: list[JsonObject] = []
     cursor: str | None = None
     for _ in range(_MAX_PAGES if prefix else 0):
-        page = yield from exchange(link, tasks.listing(limit=_PAGE, cursor=cursor))
+        page = yield from exchange(link, tasks.listing(limit=_PAGE, cursor=cursor).patient(patience_seconds))
         found += [task for task in page.items if str(task["taskId"]).startswith(prefix)]
         cursor = page.next_cursor
         if cursor is None or len(found) > 1:

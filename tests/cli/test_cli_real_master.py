@@ -68,7 +68,10 @@ def test_every_flag_is_accepted(cli: Cli) -> None:
         "--tmpfs /tmp:size=1m --workdir /w --user 1000:1000 --entrypoint /bin/x --network none "
         "--runtime docker --node-selector zone=a --constraint disk=ssd,nvme --constraint arch!=arm "
         "--constraint gpu --constraint !old --pull missing --restart on-failure --init "
-        "--stop-signal SIGINT --idempotency-key full -- arg"
+        "--stop-signal SIGINT --idempotency-key full --queue-timeout 10m --deadline 1h --retry-base 500ms "
+        "--retry-on exit:75,TIMEOUT --retry-not-on exit:2 --stop-grace 30 --strategy binpack --spread zone "
+        "--affinity zone=a,b:80 --affinity disk!=slow:-5 --affinity gpu --delivery at-most-once "
+        "--on-lost hold --on-disconnect keep --max-losses 2 --run-at 2090-01-02T03:04:05Z -- arg"
     )
     first = cli(*line.split())
     assert (first.code, cli(*line.split()).out) == (0, first.out)

@@ -1,9 +1,12 @@
 """`podling run`: what is submitted, and what --wait does."""
 
+import io
 import json
 import signal
 import subprocess
 import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +104,127 @@ def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
     }
 
 
+def test_flags_of_time_retry_and_placement_reach_their_fields(cli: Cli, master: FakeMaster) -> None:
+    line = (
+        "run full box --queue-timeout 10m --deadline 1h --retry-base 500ms --retry-on exit:75,TIMEOUT "
+        "--retry-not-on exit:2 --stop-grace 30 --strategy binpack --spread zone --affinity zone=a,b:80 "
+        "--affinity disk!=slow:-5 --affinity gpu --delivery at-most-once --on-lost hold "
+        "--on-disconnect keep --max-losses 2 --run-at 2030-01-02T03:04:05+01:00"
+    )
+    assert cli(*line.split()).code == 0
+    assert submitted(master) == {
+        "name": "full",
+        "image": "box",
+        "queueTimeoutSeconds": 600.0,
+        "deadlineSeconds": 3600.0,
+        "retry": {"baseSeconds": 0.5, "on": ["exit:75", "TIMEOUT"], "notOn": ["exit:2"]},
+        "stopGraceSeconds": 30.0,
+        "placement": {
+            "affinity": [
+                {"label": "zone", "operator": "in", "values": ["a", "b"], "weight": 80},
+                {"label": "disk", "operator": "notIn", "values": ["slow"], "weight": -5},
+                {"label": "gpu", "operator": "exists", "values": []},
+            ],
+            "spread": "zone",
+            "strategy": "binpack",
+        },
+        "delivery": "at_most_once",
+        "onLost": "hold",
+        "onDisconnect": "keep",
+        "maxLosses": 2,
+        "runAt": "2030-01-02T02:04:05.000000Z",
+    }
+
+
+def test_a_start_may_be_told_from_now_on(cli: Cli, master: FakeMaster) -> None:
+    before = datetime.now(UTC)
+    cli("run", "later", "box", "--run-at", "10m")
+    delay = datetime.fromisoformat(submitted(master)["runAt"]) - before
+    assert timedelta(minutes=10) <= delay < timedelta(minutes=11)
+
+
+def spec_file(folder: Path, text: str) -> str:
+    path = folder / "spec.json"
+    path.write_text(text)
+    return str(path)
+
+
+def test_flags_override_the_file_of_a_specification(cli: Cli, master: FakeMaster, tmp_path: Path) -> None:
+    file = spec_file(
+        tmp_path,
+        json.dumps(
+            {
+                "name": "told",
+                "image": "box",
+                "args": ["old"],
+                "env": {"A": "1", "B": "2"},
+                "retry": {"factor": 3, "baseSeconds": 1},
+                "labels": None,
+                "maxLosses": 9,
+            }
+        ),
+    )
+    line = ("run", "--spec", file, "mine", "-e", "B=3", "--retry-base", "5", "--label", "t=a")
+    assert cli(*line, "echo", "-n", "new").code == 0
+    assert submitted(master) == {
+        "name": "mine",
+        "image": "box",
+        "args": ["echo", "-n", "new"],
+        "env": {"A": "1", "B": "3"},
+        "retry": {"factor": 3, "baseSeconds": 5.0},
+        "labels": {"t": "a"},
+        "maxLosses": 9,
+    }
+
+
+def test_a_specification_may_say_everything(cli: Cli, master: FakeMaster, tmp_path: Path) -> None:
+    spec = {"name": "job", "runtime": "process", "command": ["/bin/true"], "idempotencyKey": "k"}
+    file = spec_file(tmp_path, json.dumps(spec))
+    first, second = (cli("run", "--spec", file) for _ in range(2))
+    assert (first.code, second.out) == (0, first.out)
+    assert master.requests[0]["body"] == spec
+    assert master.requests[0]["headers"]["Idempotency-Key"] == "k"
+    cli("run", "--spec", file, "--idempotency-key", "mine", "other", "/bin/false")
+    assert master.requests[-1]["body"] == spec | {
+        "name": "other",
+        "command": ["/bin/false"],
+        "idempotencyKey": "mine",
+    }
+
+
+def test_a_specification_may_come_by_standard_input(
+    cli: Cli, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"name": "piped", "image": "box"}'))
+    assert cli("run", "--spec", "-").code == 0
+    assert submitted(master) == {"name": "piped", "image": "box"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "holds no JSON object"),
+        ("\x00", "is not JSON"),
+        ('{"image": "box"}', "say what to call the task"),
+        ('{"name": "a"}', "say which image to run"),
+    ],
+)
+def test_a_wrong_specification_is_told(
+    cli: Cli, master: FakeMaster, tmp_path: Path, text: str, told: str
+) -> None:
+    shown = cli("run", "--spec", spec_file(tmp_path, text))
+    assert shown.code == 2
+    assert told in shown.err
+    assert master.requests == []
+
+
+def test_a_specification_that_is_not_there_is_told(cli: Cli, master: FakeMaster, tmp_path: Path) -> None:
+    shown = cli("run", "--spec", str(tmp_path / "nothing"))
+    assert shown.code == 2
+    assert "cannot be read: No such file or directory" in shown.err
+
+
 def test_a_process_needs_no_image(cli: Cli, master: FakeMaster) -> None:
     cli("run", "job", "--runtime", "process", "--", "/bin/echo", "hi")
     assert submitted(master) == {"name": "job", "runtime": "process", "command": ["/bin/echo", "hi"]}
@@ -116,6 +240,18 @@ def test_a_process_needs_no_image(cli: Cli, master: FakeMaster) -> None:
         (("box", "--restart", "sometimes"), "--restart: 'sometimes'"),
         (("box", "--constraint", "zone="), "--constraint: 'zone='"),
         (("box", "--timeout", "soon"), "--timeout: 'soon'"),
+        (("box", "--deadline", "soon"), "--deadline: 'soon'"),
+        (("box", "--queue-timeout", ""), "--queue-timeout: ''"),
+        (("box", "--run-at", "tomorrow"), "--run-at: 'tomorrow'"),
+        (("box", "--run-at", "9999999999d"), "--run-at: 9999999999d is farther away"),
+        (("box", "--retry-on", "a,,b"), "--retry-on: 'a,,b'"),
+        (("box", "--strategy", "pack"), "--strategy: 'pack'"),
+        (("box", "--affinity", "zone=a:much"), "--affinity: 'zone=a:much'"),
+        (("box", "--affinity", "=a:5"), "--affinity: '=a'"),
+        (("box", "--delivery", "once"), "--delivery: 'once'"),
+        (("box", "--on-lost", "weep"), "--on-lost: 'weep'"),
+        (("box", "--on-disconnect", "go"), "--on-disconnect: 'go'"),
+        (("box", "--max-losses", "few"), "'few' is not a whole number"),
         (("box", "--priority", "high"), "'high' is not a whole number"),
         (("box", "--no-such-flag"), "--no-such-flag"),
     ],

@@ -184,6 +184,33 @@ def test_logs_of_a_chosen_attempt(cli: Cli, master: FakeMaster) -> None:
     assert cli("logs", "hello", "--attempt", "1").out == "first try\n"
 
 
+def test_logs_json_is_one_object(cli: Cli, master: FakeMaster) -> None:
+    task = master.add_task("hello", "completed", attempt=2)
+    master.outputs[task["taskId"], 1] = b"first try\n"
+    master.outputs[task["taskId"], 2] = b"second \xff try\n"
+    given = {"taskId": task["taskId"], "attempt": 2, "log": "second \ufffd try\n"}
+    assert json.loads(cli("logs", "hello", "--json").out) == given
+    first = given | {"attempt": 1, "log": "first try\n"}
+    assert json.loads(cli("logs", "hello", "--json", "--attempt", "1").out) == first
+
+
+def test_logs_json_of_a_task_that_never_started_has_no_attempt(cli: Cli, master: FakeMaster) -> None:
+    task = master.add_task("hello")
+    assert json.loads(cli("logs", "hello", "--json").out) == {
+        "taskId": task["taskId"],
+        "attempt": None,
+        "log": "",
+    }
+
+
+def test_logs_json_does_not_follow(cli: Cli, master: FakeMaster) -> None:
+    master.add_task("hello", "running")
+    shown = cli("logs", "hello", "--json", "--follow")
+    assert (shown.code, shown.out) == (2, "")
+    assert "--json prints a log as one object and cannot follow it" in shown.err
+    assert master.requests == []
+
+
 def test_logs_follow_until_the_end(cli: Cli, master: FakeMaster) -> None:
     task = master.add_task("hello", "running", startedAt="2026-01-01T00:00:00Z")
     master.outputs[task["taskId"], 1] = b"first\n"
@@ -228,6 +255,21 @@ def test_wait_sees_the_end_when_it_comes(cli: Cli, master: FakeMaster) -> None:
     out, _ = program.communicate(timeout=20)
     assert out == f"{task['taskId']} slow completed with exit code 0\n"
     assert program.returncode == 0
+
+
+def test_wait_begins_while_the_master_is_away(cli: Cli, master: FakeMaster) -> None:
+    busy = (503, {"error": "no leader", "code": "unavailable"}, {"Retry-After": "0"})
+    master.add_task("good", "completed")
+    master.faults = [busy, "drop"]
+    assert cli("wait", "good").code == 0
+    assert master.faults == []
+
+
+def test_wait_for_a_master_that_stays_away_ends_with_its_timeout(cli: Cli, master: FakeMaster) -> None:
+    cli.url = "http://127.0.0.1:1"
+    shown = cli("wait", "good", "--timeout", "50ms")
+    assert shown.code == 5
+    assert "no master answers" in shown.err
 
 
 def test_cancel_stops_what_it_can_and_tells_what_it_cannot(cli: Cli, master: FakeMaster) -> None:

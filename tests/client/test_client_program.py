@@ -157,6 +157,21 @@ def test_waiting_gives_up_when_no_master_comes_back() -> None:
     assert performer.now <= program.MASTER_AWAY_SECONDS
 
 
+def test_looking_for_a_task_is_as_patient_as_it_is_told() -> None:
+    away = (REFUSED, answer([{"taskId": "a"}]))
+    performer = Performer(REFUSED, refusal(404, "task_not_found"), *away)
+    assert performer.run(program.find_task(performer.link, "name", 60)) == {"taskId": "a"}
+    impatient = Performer(REFUSED)
+    with pytest.raises(Unavailable):
+        impatient.run(program.find_task(impatient.link, "name"))
+
+
+def test_a_submit_takes_the_key_of_its_specification() -> None:
+    assert program.key_of({"idempotencyKey": "own"}, None) == "own"
+    assert program.key_of({"idempotencyKey": "own"}, "given") == "given"
+    assert program.key_of({"idempotencyKey": None}, None) != program.key_of({}, None)
+
+
 def test_a_prefix_is_looked_for_on_every_page() -> None:
     missing = refusal(404, "task_not_found")
     first = answer([{"taskId": "b1"}], **{"x-next-cursor": "c"})
