@@ -70,7 +70,7 @@ def test_every_flag_is_accepted(cli: Cli) -> None:
         "--constraint gpu --constraint !old --pull missing --restart on-failure --init "
         "--stop-signal SIGINT --idempotency-key full --queue-timeout 10m --deadline 1h --retry-base 500ms "
         "--retry-on exit:75,TIMEOUT --retry-not-on exit:2 --stop-grace 30 --strategy binpack --spread zone "
-        "--affinity zone=a,b:80 --affinity disk!=slow:-5 --affinity gpu --delivery at-most-once "
+        "--affinity zone=a,b:80 --affinity disk!=slow:-5 --affinity gpu --delivery at-least-once "
         "--on-lost hold --on-disconnect keep --max-losses 2 --run-at 2090-01-02T03:04:05Z -- arg"
     )
     first = cli(*line.split())
