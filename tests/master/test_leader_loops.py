@@ -98,3 +98,30 @@ async def test_a_list_looks_for_room_once_per_shape(leader: Leader) -> None:
     assert told[:100] == [told[0]] * 100 and "insufficient cpu" in (told[0] or "")
     assert told[100:] == [None] * 100
     assert sorted(view.asked) == sorted({big[0].shape, small[0].shape})
+
+
+async def test_what_comes_while_nobody_waits_is_placed_before_the_store_is_asked(leader: Leader) -> None:
+    leader.put(sized("node-1"))
+    await leader.scheduler.run_once()  # finds that nobody waits
+    task = wanting({"cpu": 100})
+    await leader.context.committer.insert(task, "hash")
+    found: list[TaskStatus] = []
+    leader.store.before_page = lambda: found.append(
+        TaskStatus.SCHEDULED if leader.context.view.task(task.task_id) else TaskStatus.PENDING
+    )
+    await leader.scheduler.run_once()
+    assert found[0] is TaskStatus.SCHEDULED
+
+
+async def test_what_comes_while_others_wait_takes_its_turn(leader: Leader) -> None:
+    leader.put(sized("node-1"))
+    waiting = wanting({"cpu": 9000})
+    await leader.submit(waiting)
+    await leader.scheduler.run_once()  # finds one that waits
+    task = wanting({"cpu": 100})
+    await leader.context.committer.insert(task, "hash")
+    found: list[bool] = []
+    leader.store.before_page = lambda: found.append(leader.context.view.task(task.task_id) is None)
+    await leader.scheduler.run_once()
+    assert found[0]
+    assert (await leader.stored(task)).status is TaskStatus.SCHEDULED

@@ -1,7 +1,9 @@
 """Gives ready tasks to nodes, page by page in claim order."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from podling.core.errors import PodlingError
 from podling.core.lifecycle import Assign
 from podling.core.retry import ErrorCode
 from podling.core.task import Task, TaskStatus
@@ -23,6 +25,7 @@ class Scheduler:
     """Blocked shapes are marked in the store only where they stand in the way of others.
 
     A page that is not full has nobody behind it, and is simply planned again when something changes.
+    While nobody waits, what is submitted is planned at once, without asking the store for it.
     """
 
     def __init__(self, context: MasterContext) -> None:
@@ -30,6 +33,8 @@ class Scheduler:
         self.wakeup = Wakeup()
         self._marked: set[str] = set()  # shapes with tasks out of the ready order
         self._epoch: int | None = None
+        self._nobody_waits = False
+        self._fresh: list[Task] = []  # submitted since the last pass, while nobody waited
         context.feed.listen(self._after_commit)
 
     def node_changed(self, node_id: str) -> None:
@@ -39,6 +44,9 @@ class Scheduler:
     def _after_commit(self, applied: Sequence[Applied]) -> None:
         for change in applied:
             self._back_off(change)
+        if self._nobody_waits and len(self._fresh) < PAGE:
+            now = self._context.clock.now()
+            self._fresh += [change.after for change in applied if _is_fresh(change, now)]
         if any(change.after.attempt == 0 or not change.after.status.is_live for change in applied):
             self.wakeup.set()
 
@@ -56,6 +64,7 @@ class Scheduler:
             return None
         await self._start_epoch()
         await self._unblock()
+        await self._place_fresh()
         while self._context.leads and await self._place_page():
             pass
         return None
@@ -78,13 +87,23 @@ class Scheduler:
         if count < MOST_UNBLOCKED:
             self._marked.difference_update(fitting)
 
+    async def _place_fresh(self) -> None:
+        fresh, self._fresh = self._fresh[:PAGE], []
+        if fresh and self._nobody_waits:
+            await self._place(sorted(fresh, key=_claim_order))
+
+    async def _place(self, page: Sequence[Task]) -> tuple[Plan, list[Task | PodlingError]]:
+        decided = plan(self._context.view, page, self._context.clock.monotonic())
+        return decided, await self._context.committer.apply_as_leader(_assignments(page, decided))
+
     async def _place_page(self) -> bool:
         """Place one page; True if there may be more that fits. Raises StoreUnavailable, StaleEpoch."""
         page = await self._context.store.ready_page(PAGE)
+        self._nobody_waits = not page
         if not page:
             return False
-        decided = plan(self._context.view, page, self._context.clock.monotonic())
-        placed = await self._context.committer.apply_as_leader(_assignments(page, decided))
+        decided, placed = await self._place(page)
+        self._nobody_waits = len(page) < PAGE and len(decided.placements) == len(page)
         if decided.complete and len(page) < PAGE:
             return False
         marked = await self._mark([task for task in page if task.shape in decided.blocked])
@@ -96,6 +115,15 @@ class Scheduler:
         await self._context.store.block([task.task_id for task in tasks], self._context.epoch)
         self._marked.update(task.shape for task in tasks)
         return len(tasks)
+
+
+def _is_fresh(change: Applied, now: datetime) -> bool:
+    after = change.after
+    return change.before is None and after.status is TaskStatus.PENDING and after.run_at <= now
+
+
+def _claim_order(task: Task) -> tuple[int, datetime, datetime, str]:
+    return -task.spec.priority, task.run_at, task.created_at, task.task_id
 
 
 def _assignments(page: Sequence[Task], decided: Plan) -> list[Happening]:
