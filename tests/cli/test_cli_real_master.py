@@ -87,6 +87,7 @@ def test_every_flag_is_accepted(cli: Cli) -> None:
     ]
     listed = json.loads(cli("ps", "--label", "team=a", "--queue", "q", "--status", "pending", "--json").out)
     assert [item["taskId"] for item in listed] == [task["taskId"]]
+    assert cli("cancel", "full").code == 0  # the master is shared, and it would be the oldest that waits
 
 
 def test_the_same_key_for_another_task_is_a_conflict(cli: Cli) -> None:
