@@ -20,7 +20,7 @@ MANY = 50
 
 @pytest.fixture
 def running(engine: None) -> Iterator[Programs]:
-    with programs(lease_seconds=6.0) as started:
+    with programs(lease_seconds=20.0) as started:
         started.start_master()
         yield started
 
