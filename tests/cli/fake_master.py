@@ -74,14 +74,15 @@ class FakeMaster:
 
     def write(self, task: Json, data: bytes) -> None:
         """Add to the output of the task's present attempt, from the test's thread."""
-        key = (task["taskId"], task["attempt"])
-        self._loop.call_soon_threadsafe(self._append, key, data)
+        self._loop.call_soon_threadsafe(self._append, task, data)
 
     def _apply(self, task: Json, fields: Json) -> None:
         task.update(fields)
         self._wake()
 
-    def _append(self, key: tuple[str, int], data: bytes) -> None:
+    def _append(self, task: Json, data: bytes) -> None:
+        # The attempt is read here: a change made just before is applied by now, and not earlier.
+        key = (task["taskId"], task["attempt"])
         self.outputs[key] = self.outputs.get(key, b"") + data
         self._wake()
 
