@@ -1,12 +1,14 @@
 """One batch, one transaction, few statements: the path that every change of a task takes.
 
-Tables are written in one order (leadership, keys, specs, live rows, history, attempts, events,
-changes) and rows in the order of their ids, so that committers of several masters seldom deadlock;
-where they do, the batch is repeated. The last statement records the batch under its number: if that
-number is there already, the batch was a repeat, and all of it is rolled back for the first answer.
+Every statement is a round trip that all of the batch waits for, so tables that are written together
+share one. They are written in one order (leadership, keys, specs, live rows, history, attempts,
+events, changes) and rows are locked in the order of their ids, so that committers of several masters
+seldom deadlock; where they do, the batch is repeated. The last statement records the batch under its
+number: if that number is there already, the batch was a repeat, and all of it is rolled back for the
+first answer.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import asyncpg
 import orjson
@@ -77,12 +79,27 @@ async def _write(connection: Connection, batch: Batch) -> list[WriteResult]:
     for writes in _rounds(batch.tasks):
         results |= await _Round(connection, batch, writes).write()
     ordered = [results[index] for index in range(len(batch.tasks))]
-    body = _record(batch, ordered)
+    await _record(connection, batch, ordered)
+    return ordered
+
+
+async def _record(connection: Connection, batch: Batch, results: Sequence[WriteResult]) -> None:
+    """Keep attempts and events of what was applied, and the batch itself. Raises _Repeated."""
+    applied = [
+        write
+        for write, result in zip(batch.tasks, results, strict=True)
+        if result.status is WriteStatus.APPLIED
+    ]
+    attempts = {(row.task_id, row.attempt): row for write in applied for row in write.attempts}
+    attempt_rows = [attempt_row(attempts[key]) for key in sorted(attempts)]
+    event_rows = [event_row(event) for write in applied for event in write.events]
+    body = _changes_body(batch, results)
     try:
-        await connection.execute(_SQL.record_changes, batch.master_id, batch.number, body)
+        await connection.execute(
+            _SQL.record, batch.master_id, batch.number, body, to_json(attempt_rows), to_json(event_rows)
+        )
     except asyncpg.UniqueViolationError:
         raise _Repeated from None
-    return ordered
 
 
 def _rounds(writes: Sequence[TaskWrite]) -> Iterator[dict[int, TaskWrite]]:
@@ -108,11 +125,9 @@ class _Round:
         inserts = [index for index, write in self._writes.items() if write.expected_version is None]
         updates = [index for index, write in self._writes.items() if write.expected_version is not None]
         if inserts:
-            inserts = await self._insert_specs(await self._claim_keys(inserts))
-        live, ended = await self._lock(updates)
-        await self._insert_states(inserts)
-        await self._update_states(live, ended)
-        await self._write_dependents([*inserts, *live, *ended])
+            await self._insert(await self._claim_keys(inserts))
+        if updates:
+            await self._rewrite_ended(await self._move(updates))
         return self._results
 
     async def _claim_keys(self, inserts: list[int]) -> list[int]:
@@ -157,95 +172,58 @@ class _Round:
             same_body=body_hash == self._writes[index].body_hash,
         )
 
-    async def _insert_specs(self, inserts: list[int]) -> list[int]:
-        """Return the inserts whose id was free; the others are refused and give up their keys."""
+    async def _insert(self, inserts: list[int]) -> None:
+        """Insert the tasks whose id is free; the others are refused and give up their keys."""
         if not inserts:
-            return []
+            return
         tasks = [self._task(index) for index in inserts]
-        rows = await self._connection.fetch(_SQL.insert_specs, to_json([spec_row(task) for task in tasks]))
-        if len(rows) == len(inserts):
-            return inserts
-        made = {row["task_id"] for row in rows}
+        rows = [spec_row(task) | live_row(task, self._batch.now) for task in tasks]
+        made = {row["task_id"] for row in await self._connection.fetch(_SQL.insert_tasks, to_json(rows))}
+        for index in inserts:
+            self._decide(index, self._task(index).task_id in made)
         refused = [task for task in tasks if task.task_id not in made]
-        await self._connection.execute(
-            _SQL.give_up_keys,
-            [task.spec.idempotency_key for task in refused],
-            [task.task_id for task in refused],
-        )
-        return self._sort_out(inserts, made)
+        if refused:
+            await self._connection.execute(
+                _SQL.give_up_keys,
+                [task.spec.idempotency_key for task in refused],
+                [task.task_id for task in refused],
+            )
 
-    def _sort_out(self, indexes: list[int], accepted: Collection[str]) -> list[int]:
-        """Refuse the writes whose task is not among the accepted; return the others."""
-        for index in indexes:
-            task_id = self._task(index).task_id
-            if task_id not in accepted:
-                self._results[index] = WriteResult(task_id=task_id, status=WriteStatus.CONFLICT)
-        return [index for index in indexes if self._task(index).task_id in accepted]
+    async def _move(self, updates: list[int]) -> list[int]:
+        """Write the live tasks that are as expected; return the updates of tasks that are not live."""
+        rows = [live_row(self._task(index), self._batch.now) | self._guarded(index) for index in updates]
+        found = await self._versions(_SQL.move_tasks, updates, to_json(rows))
+        for index in updates:
+            if (version := found.get(self._task(index).task_id)) is not None:
+                self._decide(index, version == self._writes[index].expected_version)
+        return [index for index in updates if self._task(index).task_id not in found]
 
-    async def _lock(self, updates: list[int]) -> tuple[list[int], list[int]]:
-        """Lock the rows; return the updates that may be made to live and to ended tasks."""
+    async def _rewrite_ended(self, updates: list[int]) -> None:
+        """Write ended tasks that are as expected and stay ended: they never come back to life."""
         if not updates:
-            return [], []
-        live = await self._locked(_SQL.lock_live, updates)
-        elsewhere = [index for index in updates if self._task(index).task_id not in live]
-        ended = await self._locked(_SQL.lock_ended, elsewhere) if elsewhere else {}
-        accepted = {
-            task.task_id
+            return
+        found = await self._versions(_SQL.lock_ended, updates)
+        fit = [
+            index
             for index in updates
-            if (task := self._task(index))
-            and self._writes[index].expected_version == (live | ended).get(task.task_id)
-            # An ended task may be written again, but never comes back to life.
-            and (task.task_id in live or task.status.is_terminal)
-        }
-        fit = self._sort_out(updates, accepted)
-        return (
-            [index for index in fit if self._task(index).task_id in live],
-            [index for index in fit if self._task(index).task_id in ended],
-        )
+            if self._task(index).status.is_terminal
+            and found.get(self._task(index).task_id) == self._writes[index].expected_version
+        ]
+        for index in updates:
+            self._decide(index, index in fit)
+        if fit:
+            rows = [state_row(self._task(index)) | self._guarded(index) for index in fit]
+            task_ids = [self._task(index).task_id for index in fit]
+            await self._connection.execute(_SQL.update_ended, to_json(rows), task_ids)
 
-    async def _locked(self, sql: str, indexes: list[int]) -> dict[str, int]:
-        rows = await self._connection.fetch(sql, [self._task(index).task_id for index in indexes])
-        return {row["task_id"]: row["version"] for row in rows}
+    async def _versions(self, sql: str, indexes: list[int], *rows: str) -> dict[str, int]:
+        """Return the versions of the rows that the statement has locked."""
+        found = await self._connection.fetch(sql, *rows, [self._task(index).task_id for index in indexes])
+        return {row["task_id"]: row["version"] for row in found}
 
-    async def _insert_states(self, inserts: list[int]) -> None:
-        tasks = [self._task(index) for index in inserts]
-        await self._insert_live([task for task in tasks if not task.status.is_terminal])
-        await self._insert_ended([task for task in tasks if task.status.is_terminal])
-
-    async def _update_states(self, live: list[int], ended: list[int]) -> None:
-        ending = [task for index in live if (task := self._task(index)).status.is_terminal]
-        staying = [index for index in live if not self._task(index).status.is_terminal]
-        if staying:
-            rows = [live_row(self._task(index), self._batch.now) | self._guarded(index) for index in staying]
-            await self._connection.execute(_SQL.update_live, to_json(rows))
-        if ending:
-            await self._connection.execute(_SQL.delete_live, [task.task_id for task in ending])
-            await self._insert_ended(ending)
-        if ended:
-            rows = [state_row(self._task(index)) | self._guarded(index) for index in ended]
-            await self._connection.execute(_SQL.update_ended, to_json(rows))
-
-    async def _insert_live(self, tasks: list[Task]) -> None:
-        if tasks:
-            rows = [live_row(task, self._batch.now) for task in tasks]
-            await self._connection.execute(_SQL.insert_live, to_json(rows))
-
-    async def _insert_ended(self, tasks: list[Task]) -> None:
-        if tasks:
-            await self._connection.execute(_SQL.insert_ended, to_json([state_row(task) for task in tasks]))
-
-    async def _write_dependents(self, applied: list[int]) -> None:
-        writes = [self._writes[index] for index in applied]
-        for index in applied:
-            task_id = self._task(index).task_id
-            self._results[index] = WriteResult(task_id=task_id, status=WriteStatus.APPLIED)
-        attempts = {(row.task_id, row.attempt): row for write in writes for row in write.attempts}
-        if attempts:
-            rows = [attempt_row(attempts[key]) for key in sorted(attempts)]
-            await self._connection.execute(_SQL.save_attempts, to_json(rows))
-        events = [event_row(event) for write in writes for event in write.events]
-        if events:
-            await self._connection.execute(_SQL.append_events, to_json(events))
+    def _decide(self, index: int, applied: bool) -> None:
+        status = WriteStatus.APPLIED if applied else WriteStatus.CONFLICT
+        self._results[index] = WriteResult(task_id=self._task(index).task_id, status=status)
 
     def _task(self, index: int) -> Task:
         return self._writes[index].task
@@ -254,7 +232,7 @@ class _Round:
         return {"expected_version": self._writes[index].expected_version}
 
 
-def _record(batch: Batch, results: Sequence[WriteResult]) -> str:
+def _changes_body(batch: Batch, results: Sequence[WriteResult]) -> str:
     """Return the body of the row in `changes`: what was applied, and what was refused and where."""
     changes, refused = [], []
     for index, (write, result) in enumerate(zip(batch.tasks, results, strict=True)):
