@@ -32,6 +32,15 @@ class Room:
                 return False
         return not requirement.host_ports or self.ports.keys().isdisjoint(requirement.host_ports)
 
+    def times(self, requirement: Requirement) -> int:
+        """Return how many of the kind fit; a host port is there only once."""
+        if not self.fits(requirement):
+            return 0
+        if requirement.host_ports:
+            return 1
+        shares = [self.free.get(name, 0) // wanted for name, wanted in requirement.requests.items() if wanted]
+        return min(shares, default=UNLIMITED)
+
     def take(self, requirement: Requirement) -> None:
         for resource, amount in requirement.requests.items():
             self.free[resource] = self.free.get(resource, 0) - amount

@@ -1,7 +1,7 @@
 """The leader's picture of the cluster, and the planner that reads it. Both pure."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from podling.core.node import Node
@@ -185,18 +185,19 @@ class View:
         """Return everything that keeps the requirement off a known node; empty if it fits."""
         return lacks_of(self.index.nodes[node_id], self.index.rooms[node_id], requirement)
 
-    def fits_somewhere(self, shape: str, now: float | None = None) -> bool:
-        """Whether a task of the shape could be placed; also true of a shape never seen here.
-
-        Without `now` no node backs off.
-        """
+    def room_for(self, shape: str, now: float, most: int) -> int:
+        """Return how many tasks of the shape could be placed, up to `most`; `most` if it is not known."""
         requirement = self._requirements.get(shape)
         if requirement is None:
-            return True
+            return most
         eligible = self.index.eligible(requirement)
-        if now is not None:
-            eligible = eligible.but(self.backing_off(shape, eligible, now).keys())
-        return self._fits(requirement, eligible)
+        eligible = eligible.but(self.backing_off(shape, eligible, now).keys())
+        room = 0
+        for node_id in self.index.candidates(requirement, eligible, fullest_first=False):
+            room += self.index.rooms[node_id].times(requirement)
+            if room >= most:
+                return most
+        return room
 
     def scheduling_error(self, task: Task) -> str | None:
         """Return why the task fits on no node at the moment; None if it fits."""
@@ -335,21 +336,3 @@ class _Draft:
         for lack in shortages(node, room, requirement):
             if lack.reason not in known:
                 reasons[lack.reason] = reasons.get(lack.reason, 0) + 1
-
-
-def shapes_unblocked_by(
-    view: View, blocked: Mapping[str, WhyNot], change: str | Iterable[str], now: float = 0.0
-) -> frozenset[str]:
-    """Return the blocked shapes that may fit again, now that nodes have changed for the better.
-
-    `change` is the node (or nodes) that joined, came back or gained room; a shape whose node has
-    ended its backing off by `now` comes back too.
-    """
-    nodes = [change] if isinstance(change, str) else list(change)
-    known = [node_id for node_id in nodes if view.node(node_id) is not None]
-    return frozenset(
-        shape
-        for shape, why in blocked.items()
-        if (why.until is not None and why.until <= now)
-        or any(not view.lacks(node_id, why.requirement) for node_id in known)
-    )

@@ -229,8 +229,14 @@ class Store(Protocol):
     async def block(self, task_ids: Sequence[str], epoch: int) -> None:
         """Take pending tasks out of the ready order until their shape is unblocked or they are written."""
 
-    async def unblock(self, shapes: Sequence[str] | None, epoch: int, limit: int) -> int:
-        """Put blocked tasks of these shapes (None: of any) back; return how many."""
+    async def unblock(self, rooms: Mapping[str, int], epoch: int) -> Mapping[str, int]:
+        """Put the first blocked tasks of each shape back, in claim order, up to the number given.
+
+        Returns how many that were, by shape; a shape without any may be left out.
+        """
+
+    async def blocked_shapes(self) -> Sequence[Task]:
+        """Return of every shape that has blocked tasks the first of them."""
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
         """Return tasks whose queue timeout or deadline has passed and that were not told yet."""

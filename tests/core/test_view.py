@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.core.node import Node, NodeStatus
+from podling.core.spec import Port
 from podling.core.task import Task
-from podling.core.view import View, plan, shapes_unblocked_by
-from tests.core.clusters import clusters, ended, on, pages, sized, view_of, wanting
+from podling.core.view import View
+from tests.core.clusters import clusters, ended, node, on, pages, sized, view_of, wanting
 
 
 def test_a_live_task_occupies_its_node_until_it_ends() -> None:
@@ -62,31 +63,34 @@ def test_without_a_node_online_that_is_the_reason() -> None:
     assert view.scheduling_error(wanting()) == "no node is online"
 
 
-def test_a_shape_fits_somewhere_unless_all_its_nodes_are_full_or_back_off() -> None:
-    view = view_of(sized("a", slots=1), sized("b", slots=1))
+def test_the_room_for_a_shape_leaves_out_what_is_full_or_backs_off() -> None:
+    view = view_of(sized("a", slots=3), sized("b", slots=1))
     task = wanting()
-    assert view.fits_somewhere("never seen")
+    assert view.room_for("never seen", 0.0, 10) == 10
     assert view.scheduling_error(task) is None
+    assert view.room_for(task.shape, 0.0, 10) == 4
+    assert view.room_for(task.shape, 0.0, 2) == 2
     view.put_task(on(wanting(), "b"))
-    assert view.fits_somewhere(task.shape)
+    assert view.room_for(task.shape, 0.0, 10) == 3
+    view.put_node(sized("c", slots=1))
     view.penalise("a", task.shape, until=10.0)
-    assert not view.fits_somewhere(task.shape, now=9.0)
-    assert view.fits_somewhere(task.shape, now=10.0)
-    view.put_task(on(wanting(), "a"))
-    assert not view.fits_somewhere(task.shape)
+    assert view.room_for(task.shape, 9.0, 10) == 1
+    assert view.room_for(task.shape, 10.0, 10) == 4
+    for node_id in "aaac":
+        view.put_task(on(wanting(), node_id))
+    assert view.room_for(task.shape, 0.0, 10) == 0
 
 
-def test_a_node_that_gains_room_unblocks_what_fits_there() -> None:
-    small, large = wanting({"cpu": 600}), wanting({"cpu": 5000})
-    full = on(wanting({"cpu": 3500}), "a")
-    view = view_of(sized("a"), full)
-    blocked = plan(view, [small, large], now=0.0).blocked
-    assert set(blocked) == {small.shape, large.shape}
-    assert shapes_unblocked_by(view, blocked, "a") == frozenset()
-    view.put_task(ended(full))
-    assert shapes_unblocked_by(view, blocked, ["a", "unknown"]) == {small.shape}
-    view.put_node(sized("b", cpu=8000))
-    assert shapes_unblocked_by(view, blocked, "b") == set(blocked)
+def test_the_scarcest_resource_bounds_the_room_and_a_host_port_is_there_once() -> None:
+    amounts = {"cpu": 4000, "slots": 9, "gpu": 2}
+    view = view_of(node("a", capacity=amounts, allocatable=amounts), sized("b", slots=9))
+    small, with_gpu = wanting({"cpu": 900}), wanting({"cpu": 100, "gpu": 1})
+    assert view.scheduling_error(small) is view.scheduling_error(with_gpu) is None
+    assert view.room_for(small.shape, 0.0, 100) == 8
+    assert view.room_for(with_gpu.shape, 0.0, 100) == 2
+    ported = wanting(ports=(Port(container_port=80, host_port=80),))
+    assert view.scheduling_error(ported) is None
+    assert view.room_for(ported.shape, 0.0, 100) == 2
 
 
 histories = st.lists(

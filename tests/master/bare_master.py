@@ -50,11 +50,13 @@ class WatchedStore(MemoryStore):
 class Leader:
     """A master that leads, without its server."""
 
-    def __init__(self, store: WatchedStore | None = None) -> None:
+    def __init__(self, store: WatchedStore | None = None, name: str = "one") -> None:
         self.store = store or WatchedStore()
         self.clock = ManualClock()
         self.context: MasterContext = build(
-            MasterOptions(advertise_url="http://one.test", identity="one", master_id="m", version="0"),
+            MasterOptions(
+                advertise_url=f"http://{name}.test", identity=name, master_id=f"m-{name}", version="0"
+            ),
             self.store,
             self.clock,
         )

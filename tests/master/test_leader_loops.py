@@ -12,6 +12,7 @@ from podling.master.committer import MOST_WAITING
 from podling.master.loops.deadlines import Deadlines
 from podling.master.operations import tasks
 from podling.store.base import Batch
+from tests.builders import ended
 from tests.core.clusters import sized, wanting
 from tests.master.bare_master import Leader
 
@@ -111,6 +112,42 @@ async def test_what_comes_while_nobody_waits_is_placed_before_the_store_is_asked
     )
     await leader.scheduler.run_once()
     assert found[0] is TaskStatus.SCHEDULED
+
+
+async def test_of_a_shape_that_had_no_room_the_most_urgent_comes_first_and_only_what_fits(
+    leader: Leader,
+) -> None:
+    leader.put(sized("node-1", slots=1))
+    waiting = [wanting({"cpu": 100}) for _ in range(700)]
+    waiting = [replace(task, spec=replace(task.spec, priority=n % 100)) for n, task in enumerate(waiting)]
+    await leader.submit(*waiting)
+    await leader.scheduler.run_once()  # one runs, and those that filled whole pages are blocked
+    most_urgent = [task for task in waiting if task.spec.priority == 99]
+    [running] = leader.context.view.live_tasks_on("node-1")
+    assert running.task_id in {task.task_id for task in most_urgent}
+    ready_before = len(await leader.store.ready_page(1000))
+    await leader.context.committer.apply(running.task_id, ended(running))
+    await leader.scheduler.run_once()
+    [following] = leader.context.view.live_tasks_on("node-1")
+    assert following.task_id in {task.task_id for task in most_urgent} - {running.task_id}
+    assert len(await leader.store.ready_page(1000)) == ready_before
+
+
+async def test_a_new_leader_goes_on_with_what_the_last_one_had_blocked(leader: Leader) -> None:
+    big = [wanting({"cpu": 9000}) for _ in range(600)]
+    leader.put(sized("node-1"))
+    await leader.submit(*big)
+    await leader.scheduler.run_once()
+    assert len(await leader.store.ready_page(1000)) < 600
+    successor = Leader(leader.store, "two")
+    epoch = await leader.store.take_leadership("two", await leader.store.leadership())
+    successor.context.lead(epoch)
+    successor.put(sized("node-1"))
+    await successor.scheduler.run_once()
+    assert len(await leader.store.ready_page(1000)) < 600  # it need not be found out once more
+    successor.put(sized("node-2", cpu=90_000))
+    await successor.scheduler.run_once()
+    assert successor.context.view.running_tasks("node-2") == 10
 
 
 async def test_what_comes_while_others_wait_takes_its_turn(leader: Leader) -> None:

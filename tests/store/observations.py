@@ -18,6 +18,7 @@ async def observe_queue(store: Store, now: datetime, task_ids: Collection[str]) 
     return await _together(
         tasks=_mapping(store.load_tasks(list(task_ids))),
         ready=_ids(store.ready_page(MANY)),
+        blocked=_firsts(store.blocked_shapes()),
         next_run_at=store.next_run_at(),
         overdue=store.overdue(now, MANY),
         next_overdue_at=store.next_overdue_at(),
@@ -68,6 +69,11 @@ async def _together(**asked: Awaitable[Any]) -> dict[str, Any]:
 
 async def _mapping(asked: Awaitable[Mapping[Any, Any]]) -> dict[Any, Any]:
     return dict(await asked)
+
+
+async def _firsts(asked: Awaitable[Sequence[Task]]) -> dict[str, str]:
+    """Return the id of the first task by shape."""
+    return {task.shape: task.task_id for task in await asked}
 
 
 async def _ids(asked: Awaitable[Sequence[Task]]) -> list[str]:

@@ -13,7 +13,7 @@ from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
 
 PAGE = 500
-MOST_UNBLOCKED = 1000
+MOST_UNBLOCKED = 5000  # of a shape, in one pass
 BACK_OFF_SECONDS = 30.0
 
 _NODE_AT_FAULT = frozenset(
@@ -70,22 +70,24 @@ class Scheduler:
         return None
 
     async def _start_epoch(self) -> None:
-        """A new leader does not know what the last one had marked: all of it comes back."""
-        if self._epoch == self._context.epoch or self._context.epoch is None:
+        """A new leader learns what the last one had marked."""
+        if self._epoch == self._context.epoch:
             return
-        while await self._context.store.unblock(None, self._context.epoch, MOST_UNBLOCKED):
-            pass
-        self._epoch = self._context.epoch
-        self._marked.clear()
+        self._epoch, self._marked = None, set()
+        firsts = await self._context.store.blocked_shapes()
+        for task in firsts:
+            self._context.view.requirement(task)
+        self._epoch, self._marked = self._context.epoch, {task.shape for task in firsts}
 
     async def _unblock(self) -> None:
+        """Put back as many blocked tasks of each shape as there is room for, the first ones first."""
         view, now = self._context.view, self._context.clock.monotonic()
-        fitting = [shape for shape in self._marked if view.fits_somewhere(shape, now)]
-        if not fitting or self._context.epoch is None:
+        rooms = {shape: room for shape in self._marked if (room := view.room_for(shape, now, MOST_UNBLOCKED))}
+        if not rooms or self._context.epoch is None:
             return
-        count = await self._context.store.unblock(fitting, self._context.epoch, MOST_UNBLOCKED)
-        if count < MOST_UNBLOCKED:
-            self._marked.difference_update(fitting)
+        came_back = await self._context.store.unblock(rooms, self._context.epoch)
+        self._marked -= {shape for shape, room in rooms.items() if came_back.get(shape, 0) < room}
+        self._nobody_waits &= not any(came_back.values())
 
     async def _place_fresh(self) -> None:
         fresh, self._fresh = self._fresh[:PAGE], []

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from podling.core.task import Task
 from podling.store.memory.sorted_keys import SortedKeys
@@ -29,7 +30,7 @@ class PendingTable:
         self._rows: dict[str, _Row] = {}
         self._ready: SortedKeys[ClaimKey] = SortedKeys()
         self._waiting: SortedKeys[tuple[datetime, str]] = SortedKeys()
-        self._blocked: dict[str, dict[str, None]] = {}  # task ids by shape, in order of blocking
+        self._blocked: dict[str, SortedKeys[ClaimKey]] = {}  # by shape
 
     def put(self, task: Task, now: datetime) -> None:
         """Insert or replace a pending task; it is not blocked then."""
@@ -78,16 +79,15 @@ class PendingTable:
             if row is not None and not row.blocked:
                 self._set_blocked(row, True)
 
-    def unblock(self, shapes: Sequence[str] | None, limit: int) -> int:
-        wanted = list(self._blocked) if shapes is None else list(dict.fromkeys(shapes))
-        count = 0
-        for shape in wanted:
-            for task_id in list(self._blocked.get(shape, ())):
-                if count == limit:
-                    return count
-                self._set_blocked(self._rows[task_id], False)
-                count += 1
-        return count
+    def unblock(self, shape: str, limit: int) -> int:
+        chosen = list(islice(self._blocked.get(shape, ()), limit))
+        for *_, task_id in chosen:
+            self._set_blocked(self._rows[task_id], False)
+        return len(chosen)
+
+    def blocked_shapes(self) -> list[Task]:
+        firsts = [keys.first() for keys in self._blocked.values()]
+        return [self._rows[key[-1]].task for key in firsts if key is not None]
 
     def _set_blocked(self, row: _Row, blocked: bool) -> None:
         self._leave(row)
@@ -97,7 +97,7 @@ class PendingTable:
     def _enter(self, row: _Row) -> None:
         task = row.task
         if row.blocked:
-            self._blocked.setdefault(task.shape, {})[task.task_id] = None
+            self._blocked.setdefault(task.shape, SortedKeys()).add(row.key)
         if not row.due:
             self._waiting.add((task.run_at, task.task_id))
         elif not row.blocked:
@@ -106,14 +106,14 @@ class PendingTable:
     def _leave(self, row: _Row) -> None:
         task = row.task
         if row.blocked:
-            self._leave_blocked(task)
+            self._leave_blocked(row)
         if not row.due:
             self._waiting.remove((task.run_at, task.task_id))
         elif not row.blocked:
             self._ready.remove(row.key)
 
-    def _leave_blocked(self, task: Task) -> None:
-        alike = self._blocked[task.shape]
-        del alike[task.task_id]
+    def _leave_blocked(self, row: _Row) -> None:
+        alike = self._blocked[row.task.shape]
+        alike.remove(row.key)
         if not alike:
-            del self._blocked[task.shape]
+            del self._blocked[row.task.shape]

@@ -139,9 +139,12 @@ class MemoryStore(Store):
         self._masters.check_epoch(epoch)
         self._tasks.pending.block(task_ids)
 
-    async def unblock(self, shapes: Sequence[str] | None, epoch: int, limit: int) -> int:
+    async def unblock(self, rooms: Mapping[str, int], epoch: int) -> Mapping[str, int]:
         self._masters.check_epoch(epoch)
-        return self._tasks.pending.unblock(shapes, limit)
+        return {shape: self._tasks.pending.unblock(shape, room) for shape, room in rooms.items()}
+
+    async def blocked_shapes(self) -> Sequence[Task]:
+        return self._tasks.pending.blocked_shapes()
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
         return self._tasks.deadlines.overdue(now, limit)

@@ -99,10 +99,13 @@ class Tasks:
         async with self._as_leader(epoch) as connection:
             await connection.execute(_SQL.block, list(task_ids))
 
-    async def unblock(self, shapes: Sequence[str] | None, epoch: int, limit: int) -> int:
-        chosen = None if shapes is None else list(shapes)
+    async def unblock(self, rooms: Mapping[str, int], epoch: int) -> Mapping[str, int]:
         async with self._as_leader(epoch) as connection:
-            return int(await connection.fetchval(_SQL.unblock, chosen, limit))
+            rows = await connection.fetch(_SQL.unblock, list(rooms), list(rooms.values()))
+        return {row["shape"]: row["tasks"] for row in rows}
+
+    async def blocked_shapes(self) -> Sequence[Task]:
+        return await self._read(_SQL.blocked_shapes)
 
     async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
         rows = await self._pool.fetch(_SQL.overdue, now, limit)

@@ -139,7 +139,7 @@ async def test_every_write_of_a_leader_is_fenced_by_its_epoch(store: Store) -> N
     with pytest.raises(StaleEpoch):
         await store.block([task.task_id], stale)
     with pytest.raises(StaleEpoch):
-        await store.unblock(None, stale, 10)
+        await store.unblock({task.shape: 10}, stale)
     with pytest.raises(StaleEpoch):
         await store.mark_lost("node-1", 0, stale)
     assert not await store.load_tasks([task.task_id])

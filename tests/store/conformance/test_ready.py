@@ -158,24 +158,37 @@ async def test_blocked_tasks_leave_the_order_until_their_shape_comes_back(store:
     epoch = await lead(store)
     await store.block(["x0", "x1", "y0", "nobody"], epoch)
     assert await ready(store) == ["y1", "z0", "z1"]
-    assert await store.unblock(["y", "z", "unknown"], epoch, 10) == 1
+    assert await put_back(store, epoch, y=10, z=10, unknown=10) == {"y": 1}
     assert await ready(store) == ["y0", "y1", "z0", "z1"]
-    assert await store.unblock(["x"], epoch, 10) == 2
+    assert await put_back(store, epoch, x=10) == {"x": 2}
     assert await ready(store) == ["x0", "x1", "y0", "y1", "z0", "z1"]
-    assert await store.unblock(["x"], epoch, 10) == 0
+    assert await put_back(store, epoch, x=10) == {}
 
 
-async def test_any_shape_is_unblocked_up_to_the_limit(store: Store) -> None:
-    tasks = [build_task(task_id=f"t{number}", shape=f"s{number % 3}") for number in range(5)]
-    await submit(store, *tasks)
+async def put_back(store: Store, epoch: int, **rooms: int) -> dict[str, int]:
+    """Unblock, and return of which shapes any came back, and how many."""
+    return {shape: count for shape, count in (await store.unblock(rooms, epoch)).items() if count}
+
+
+async def test_as_many_of_a_shape_come_back_as_there_is_room_for_in_claim_order(store: Store) -> None:
+    tasks = [build_task(task_id=f"t{number}", shape="s", priority=number) for number in range(5)]
+    other = build_task(task_id="u", shape="o")
+    await submit(store, *tasks, other)
     epoch = await lead(store)
-    await store.block([task.task_id for task in tasks], epoch)
-    assert await store.unblock([], epoch, 10) == 0
-    assert await store.unblock(None, epoch, 3) == 3
-    assert len(await ready(store)) == 3
-    assert await store.unblock(None, epoch, 3) == 2
-    assert await store.unblock(None, epoch, 3) == 0
-    assert await ready(store) == [task.task_id for task in tasks]
+    await store.block([task.task_id for task in [*tasks, other]], epoch)
+    assert await put_back(store, epoch) == {}
+    assert await put_back(store, epoch, s=2) == {"s": 2}
+    assert await ready(store) == ["t4", "t3"]
+    assert await put_back(store, epoch, s=2, o=1) == {"s": 2, "o": 1}
+    assert await ready(store) == ["t4", "t3", "t2", "t1", "u"]
+
+
+async def test_the_first_blocked_task_of_every_shape_is_found(store: Store) -> None:
+    tasks = [build_task(task_id=f"{shape}{n}", shape=shape, priority=n) for shape in "xyz" for n in range(3)]
+    await submit(store, *tasks)
+    assert await store.blocked_shapes() == []
+    await store.block(["x0", "x1", "z2", "z0"], await lead(store))
+    assert {task.task_id for task in await store.blocked_shapes()} == {"x1", "z2"}
 
 
 async def test_blocking_twice_counts_once(store: Store) -> None:
@@ -184,7 +197,7 @@ async def test_blocking_twice_counts_once(store: Store) -> None:
     epoch = await lead(store)
     await store.block([task.task_id, task.task_id], epoch)
     await store.block([task.task_id], epoch)
-    assert await store.unblock(None, epoch, 10) == 1
+    assert await put_back(store, epoch, **{task.shape: 10}) == {task.shape: 1}
 
 
 async def test_only_pending_tasks_are_blocked(store: Store) -> None:
@@ -193,7 +206,7 @@ async def test_only_pending_tasks_are_blocked(store: Store) -> None:
     await store.commit(build_batch([assignment(live), happening(gone, Cancel())]))
     epoch = await lead(store)
     await store.block([live.task_id, gone.task_id], epoch)
-    assert await store.unblock(None, epoch, 10) == 0
+    assert await put_back(store, epoch, **{live.shape: 10, gone.shape: 10}) == {}
 
 
 async def test_a_blocked_task_that_is_assigned_or_ends_is_not_blocked_any_more(store: Store) -> None:
@@ -203,7 +216,7 @@ async def test_a_blocked_task_that_is_assigned_or_ends_is_not_blocked_any_more(s
     await store.block([assigned.task_id, gone.task_id], epoch)
     results = await store.commit(build_batch([assignment(assigned), happening(gone, Cancel())]))
     assert {result.status for result in results} == {WriteStatus.APPLIED}
-    assert await store.unblock(None, epoch, 10) == 0
+    assert await put_back(store, epoch, **{assigned.shape: 10, gone.shape: 10}) == {}
 
 
 async def test_a_task_that_comes_back_to_pending_is_not_blocked(store: Store) -> None:
@@ -223,7 +236,7 @@ async def test_a_blocked_task_that_is_written_is_planned_again(store: Store) -> 
     await store.block([task.task_id], epoch)
     await store.commit(build_batch([happening(task, RetryNow())]))
     assert await ready(store) == [task.task_id]
-    assert await store.unblock(None, epoch, 10) == 0
+    assert await put_back(store, epoch, **{task.shape: 10}) == {}
 
 
 async def test_a_blocked_task_that_comes_due_stays_blocked(store: Store) -> None:
@@ -233,7 +246,7 @@ async def test_a_blocked_task_that_comes_due_stays_blocked(store: Store) -> None
     await store.block([task.task_id], epoch)
     await store.promote(at(10), 10)
     assert await ready(store) == []
-    assert await store.unblock([task.shape], epoch, 10) == 1
+    assert await put_back(store, epoch, **{task.shape: 10}) == {task.shape: 1}
     assert await ready(store) == [task.task_id]
 
 
@@ -242,7 +255,7 @@ async def test_an_unblocked_task_still_waits_for_its_time(store: Store) -> None:
     await submit(store, task)
     epoch = await lead(store)
     await store.block([task.task_id], epoch)
-    assert await store.unblock(None, epoch, 10) == 1
+    assert await put_back(store, epoch, **{task.shape: 10}) == {task.shape: 1}
     assert await ready(store) == []
     assert await store.promote(at(10), 10) == 1
     assert await ready(store) == [task.task_id]
@@ -258,5 +271,5 @@ async def test_a_stale_leader_blocks_nothing(store: Store) -> None:
     assert await ready(store) == [task.task_id]
     await store.block([task.task_id], epoch)
     with pytest.raises(StaleEpoch):
-        await store.unblock(None, stale, 10)
+        await store.unblock({task.shape: 10}, stale)
     assert await ready(store) == []

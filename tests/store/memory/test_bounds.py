@@ -125,7 +125,7 @@ async def test_a_page_costs_what_it_returns_however_many_wait_or_are_blocked() -
     with counted_calls() as calls:
         page = await store.ready_page(500)
         ahead = await store.ready_ahead_of(ready[2_500], 100_000)
-        assert await store.unblock(["other"], epoch or 0, 1000) == 0
+        assert await store.unblock({"other": 1000}, epoch or 0) == {"other": 0}
         assert await store.promote(NOW, 1000) == 0
     assert page == ready[:500]
     assert ahead == 2_500

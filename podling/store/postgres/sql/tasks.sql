@@ -88,18 +88,46 @@ WITH chosen AS (
 UPDATE live_tasks l SET blocked = true FROM chosen WHERE l.task_id = chosen.task_id
 
 -- name: unblock
-WITH chosen AS (
+WITH first AS (
+    SELECT chosen.task_id
+    FROM unnest($1::text[], $2::bigint[]) AS wanted (shape, room)
+    CROSS JOIN LATERAL (
+        SELECT task_id
+        FROM live_tasks l
+        WHERE l.blocked AND l.shape = wanted.shape
+        ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
+        LIMIT wanted.room
+    ) chosen
+),
+locked AS (
     SELECT task_id
     FROM live_tasks
-    WHERE blocked AND ($1::text[] IS NULL OR shape = ANY ($1))
+    WHERE task_id = ANY (ARRAY (SELECT task_id FROM first)) AND blocked
     ORDER BY task_id
-    LIMIT $2
     FOR UPDATE
 ),
 unblocked AS (
-    UPDATE live_tasks l SET blocked = false FROM chosen WHERE l.task_id = chosen.task_id RETURNING 1
+    UPDATE live_tasks l SET blocked = false FROM locked WHERE l.task_id = locked.task_id RETURNING l.shape
 )
-SELECT count(*) AS unblocked FROM unblocked
+SELECT shape, count(*) AS tasks FROM unblocked GROUP BY shape
+
+-- name: blocked_shapes
+WITH RECURSIVE shapes AS (
+    (SELECT shape FROM live_tasks WHERE blocked ORDER BY shape LIMIT 1)
+    UNION ALL
+    SELECT (SELECT l.shape FROM live_tasks l WHERE l.blocked AND l.shape > s.shape ORDER BY l.shape LIMIT 1)
+    FROM shapes s
+    WHERE s.shape IS NOT NULL
+)
+SELECT head.*
+FROM shapes s
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM live_tasks l
+    WHERE l.blocked AND l.shape = s.shape
+    ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
+    LIMIT 1
+) head
 
 -- name: overdue
 SELECT task_id, queue_timeout_at, deadline_at
