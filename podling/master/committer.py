@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from podling.core.errors import Conflict, NotFound, PodlingError, StaleEpoch, Unavailable
+from podling.core.errors import Conflict, InvalidInput, NotFound, PodlingError, StaleEpoch, Unavailable
 from podling.core.lifecycle import Event, Transition, apply
 from podling.core.task import Task
 from podling.kit.batcher import Batcher
@@ -159,7 +159,10 @@ class Committer:
         epoch: int | None,
         trust_memory: bool,
     ) -> None:
-        """Decide and commit the items at `waiting`; those in conflict get no answer yet."""
+        """Decide and commit the items at `waiting`; those in conflict get no answer yet.
+
+        What the store cannot keep is refused by itself: the others are written in smaller batches.
+        """
         plan = _Plan(await self._load(items, waiting, trust_memory), self._clock, self._draw)
         for index in waiting:
             item = items[index]
@@ -170,8 +173,19 @@ class Committer:
         if not trust_memory:
             answers.update(plan.refused)
         answers.update(plan.unchanged)
-        if plan.drafts:
-            self._settle(plan, await self._commit(plan, epoch), answers)
+        if not plan.drafts:
+            return
+        try:
+            results = await self._commit(plan, epoch)
+        except InvalidInput as refusal:
+            undecided = [index for index in waiting if index not in answers]
+            if len(undecided) == 1:
+                answers[undecided[0]] = refusal
+                return
+            for half in _halves(undecided):
+                await self._try(items, half, answers, epoch, trust_memory)
+        else:
+            self._settle(plan, results, answers)
 
     async def _load(
         self, items: Sequence[_Item], waiting: Sequence[int], trust_memory: bool
@@ -283,6 +297,11 @@ class _Plan:
             self.unchanged[index] = task
         else:
             draft.indexes.append(index)  # true only if the draft is committed
+
+
+def _halves(indexes: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    middle = len(indexes) // 2
+    return indexes[:middle], indexes[middle:]
 
 
 def _grown(write: TaskWrite, transition: Transition) -> TaskWrite:

@@ -6,14 +6,21 @@ from typing import Any
 
 import pytest
 
-from podling.core.errors import IllegalTransition, NotFound, StaleAttempt, StaleEpoch, StoreUnavailable
+from podling.core.errors import (
+    IllegalTransition,
+    InvalidInput,
+    NotFound,
+    StaleAttempt,
+    StaleEpoch,
+    StoreUnavailable,
+)
 from podling.core.lifecycle import Assign, Cancel, Lose, Reported
 from podling.core.protocol import ReportKind
 from podling.core.task import Task, TaskStatus
 from podling.master.committer import Applied, Happening
 from podling.master.loops.changes import ChangesFeed
 from podling.store.base import Batch, Store, WriteResult
-from tests.builders import build_report
+from tests.builders import build_report, build_task
 from tests.master.world import Faulty, World, assigned, away, insert
 
 
@@ -42,6 +49,26 @@ async def test_every_refusal_reaches_its_own_caller(world: World) -> None:
     assert [type(answer) for answer in answers] == [NotFound, StaleAttempt, Task]
     (answer,) = await context.committer.apply_as_leader([Happening(task.task_id, Assign(node_id="n"))])
     assert isinstance(answer, IllegalTransition)
+
+
+@pytest.mark.parametrize("rejected", [0, 2, 6])
+async def test_what_the_store_cannot_keep_is_refused_by_itself(world: World, rejected: int) -> None:
+    class Picky(Faulty):
+        async def commit(self, batch: Batch) -> Sequence[WriteResult]:
+            if any(write.task.spec.name == "unbearable" for write in batch.tasks):
+                raise InvalidInput("a value is out of the range that the database can keep")
+            return await self._store.commit(batch)
+
+    context = world.context(store=Picky(world.store))
+    names = ["fine"] * 7
+    names[rejected] = "unbearable"
+    tasks = [build_task(name=name) for name in names]
+    answers = await asyncio.gather(
+        *(context.committer.insert(task, "hash") for task in tasks), return_exceptions=True
+    )
+    assert [isinstance(answer, InvalidInput) for answer in answers] == [n == rejected for n in range(7)]
+    stored = await world.store.load_tasks([task.task_id for task in tasks])
+    assert {task.spec.name for task in stored.values()} == {"fine"} and len(stored) == 6
 
 
 async def test_two_masters_that_change_one_task_both_succeed(world: World) -> None:
