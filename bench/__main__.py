@@ -8,7 +8,7 @@ import sys
 from bench.report import machine, result_line, summary
 from podling.core.errors import PodlingError
 
-SCENARIOS = ("containers", "latency", "adoption")
+SCENARIOS = ("containers", "latency", "adoption", "lifecycle", "submit", "batch")
 
 
 def main() -> int:

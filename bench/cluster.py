@@ -21,14 +21,15 @@ STOP_SECONDS = 40.0
 POLL_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """`url` is the master's, `worker_url` the worker's own API; both without a slash."""
+@dataclass(frozen=True)
+class Master:
+    """A running master; `url` has no slash at its end."""
 
     url: str
-    worker_url: str
+    port: int
+    directory: Path
     http: aiohttp.ClientSession
-    worker: "Program"
+    program: "Program"
 
     async def get(self, path: str, **query: str) -> Any:
         """Return the JSON of a path below /api/v1."""
@@ -62,28 +63,43 @@ async def _json(response: aiohttp.ClientResponse) -> Any:
     return body
 
 
+@dataclass(frozen=True)
+class Cluster(Master):
+    """A master and a worker, whose own API is at `worker_url`."""
+
+    worker_url: str
+    worker: "Program"
+
+
 @asynccontextmanager
-async def cluster(store: str, *worker_flags: str) -> AsyncIterator[Cluster]:
-    """Start both programs, wait until the worker is connected, and end them afterwards."""
+async def lone_master(store: str) -> AsyncIterator[Master]:
+    """Start a master, wait until it is ready, and end it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="podling-bench-"))
     directory.chmod(0o755)
-    port, worker_port = _free_port(), _free_port()
-    url, worker_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{worker_port}"
+    port = _free_port()
     environment = {"STORE_TYPE": store}
     if store == "postgres":
         environment["DATABASE_URL"] = f"embedded:{directory / 'postgres'}"
-    master = ["master", "--port", str(port), "--data-dir", str(directory / "master")]
-    worker = ["worker", "--port", str(worker_port), "--data-dir", str(directory / "worker")]
-    working = Program(directory, {}, *worker, "--master-url", url, *worker_flags)
+    flags = ["--port", str(port), "--data-dir", str(directory / "master"), "--allow-simulated"]
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        await stack.enter_async_context(Program(directory, environment, *master, "--allow-simulated"))
+        program = await stack.enter_async_context(Program(directory, environment, "master", *flags))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        started = Cluster(url, worker_url, http, working)
+        started = Master(f"http://127.0.0.1:{port}", port, directory, http, program)
         await _until_ready(started, directory)
-        await stack.enter_async_context(working)
-        await _until_online(started, directory)
         yield started
+
+
+@asynccontextmanager
+async def cluster(store: str, *worker_flags: str) -> AsyncIterator[Cluster]:
+    """Start a master and a worker, wait until it is connected, and end both afterwards."""
+    async with lone_master(store) as master:
+        port, directory = _free_port(), master.directory
+        flags = ["--port", str(port), "--data-dir", str(directory / "worker"), "--master-url", master.url]
+        async with Program(directory, {}, "worker", *flags, *worker_flags) as worker:
+            started = Cluster(**vars(master), worker_url=f"http://127.0.0.1:{port}", worker=worker)
+            await _until_online(started, directory)
+            yield started
 
 
 class Program:
@@ -117,6 +133,11 @@ class Program:
                 *self._command, env=self._environment, stdout=log, stderr=log, cwd=self._directory
             )
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def kill(self) -> None:
         """End it by SIGKILL."""
         assert self._process is not None
@@ -124,7 +145,7 @@ class Program:
         await self._process.wait()
 
 
-async def _until_ready(started: Cluster, directory: Path) -> None:
+async def _until_ready(started: Master, directory: Path) -> None:
     async def ready() -> bool:
         async with started.http.get(f"{started.url}/ready") as response:
             return response.status == 200
@@ -132,7 +153,7 @@ async def _until_ready(started: Cluster, directory: Path) -> None:
     await _until(ready, directory / "master.log")
 
 
-async def _until_online(started: Cluster, directory: Path) -> None:
+async def _until_online(started: Master, directory: Path) -> None:
     async def online() -> bool:
         nodes = await started.get("/nodes")
         return any(node["status"] == "online" and not node["unhealthy"] for node in nodes)
