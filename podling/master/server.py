@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import logging
+from functools import partial
 from ssl import SSLContext
+from typing import Any
 
 from aiohttp import web
 
@@ -11,6 +13,7 @@ from podling.core.errors import ConfigurationError, PodlingError
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
 from podling.master.api import cluster, logs, nodes, session, tasks
+from podling.master.api.connection import KEEP_ALIVE_SECONDS, Connection, arrived
 from podling.master.api.http import MOST_BODY_BYTES, authentication, errors
 from podling.master.api.keys import BEATS, CONTEXT, SESSIONS, STREAMS
 from podling.master.context import MasterOptions, build
@@ -41,6 +44,7 @@ class MasterServer:
         self._changes = ChangesFeed(self.context)
         self._loops = self._make_loops()
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
         self._running: list[asyncio.Task[None]] = []
         self._registered = False
 
@@ -91,24 +95,32 @@ class MasterServer:
     async def _serve(self, host: str, port: int, ssl_context: SSLContext | None) -> int:
         self._runner = web.AppRunner(
             application(self),
-            access_log=None,
             shutdown_timeout=SHUTDOWN_SECONDS,
             handler_cancellation=True,  # who has gone waits for nothing any more
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=ssl_context, backlog=1024)
         try:
-            await site.start()
+            self._listening = await self._listen(self._runner, host, port, ssl_context)
         except OSError as error:
             raise ConfigurationError(_cannot_listen(host, port, error)) from None
-        addresses = self._runner.addresses
-        return int(addresses[0][1])
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    async def _listen(
+        self, runner: web.AppRunner, host: str, port: int, ssl_context: SSLContext | None
+    ) -> asyncio.Server:
+        loop, server = asyncio.get_running_loop(), runner.server
+        assert server is not None
+        options: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEP_ALIVE_SECONDS}
+        connect = partial(Connection, server, loop=loop, **options)
+        return await loop.create_server(connect, host, port, ssl=ssl_context, backlog=1024)
 
     async def stop(self) -> None:
         """Send workers on, answer what is in hand, resign, close. Containers go on."""
         for connected in self.sessions.all():
             connected.close("the master is stopping")
         self.streams.end_all()
+        if self._listening is not None:
+            self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await self.context.committer.drain()
@@ -130,7 +142,8 @@ class MasterServer:
 def application(server: MasterServer) -> web.Application:
     """Return the routes with their middleware."""
     token = server.context.options.token
-    app = web.Application(middlewares=[errors, authentication(token)], client_max_size=MOST_BODY_BYTES)
+    middlewares = [arrived, errors, authentication(token)]
+    app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
     app[CONTEXT] = server.context
     app[SESSIONS] = server.sessions
     app[STREAMS] = server.streams

@@ -334,9 +334,42 @@ _GET = b"GET /api/v1/tasks HTTP/1.1\r\nHost: a\r\n"
     ],
     ids=range(9),
 )
-async def test_broken_http_is_a_bad_request(shared_master: RunningMaster, head: bytes) -> None:
+async def test_broken_http_is_a_bad_request(
+    shared_master: RunningMaster, head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = await _raw(shared_master, head)
-    assert answer == "" or answer.split(" ", 2)[1].startswith("4"), answer[:200]
+    assert answer.split(" ", 2)[1] == "400", answer[:200]
+    told = json.loads(answer.partition("\r\n\r\n")[2])
+    assert told["code"] in ("bad_request", "header_too_large") and len(told["error"]) < 200
+    assert not [line for line in caplog.records if line.levelname == "ERROR" or line.exc_info]
+
+
+@pytest.mark.parametrize("coding, status", [("br", 415), ("gzip", 400), ("deflate", 400), ("zstd", 415)])
+async def test_a_body_that_is_not_packed_as_it_says_is_told_without_a_traceback(
+    shared_master: RunningMaster, coding: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await _post(shared_master, "/tasks", b"neither " * 9, **{"Content-Encoding": coding})
+    _check(answer, status)
+    assert not [line for line in caplog.records if line.levelname == "ERROR" or line.exc_info]
+
+
+async def test_headers_that_drip_are_cut_off_and_a_connection_in_use_is_not(
+    shared_master: RunningMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.master.api.connection.HEADERS_SECONDS", 0.2)
+    port = int(shared_master.url.rpartition(":")[2])
+    dripping, drip = await asyncio.open_connection("127.0.0.1", port)
+    used, use = await asyncio.open_connection("127.0.0.1", port)
+    drip.write(_GET)
+    use.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert await dripping.read() == b""
+        assert b"200 OK" in await used.readuntil(b"\r\n\r\n")
+    use.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert b"200 OK" in await used.readuntil(b"\r\n\r\n")
+    drip.close()
+    use.close()
 
 
 async def test_random_bytes_and_bent_bodies_never_break_anything(shared_master: RunningMaster) -> None:
