@@ -85,10 +85,11 @@ def run(
         typer.Option("-p", "--port", metavar="HOST:CONTAINER[/udp]", help="A published port. Repeatable."),
     ] = None,
     cpu: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help="CPU to reserve and not to exceed: 500m, 2.")
+        str | None, typer.Option(metavar="AMOUNT", help="CPU to reserve: 500m. Also a container's limit.")
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help="Memory to reserve and not to exceed: 256Mi, 1Gi.")
+        str | None,
+        typer.Option(metavar="AMOUNT", help="Memory to reserve: 256Mi. Also a container's limit."),
     ] = None,
     resource: Annotated[
         list[str] | None,

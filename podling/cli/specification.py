@@ -105,7 +105,7 @@ def specification(wishes: Wishes, base: Mapping[str, Any] | None = None) -> dict
     An object such as `env` is put over the base's key by key, a list replaces it. Nothing is in the
     body that neither asked for. Raises InvalidInput.
     """
-    body = put_over(base or {}, {**_program(wishes, base), **_flags(wishes)})
+    body = put_over(base or {}, {**_program(wishes, base), **_flags(wishes, base)})
     if not body.get("name"):
         raise InvalidInput("say what to call the task: NAME, or a name in the file of --spec")
     return body
@@ -122,12 +122,12 @@ def put_over(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _flags(wishes: Wishes) -> dict[str, Any]:
+def _flags(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "name": wishes.name,
         "env": pairs("-e", wishes.env),
         "ports": [_port(text) for text in wishes.port or ()],
-        "resources": _resources(wishes),
+        "resources": _resources(wishes, base),
         "labels": pairs("--label", wishes.label),
         "queue": wishes.queue,
         "priority": wishes.priority,
@@ -193,13 +193,17 @@ def _program(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
     With --spec the image is told by it or by -i, never by the first word.
     """
     words, told = list(wishes.words or ()), base or {}
-    if (wishes.runtime or told.get("runtime")) not in (None, Runtime.DOCKER):
+    if not _is_container(wishes, base):
         return {"runtime": wishes.runtime, "image": wishes.image, "command": words}
     image = wishes.image or (words.pop(0) if words and base is None else None)
     if not image and not told.get("image"):
         raise InvalidInput("say which image to run: -i IMAGE, or the first word after the name")
     command = None if wishes.entrypoint is None else [wishes.entrypoint]
     return {"runtime": wishes.runtime, "image": image, "command": command, "args": words}
+
+
+def _is_container(wishes: Wishes, base: Mapping[str, Any] | None) -> bool:
+    return (wishes.runtime or (base or {}).get("runtime")) in (None, Runtime.DOCKER)
 
 
 def _port(text: str) -> dict[str, Any]:
@@ -215,11 +219,12 @@ def _number(text: str, digits: str) -> int:
     return int(digits)
 
 
-def _resources(wishes: Wishes) -> dict[str, Any]:
-    limits = {"cpu": wishes.cpu, "memory": wishes.memory}
-    limits = {name: amount for name, amount in limits.items() if amount is not None}
-    requests = limits | pairs("--resource", wishes.resource)
-    sections = {"requests": requests, "limits": limits}
+def _resources(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is reserved; a container is also limited to it."""
+    amounts = {"cpu": wishes.cpu, "memory": wishes.memory}
+    amounts = {name: amount for name, amount in amounts.items() if amount is not None}
+    requests = amounts | pairs("--resource", wishes.resource)
+    sections = {"requests": requests, "limits": amounts if _is_container(wishes, base) else {}}
     return {name: amounts for name, amounts in sections.items() if amounts}
 
 

@@ -96,6 +96,9 @@ def _check_process(container: ContainerSpec, prefix: str) -> None:
     for name, given in meaningless.items():
         if given:
             raise InvalidInput.field(f"{prefix}{name}", "has no meaning for a process; leave it out")
+    if container.resources.limits:
+        problem = "cannot be kept for a process, only for a container; reserve with resources.requests"
+        raise InvalidInput.field(f"{prefix}resources.limits", problem)
 
 
 def check_image(field: str, image: str) -> None:

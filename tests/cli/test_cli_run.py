@@ -230,6 +230,11 @@ def test_a_process_needs_no_image(cli: Cli, master: FakeMaster) -> None:
     assert submitted(master) == {"name": "job", "runtime": "process", "command": ["/bin/echo", "hi"]}
 
 
+def test_what_a_process_reserves_is_no_limit(cli: Cli, master: FakeMaster) -> None:
+    cli("run", "job", "--runtime", "process", "--cpu", "1", "--memory", "1Gi", "--", "/bin/true")
+    assert submitted(master)["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}}
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -217,6 +217,10 @@ REFUSED: Mapping[str, tuple[str, TaskSpec]] = {
     "process mounts": ("mounts", process(mounts=(Mount(type=MountType.TMPFS, target="/t"),))),
     "process tmpfs": ("tmpfs", process(tmpfs={"/t": ""})),
     "process init": ("init", process(init=True)),
+    "process limits": (
+        "resources.limits",
+        process(resources=ResourceRequirements(requests={"memory": 2**23}, limits={"memory": 2**23})),
+    ),
     "process network": ("network", replace(process(), network="none")),
 }
 
@@ -297,6 +301,7 @@ def test_only_the_allowed_directory_may_be_mounted_and_never_the_engines(path: s
 
 ACCEPTED = {
     "plain": build_spec(),
+    "process requests": process(resources=ResourceRequirements(requests={"cpu": 500, "memory": 2**23})),
     "process": process(args=("",), working_dir="/tmp", user="1000:1000"),
     "pod": pod(container(name="a"), container(name="b")),
     "simulated pod": replace(pod(ContainerSpec()), runtime=Runtime.SIMULATED),
