@@ -10,10 +10,10 @@ _UNITS = {CPU: " millicores", MEMORY: " bytes"}
 
 
 def placement_advice(why: WhyNot, nodes: Sequence[Node]) -> str:
-    """Return the step that helps most likely, by what most of the nodes lack."""
+    """Return the step that helps most likely: by what most nodes lack, rather of those that are there."""
     if NO_NODE in why.reasons:
         return "Start a worker that can reach a master; see podling nodes for those that are offline."
-    ranked = sorted(why.reasons, key=lambda reason: (-why.reasons[reason], reason))
+    ranked = sorted(why.reasons, key=lambda reason: (reason == "offline", -why.reasons[reason], reason))
     for reason in ranked:
         resource = reason.removeprefix("insufficient ")
         if resource != reason:

@@ -48,7 +48,7 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.TIMEOUT: "It ran longer than timeoutSeconds; raise it or make the work shorter.",
     ErrorCode.IMAGE_PULL: "The registry did not give the image; check its name and the credentials.",
     ErrorCode.IMAGE_MISSING: "The node has no such image and may not pull it; check the name or pullPolicy.",
-    ErrorCode.CREATE: "The engine refused to create the container; the message names the option.",
+    ErrorCode.CREATE: "It could not be made as it was asked for; the error says what is wrong with that.",
     ErrorCode.START: "The container could not be started; check the command, user and working directory.",
     ErrorCode.EXTERNAL: "Somebody removed or stopped the container by hand.",
     ErrorCode.RUNTIME: "The container engine failed or did not answer; check it on the node.",

@@ -14,6 +14,8 @@ from tests.builders import NOW, at, build_task
 from tests.core.clusters import clusters, on, sized, view_of, wanting
 from tests.core.histories import History, Step, histories
 
+OFFLINE = NodeStatus.OFFLINE
+
 
 def lived(task: Task, *steps: Step) -> History:
     history = History(task=task)
@@ -113,6 +115,7 @@ def test_a_task_that_fits_nowhere_counts_why_and_details_the_nodes() -> None:
         (view_of(sized("a", cordoned=True)), "Uncordon"),
         (view_of(sized("a", runtimes=("process",))), "--runtime"),
         (view_of(sized("a", unhealthy="no answer")), "container engine"),
+        (view_of(sized("a", cordoned=True), *(sized(f"off-{n}", status=OFFLINE) for n in "12")), "Uncordon"),
     ],
 )
 def test_the_advice_follows_what_the_nodes_lack(view: View, words: str) -> None:
