@@ -18,7 +18,7 @@ _CUT_OFF = b"[podling: the connection to the worker ended; what follows is missi
 
 
 class Follower:
-    """Writes the output of each attempt as it comes.
+    """Writes the output of each attempt as it comes, and says on the other stream where a new one begins.
 
     `tail` and `since` apply to the attempt that is shown first.
     """
@@ -36,12 +36,15 @@ class Follower:
         self._written = 0  # bytes of the attempt that is being shown
         self._waiting_since = time.monotonic()
         self._explained = ""
+        self._announced = 0
 
     def until_end(self, task: JsonObject, first_attempt: int = 1) -> JsonObject:
         """Return the task once it has ended and its output is written."""
         attempt, pauses = first_attempt, growing_pauses()
+        self._announced = first_attempt
         while True:
             if attempt <= _last_started(task):
+                self._announce(attempt)
                 self._show(task, attempt)
                 task = self._settled(task, attempt)
                 if task["status"] != "running" or task["attempt"] > attempt:
@@ -53,6 +56,11 @@ class Follower:
                 self._explain(task)
             time.sleep(next(pauses))
             task = self._read(task)
+
+    def _announce(self, attempt: int) -> None:
+        if attempt > self._announced:
+            self._announced = attempt
+            self._cli.note(f"attempt {attempt} begins")
 
     def _settled(self, task: JsonObject, attempt: int) -> JsonObject:
         """Read the task; its state may follow the end of the output by a moment."""

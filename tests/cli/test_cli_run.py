@@ -360,7 +360,7 @@ def test_wait_goes_on_through_a_retry(cli: Cli, master: FakeMaster) -> None:
     master.write(task, b"second attempt\n")
     assert program.stdout.readline() == "second attempt\n"
     master.change(task, status="completed", exitCode=0)
-    assert program.communicate(timeout=20) == ("", "")
+    assert program.communicate(timeout=20) == ("", "attempt 2 begins\n")
     assert program.returncode == 0
 
 
