@@ -16,6 +16,10 @@ from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
 
 
+def ignore() -> None:
+    """Do nothing about a hint."""
+
+
 @value
 class Master:
     """One start of a master program; its id is new at every start, its identity outlives them all."""
@@ -155,6 +159,14 @@ class Beat:
     lost: bool = False
 
 
+@value
+class PeerMessage:
+    """What one master leaves for another. It is read once, or lost: whoever waits has a deadline."""
+
+    recipient: str  # a master's id
+    body: str
+
+
 class Store(Protocol):
     """See the module. Ids in arguments may be unknown; look-ups then leave them out."""
 
@@ -182,6 +194,12 @@ class Store(Protocol):
         """Return all masters on record, oldest registration first."""
 
     async def remove_master(self, master_id: str) -> None: ...
+
+    async def post(self, messages: Sequence[PeerMessage]) -> None:
+        """Leave messages for masters; what nobody takes is removed by `maintain`, or with its recipient."""
+
+    async def take_messages(self, master_id: str) -> Sequence[str]:
+        """Remove and return what was left for this master, oldest first."""
 
     async def leadership(self) -> Leadership: ...
 
@@ -253,10 +271,11 @@ class Store(Protocol):
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
         """Return what masters committed after the cursors, each master's in order."""
 
-    async def listen(self, on_hint: Callable[[], None]) -> None:
+    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         """Call `on_hint` when other masters may have committed. Runs until it is cancelled.
 
-        Hints may be lost; it is called once after every connection, too.
+        `on_call` is called when a message may have come, or nobody may lead any more. Hints may be
+        lost; both are called once after every connection, too.
         """
 
     async def maintain(self, keep_ended: timedelta | None = None) -> object:

@@ -16,14 +16,17 @@ from podling.store.base import (
     LogTail,
     Master,
     Overdue,
+    PeerMessage,
     Snapshot,
     Store,
     TaskQuery,
     WriteResult,
+    ignore,
 )
 from podling.store.memory.changes import ChangeTable
 from podling.store.memory.logs import TailTable
 from podling.store.memory.masters import MasterTable
+from podling.store.memory.messages import MessageTable
 from podling.store.memory.nodes import NodeTable
 from podling.store.memory.tasks import TaskTable
 
@@ -55,7 +58,9 @@ class MemoryStore(Store):
         clock = clock or SystemClock()
         self._tasks = TaskTable(clock, most_ended, self._drop_tails)
         self._changes = ChangeTable(clock, most_changes)
+        self._messages = MessageTable(clock)
         self._listeners: list[Callable[[], None]] = []
+        self._callers: list[Callable[[], None]] = []
         self._nodes = NodeTable()
 
     async def open(self) -> None:
@@ -83,6 +88,14 @@ class MemoryStore(Store):
 
     async def remove_master(self, master_id: str) -> None:
         self._masters.remove(master_id)
+        self._messages.take(master_id)
+
+    async def post(self, messages: Sequence[PeerMessage]) -> None:
+        self._messages.post(messages)
+        self._call()
+
+    async def take_messages(self, master_id: str) -> Sequence[str]:
+        return self._messages.take(master_id)
 
     async def leadership(self) -> Leadership:
         return self._masters.leadership
@@ -95,6 +108,7 @@ class MemoryStore(Store):
 
     async def resign_leadership(self, master_id: str, epoch: int) -> None:
         self._masters.resign_leadership(master_id, epoch)
+        self._call()
 
     # Tasks
 
@@ -167,16 +181,24 @@ class MemoryStore(Store):
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
         return self._changes.after(cursors, limit)
 
-    async def listen(self, on_hint: Callable[[], None]) -> None:
+    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         self._listeners.append(on_hint)
+        self._callers.append(on_call)
         try:
             on_hint()
+            on_call()
             await asyncio.Event().wait()
         finally:
             self._listeners.remove(on_hint)
+            self._callers.remove(on_call)
+
+    def _call(self) -> None:
+        for on_call in self._callers:
+            on_call()
 
     async def maintain(self, keep_ended: timedelta | None = None) -> None:
         """See `Store.maintain`. All else is kept in bounds with every commit."""
+        self._messages.forget_old()
         if keep_ended is not None:
             self._tasks.forget_ended(keep_ended.total_seconds())
 

@@ -29,6 +29,7 @@ RELATIONS = (
     "node_beats",
     "node_records",
     "nodes",
+    "peer_messages",
     "podling_migrations",
     "task_events",
     "task_specs",

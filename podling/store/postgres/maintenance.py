@@ -22,6 +22,7 @@ class Maintained:
     partitions_made: int
     partitions_dropped: int
     changes_removed: int
+    messages_removed: int
     keys_removed: int
     tasks_removed: int
 
@@ -31,6 +32,7 @@ async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
     return Maintained(
         partitions_made=await make_partitions(pool),
         changes_removed=await _delete(pool, _SQL.drop_changes),
+        messages_removed=await _delete(pool, _SQL.drop_messages),
         keys_removed=await _delete(pool, _SQL.drop_keys),
         tasks_removed=0 if keep_ended is None else await _drop_tasks(pool, keep_ended),
         partitions_dropped=await _drop_partitions(pool),

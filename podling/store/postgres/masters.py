@@ -1,8 +1,9 @@
-"""Masters on record, and the one that leads."""
+"""Masters on record, the one that leads, and what they leave for each other."""
 
 from collections.abc import Sequence
 
-from podling.store.base import Leadership, Master
+from podling.store.base import Leadership, Master, PeerMessage
+from podling.store.postgres.hints import Notifier
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
 
@@ -13,6 +14,7 @@ class Masters:
     """The part of the store about masters; see `Store` for what each method means."""
 
     _pool: Pool
+    _notifier: Notifier
 
     async def cluster_id(self) -> str:
         row = await self._pool.fetch_row(_SQL.cluster_id)
@@ -39,6 +41,14 @@ class Masters:
     async def remove_master(self, master_id: str) -> None:
         await self._pool.fetch(_SQL.remove, master_id)
 
+    async def post(self, messages: Sequence[PeerMessage]) -> None:
+        recipients = [message.recipient for message in messages]
+        await self._pool.fetch(_SQL.post, recipients, [message.body for message in messages])
+        self._notifier.call()
+
+    async def take_messages(self, master_id: str) -> Sequence[str]:
+        return [row["body"] for row in await self._pool.fetch(_SQL.take_messages, master_id)]
+
     async def leadership(self) -> Leadership:
         row = await self._pool.fetch_row(_SQL.leadership)
         assert row is not None
@@ -53,3 +63,4 @@ class Masters:
 
     async def resign_leadership(self, master_id: str, epoch: int) -> None:
         await self._pool.fetch(_SQL.resign, master_id, epoch)
+        self._notifier.call()

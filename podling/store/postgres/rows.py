@@ -54,8 +54,8 @@ def to_json(item: Any) -> str:
 
 
 def from_json(kind: type[_T], body: str) -> _T:
-    """Read a value that `to_json` has written."""
-    return adapter(kind).validate_json(body, by_alias=False, by_name=True)
+    """Read a value that `to_json` has written, perhaps that of a newer master with further fields."""
+    return adapter(kind).validate_json(body, by_alias=False, by_name=True, extra="ignore")
 
 
 def _plain(item: Any) -> Any:

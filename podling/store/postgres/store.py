@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from podling.store.base import Snapshot
+from podling.store.base import Snapshot, ignore
 from podling.store.postgres import maintenance
 from podling.store.postgres.commit import Committer
 from podling.store.postgres.errors import translated, translated_at_open
@@ -88,12 +88,13 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
             cursors={row["master_id"]: row["number"] for row in cursors},
         )
 
-    async def listen(self, on_hint: Callable[[], None]) -> None:
+    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         """Call `on_hint` whenever other masters may have committed. Runs until it is cancelled.
 
-        It is called once after each connection, too: whoever listens then looks what has changed.
+        See `Store.listen`. Both are called once after each connection, too: whoever listens then looks
+        what has changed.
         """
-        await Listener(self._direct).run(on_hint)
+        await Listener(self._direct).run(on_hint, on_call)
 
     async def maintain(self, keep_ended: timedelta | None = None) -> maintenance.Maintained:
         """Make coming partitions, remove old changes and keys, and tasks ended longer ago than `keep_ended`.

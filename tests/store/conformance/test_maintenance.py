@@ -3,9 +3,11 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from podling.core.lifecycle import Cancel
 from podling.core.task import TaskEvent
-from podling.store.base import LogTail, Store, TaskQuery, TaskWrite, WriteStatus
+from podling.store.base import LogTail, PeerMessage, Store, TaskQuery, TaskWrite, WriteStatus
 from tests.builders import NOW, assignment, build_batch, build_task, ended, happening, insertion
 
 PATIENCE_SECONDS = 20
@@ -60,3 +62,25 @@ async def test_a_listener_is_called_at_first_and_after_a_commit(store: Store) ->
         listener.cancel()
         await asyncio.wait([listener])
     assert listener.cancelled()
+
+
+@pytest.mark.parametrize("what", ["a message", "a resignation"])
+async def test_a_listener_is_called_when_another_master_says_or_leaves_something(
+    store: Store, what: str
+) -> None:
+    called = asyncio.Event()
+    epoch = await store.take_leadership("m1", await store.leadership())
+    assert epoch is not None
+    listener = asyncio.create_task(store.listen(lambda: None, called.set))
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await called.wait()
+            called.clear()
+            if what == "a message":
+                await store.post([PeerMessage(recipient="m1", body="hello")])
+            else:
+                await store.resign_leadership("m1", epoch)
+            await called.wait()
+    finally:
+        listener.cancel()
+        await asyncio.wait([listener])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from podling.core.errors import StaleEpoch
-from podling.store.base import Leadership, Store
+from podling.store.base import Leadership, PeerMessage, Store
 from tests.builders import build_batch, build_master, build_task, insertion
 
 
@@ -53,6 +53,29 @@ async def test_a_removed_master_is_gone(store: Store) -> None:
     await store.remove_master("m1")
     await store.remove_master("m1")
     assert not await store.load_masters()
+
+
+async def test_messages_are_taken_once_in_order_by_their_recipient_alone(store: Store) -> None:
+    await store.post([PeerMessage(recipient="m1", body="one"), PeerMessage(recipient="m2", body="other")])
+    await store.post([PeerMessage(recipient="m1", body="two")])
+    assert list(await store.take_messages("m1")) == ["one", "two"]
+    assert list(await store.take_messages("m1")) == []
+    assert list(await store.take_messages("m2")) == ["other"]
+    assert list(await store.take_messages("nobody")) == []
+
+
+async def test_a_removed_master_leaves_no_messages(store: Store) -> None:
+    await store.register_master(build_master("m1"))
+    await store.post([PeerMessage(recipient="m1", body="late"), PeerMessage(recipient="m2", body="kept")])
+    await store.remove_master("m1")
+    assert list(await store.take_messages("m1")) == []
+    assert list(await store.take_messages("m2")) == ["kept"]
+
+
+async def test_maintenance_leaves_young_messages(store: Store) -> None:
+    await store.post([PeerMessage(recipient="m1", body="young")])
+    await store.maintain()
+    assert list(await store.take_messages("m1")) == ["young"]
 
 
 async def test_nobody_leads_a_new_store(store: Store) -> None:

@@ -7,9 +7,10 @@ from datetime import datetime
 
 from podling.core.lifecycle import Cancel
 from podling.core.task import Task, TaskStatus
-from podling.store.base import LogTail, TaskQuery, WriteStatus
+from podling.store.base import LogTail, PeerMessage, TaskQuery, WriteStatus
 from podling.store.memory.changes import KEPT_SECONDS
 from podling.store.memory.keys import KEPT_SECONDS as KEYS_KEPT_SECONDS
+from podling.store.memory.messages import KEPT_SECONDS as MESSAGES_KEPT_SECONDS
 from podling.store.memory.store import MemoryStore
 from tests.builders import NOW, assignment, at, build_batch, build_task, ended, happening, insertion
 
@@ -88,6 +89,17 @@ async def test_the_feed_is_kept_for_ten_minutes() -> None:
     await store.commit(build_batch([insertion(build_task())], number=3))
     assert [batch.number for batch in await store.changes_after({}, 10)] == [2, 3]
     assert dict((await store.snapshot()).cursors) == {"master-1": 3}
+
+
+async def test_messages_that_nobody_takes_are_kept_for_a_minute() -> None:
+    clock = HandClock()
+    store = MemoryStore(clock)
+    await store.post([PeerMessage(recipient="m1", body="old"), PeerMessage(recipient="m2", body="gone")])
+    clock.seconds = MESSAGES_KEPT_SECONDS + 1
+    await store.post([PeerMessage(recipient="m1", body="young")])
+    await store.maintain()
+    assert await store.take_messages("m1") == ["young"]
+    assert await store.take_messages("m2") == []
 
 
 async def test_the_feed_holds_a_bounded_number_of_changes() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from podling.store.postgres.hints import CHANNEL, Notifier
+from podling.store.postgres.hints import CALL, CHANNEL, Notifier
 from podling.store.postgres.pool import Address
 from podling.store.postgres.store import PostgresStore
 from tests.builders import build_batch, build_task, insertion
@@ -40,6 +40,20 @@ async def test_a_listener_whose_session_was_ended_listens_again_before_it_tells(
     finally:
         listening.cancel()
         await asyncio.wait([listening])
+
+
+async def test_what_was_asked_for_last_is_still_said(dsn: str, connection: asyncpg.Connection) -> None:
+    """A leader resigns, and closes its store at once."""
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    await connection.add_listener(CHANNEL, lambda *told: heard.put_nowait(told[-1]))
+    notifier = Notifier(Address(dsn, 10.0))
+    for _ in range(2):
+        notifier.start()
+        notifier.call()
+        await notifier.stop()
+        assert await asyncio.wait_for(heard.get(), 10) == CALL
+    notifier.start()
+    await asyncio.wait_for(notifier.stop(), 10)
 
 
 async def test_hints_that_wait_together_are_sent_as_one(dsn: str, connection: asyncpg.Connection) -> None:

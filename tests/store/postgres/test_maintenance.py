@@ -5,6 +5,7 @@ from datetime import timedelta
 import asyncpg
 
 from podling.core.lifecycle import Cancel
+from podling.store.base import PeerMessage
 from podling.store.postgres.store import PostgresStore
 from tests.builders import build_batch, build_task, happening, insertion
 
@@ -52,6 +53,16 @@ async def test_old_changes_and_keys_go_and_young_ones_stay(
     assert (done.changes_removed, done.keys_removed) == (2, 1)
     keys = await connection.fetch("SELECT key FROM idempotency_keys ORDER BY key")
     assert [row["key"] for row in keys] == ["alive", "young"]
+
+
+async def test_messages_that_no_master_takes_go_after_a_minute(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    await store.post([PeerMessage(recipient="m1", body="old")])
+    await connection.execute("UPDATE peer_messages SET posted_at = now() - interval '61 seconds'")
+    await store.post([PeerMessage(recipient="m1", body="young")])
+    assert (await store.maintain()).messages_removed == 1
+    assert list(await store.take_messages("m1")) == ["young"]
 
 
 async def test_tasks_ended_long_ago_go_with_everything_about_them(

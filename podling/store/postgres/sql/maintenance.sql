@@ -13,6 +13,12 @@ WHERE (master_id, number) IN (
     SELECT master_id, number FROM changes WHERE committed_at < now() - interval '10 minutes' LIMIT $1
 )
 
+-- name: drop_messages
+DELETE FROM peer_messages
+WHERE (recipient, number) IN (
+    SELECT recipient, number FROM peer_messages WHERE posted_at < now() - interval '1 minute' LIMIT $1
+)
+
 -- name: drop_keys
 DELETE FROM idempotency_keys
 WHERE key IN (

@@ -14,7 +14,17 @@ UPDATE masters SET counter = counter + 1 WHERE master_id = $1
 SELECT master_id, advertise_url, version, counter, identity FROM masters ORDER BY registered_at, master_id
 
 -- name: remove
+WITH left_behind AS (DELETE FROM peer_messages WHERE recipient = $1)
 DELETE FROM masters WHERE master_id = $1
+
+-- name: post
+INSERT INTO peer_messages (recipient, body)
+SELECT recipient, body FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS new (recipient, body, position)
+ORDER BY position
+
+-- name: take_messages
+WITH taken AS (DELETE FROM peer_messages WHERE recipient = $1 RETURNING number, body)
+SELECT body FROM taken ORDER BY number
 
 -- name: leadership
 SELECT epoch, holder, counter FROM leadership
