@@ -9,7 +9,17 @@ from podling.core.spec import TaskSpec
 from podling.core.task import ContainerState, HealthStatus, StopReason
 from podling.core.value import value
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+"""What this program speaks. 2: a log stream may go to another master, and masters are told of anew."""
+
+OLDEST_PROTOCOL_VERSION = PROTOCOL_VERSION - 1
+"""What it still understands, so that a cluster can be upgraded one program after the other."""
+
+
+def common_version(oldest: int, newest: int) -> int | None:
+    """Return the newest protocol that this program and its peer both speak, None if there is none."""
+    common = min(PROTOCOL_VERSION, newest)
+    return common if common >= max(OLDEST_PROTOCOL_VERSION, oldest) else None
 
 
 @value

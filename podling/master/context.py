@@ -1,7 +1,7 @@
 """What every operation, loop and session of one master shares."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from podling.core.view import View
@@ -26,6 +26,15 @@ class MasterOptions:
     allow_simulated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class KnownMaster:
+    """What this master has seen of one on record (itself too), by its own clock."""
+
+    counter: int
+    grown_at: float  # when its counter was last seen to have grown
+    alive: bool = True
+
+
 @dataclass(slots=True, kw_only=True)
 class MasterContext:
     """The parts are made once by `build` and live as long as the master."""
@@ -39,6 +48,7 @@ class MasterContext:
     cluster_id: str = ""
     epoch: int | None = None
     other_masters: tuple[str, ...] = ()  # where those can be reached that are alive
+    masters: Mapping[str, KnownMaster] = field(default_factory=dict)
     when_leading: list[Wakeup] = field(default_factory=list)
 
     @property

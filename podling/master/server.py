@@ -12,10 +12,11 @@ from aiohttp import web
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
+from podling.kit.wakeup import Wakeup
 from podling.master.api import cluster, logs, nodes, session, tasks
 from podling.master.api.connection import KEEP_ALIVE_SECONDS, Connection, arrived
 from podling.master.api.http import MOST_BODY_BYTES, authentication, errors
-from podling.master.api.keys import BEATS, CONTEXT, SESSIONS, STREAMS
+from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS, STREAMS
 from podling.master.context import MasterOptions, build
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
@@ -27,12 +28,14 @@ from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.registry import Sessions
+from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
 from podling.store.base import Store
 
 _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10.0
+CHANGES_PER_POLL = 2  # a task submitted at one master, for a node of another, waits for two of these
 
 
 class MasterServer:
@@ -42,6 +45,7 @@ class MasterServer:
         self.context = build(options, store, clock)
         self.streams = Streams()
         self._changes = ChangesFeed(self.context)
+        self._election_due, self._relay_due = Wakeup(), Wakeup()
         self._loops = self._make_loops()
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -53,21 +57,23 @@ class MasterServer:
         scheduler = Scheduler(context)
         self.sessions = Sessions(context, scheduler.node_changed)
         self.beats = Beats(context, self.sessions)
+        self.relay = Relay(context, self.sessions, self.streams)
         promoter = Promoter(context, scheduler.wakeup)
         deadlines = Deadlines(context)
         monitor = NodeMonitor(context, scheduler.node_changed)
-        peers = Peers(context, scheduler.node_changed)
+        peers = Peers(context, scheduler.node_changed, self.sessions.tell_masters)
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes])
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup]
         return [
-            Loop("election", self._election.run_once, self._election.interval_seconds),
+            Loop("election", self._election.run_once, self._election.interval_seconds, self._election_due),
             Loop("scheduler", scheduler.run_once, poll, scheduler.wakeup),
             Loop("promoter", promoter.run_once, poll, promoter.wakeup),
             Loop("deadlines", deadlines.run_once, poll, deadlines.wakeup),
             Loop("node monitor", monitor.run_once, monitor.interval_seconds),
             Loop("beats", self.beats.run_once, poll),
             Loop("peers", peers.run_once, peers.interval_seconds),
-            Loop("changes", self._changes.run_once, poll, self._changes.wakeup),
+            Loop("changes", self._changes.run_once, poll / CHANGES_PER_POLL, self._changes.wakeup),
+            Loop("relay", self.relay.run_once, poll, self._relay_due),
             Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
 
@@ -82,8 +88,14 @@ class MasterServer:
         await self._first_election()
         bound = await self._serve(host, port, ssl_context)
         self._running = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
-        self._running.append(asyncio.create_task(context.store.listen(self._changes.wakeup.set)))
+        listening = context.store.listen(self._changes.wakeup.set, self._called)
+        self._running.append(asyncio.create_task(listening))
         return bound
+
+    def _called(self) -> None:
+        """Another master left a message, or the leadership."""
+        self._relay_due.set()
+        self._election_due.set()
 
     async def _first_election(self) -> None:
         """Lead from the first request on if nobody else does; what fails here is tried again soon."""
@@ -116,6 +128,7 @@ class MasterServer:
 
     async def stop(self) -> None:
         """Send workers on, answer what is in hand, resign, close. Containers go on."""
+        await self._resign()
         for connected in self.sessions.all():
             connected.close("the master is stopping")
         self.streams.end_all()
@@ -131,9 +144,20 @@ class MasterServer:
             await self._sign_off()
         await self.context.store.close()
 
+    async def _resign(self) -> None:
+        """Let another master lead at once: what is still in hand here may take a while."""
+        for running in self._running:
+            if running.get_name() == "election":
+                running.cancel()
+                await asyncio.wait([running])
+        try:
+            async with asyncio.timeout(self._election.interval_seconds):
+                await self._election.resign()
+        except (PodlingError, TimeoutError) as error:
+            _log.warning("could not resign, the others wait for the lease's end: %s", error)
+
     async def _sign_off(self) -> None:
         try:
-            await self._election.resign()
             await self.context.store.remove_master(self.context.options.master_id)
         except PodlingError as error:
             _log.warning("could not sign off from the store: %s", error.message)
@@ -147,6 +171,7 @@ def application(server: MasterServer) -> web.Application:
     app[CONTEXT] = server.context
     app[SESSIONS] = server.sessions
     app[STREAMS] = server.streams
+    app[RELAY] = server.relay
     app[BEATS] = server.beats
     for part in (tasks, nodes, logs, session, cluster):
         app.add_routes(part.routes())

@@ -76,6 +76,14 @@ def decode(kind: type[_T], body: bytes | str) -> _T:
         raise translate(error) from None
 
 
+def decode_leniently(kind: type[_T], body: bytes | str) -> _T:
+    """Read what another version of Podling may have written: fields that this one lacks are left out."""
+    try:
+        return adapter(kind).validate_json(body, extra="ignore")
+    except ValidationError as error:
+        raise translate(error) from None
+
+
 def translate(error: ValidationError) -> InvalidInput:
     """Return the sentence for the first fault that the validator found."""
     first = error.errors(include_url=False, include_context=False)[0]

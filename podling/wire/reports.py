@@ -9,7 +9,7 @@ import orjson
 from podling.core.errors import InvalidInput
 from podling.core.protocol import Report
 from podling.core.task import ContainerState
-from podling.wire.codec import decode
+from podling.wire.codec import decode_leniently
 
 MOST_CONTAINERS = 64
 LONGEST_TEXT = 4096
@@ -27,7 +27,7 @@ def read_reports(plain: Any) -> tuple[tuple[Report, ...], tuple[int, ...]]:
     bad: list[int] = []
     for item in plain:
         try:
-            good.append(_checked(decode(Report, orjson.dumps(item))))
+            good.append(_checked(decode_leniently(Report, orjson.dumps(item))))
         except (InvalidInput, orjson.JSONEncodeError):
             bad.append(_sequence(item))
     return tuple(good), tuple(bad)

@@ -1,4 +1,8 @@
-"""The messages of a worker's session, each its type, a newline and a JSON object. See docs/api.md."""
+"""The messages of a worker's session, each its type, a newline and a JSON object. See docs/api.md.
+
+Either side may be a version older than the other: fields that are not known are left out, messages
+that are not known are left aside by whoever reads them, and a new field has a default.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,6 +14,7 @@ import orjson
 
 from podling.core.errors import InvalidInput
 from podling.core.protocol import (
+    OLDEST_PROTOCOL_VERSION,
     Assignment,
     AttemptKey,
     HeldAttempt,
@@ -18,7 +23,7 @@ from podling.core.protocol import (
     StopOrder,
 )
 from podling.core.value import value
-from podling.wire.codec import decode, encode
+from podling.wire.codec import decode_leniently, encode
 from podling.wire.reports import read_reports
 
 # From the worker
@@ -28,6 +33,8 @@ from podling.wire.reports import read_reports
 class Hello:
     """The first message. `held` is everything the worker has, whatever its state.
 
+    `protocol_version` is the oldest that the worker speaks (what a master that is older than the
+    worker compares with its own), `newest_protocol_version` the newest, if that is another one.
     `instance` is new at every start of the worker program, so that two workers that share a node
     id by mistake can be told from one that reconnects. `starts_afresh`: its journal is new, so it
     knows nothing of what was given to its node before.
@@ -45,6 +52,11 @@ class Hello:
     held: tuple[HeldAttempt, ...] = ()
     unhealthy: str | None = None
     starts_afresh: bool = False
+    newest_protocol_version: int = 0
+
+    @property
+    def newest(self) -> int:
+        return max(self.protocol_version, self.newest_protocol_version)
 
 
 @value
@@ -81,13 +93,17 @@ class StreamRefused:
 
 @value
 class Welcome:
-    """Answers hello. `desired` follows from the inventory; see Desired."""
+    """Answers hello. `desired` follows from the inventory; see Desired.
+
+    `protocol_version` is what both speak from here on; a master that does not say is of the oldest.
+    """
 
     session_no: int
     cluster_id: str
     lease_seconds: float
     masters: tuple[str, ...]
     desired: "Desired"
+    protocol_version: int = OLDEST_PROTOCOL_VERSION
 
 
 @value
@@ -126,7 +142,11 @@ class ReportsAcknowledged:
 
 @value
 class OpenStream:
-    """Dial `path` on the master and send the attempt's log there as binary frames."""
+    """Dial `path` on the master and send the attempt's log there as binary frames.
+
+    `url` is the asking master's address if that is not the one that holds the session; a worker
+    goes only to masters that it was given or told of.
+    """
 
     stream_id: str
     path: str
@@ -137,6 +157,14 @@ class OpenStream:
     since: datetime | None = None
     follow: bool = False
     stream: int | None = None
+    url: str | None = None
+
+
+@value
+class MastersKnown:
+    """Where masters can be reached now, the one that holds the session first."""
+
+    masters: tuple[str, ...]
 
 
 @value
@@ -150,9 +178,20 @@ class Goodbye:
 LOG_END = "end"
 """The text that a worker sends on a log stream after the last frame: what came is all there is."""
 
+UNKNOWN_MESSAGE = "unknown_message"
+"""The code of the error for a message of a kind that only a newer version knows."""
+
 WorkerMessage = Hello | BeatMessage | Reports | Inventory | StreamRefused
 MasterMessage = (
-    Welcome | Desired | Assign | Stop | BeatAcknowledged | ReportsAcknowledged | OpenStream | Goodbye
+    Welcome
+    | Desired
+    | Assign
+    | Stop
+    | BeatAcknowledged
+    | ReportsAcknowledged
+    | OpenStream
+    | MastersKnown
+    | Goodbye
 )
 
 _NAMES: dict[type[Any], str] = {
@@ -168,6 +207,7 @@ _NAMES: dict[type[Any], str] = {
     BeatAcknowledged: "beatAcknowledged",
     ReportsAcknowledged: "reportsAcknowledged",
     OpenStream: "openStream",
+    MastersKnown: "mastersKnown",
     Goodbye: "goodbye",
 }
 _KINDS = {name: kind for kind, name in _NAMES.items()}
@@ -184,10 +224,10 @@ def unpack(text: str) -> Any:
     name, _, body = text.partition("\n")
     kind = _KINDS.get(name)
     if kind is None:
-        raise InvalidInput(f"unknown message {name[:40]!r}", code="unknown_message")
+        raise InvalidInput(f"unknown message {name[:40]!r}", code=UNKNOWN_MESSAGE)
     if "\\u0000" in body:  # no database keeps it, and what a program printed is not the worker's fault
         body = _NUL.sub(r"\1\\ufffd", body)
-    return _unpack_reports(body) if kind is Reports else decode(kind, body)
+    return _unpack_reports(body) if kind is Reports else decode_leniently(kind, body)
 
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")

@@ -15,12 +15,14 @@ from podling.core.agent_events import (
 from podling.core.errors import ConfigurationError, InvalidInput, Unavailable
 from podling.core.protocol import Report
 from podling.wire.session import (
+    UNKNOWN_MESSAGE,
     Assign,
     BeatAcknowledged,
     BeatMessage,
     Desired,
     Goodbye,
     Inventory,
+    MastersKnown,
     OpenStream,
     Reports,
     ReportsAcknowledged,
@@ -73,7 +75,7 @@ class Conversation:
             try:
                 message = await self._line.receive()
             except InvalidInput as error:
-                if error.code != "unknown_message":
+                if error.code != UNKNOWN_MESSAGE:
                     raise
                 _log.warning("the master says something this worker does not understand: %s", error.message)
             else:
@@ -95,6 +97,8 @@ class Conversation:
                 self._reconcile(message)
             case OpenStream():
                 self._session.streams.open(self._url, message, self._refuse_stream)
+            case MastersKnown(masters=masters):
+                self._session.masters.learn(masters)
             case Goodbye(reason=reason, reconnect=True):
                 raise Unavailable(f"the master ended the session: {reason}")
             case Goodbye(reason=reason):

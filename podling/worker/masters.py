@@ -18,6 +18,10 @@ class Masters:
     def learn(self, told: Sequence[str]) -> None:
         self._told = tuple(url.rstrip("/") for url in told)
 
+    def knows(self, url: str) -> bool:
+        """Whether the operator gave this address, or a master told of it."""
+        return url.rstrip("/") in self.all
+
     def take(self) -> str:
         """Return the next one to try."""
         known = self.all

@@ -10,6 +10,7 @@ from itertools import chain, repeat
 import aiohttp
 
 from podling.core.errors import ConfigurationError, PodlingError, Unavailable
+from podling.core.protocol import PROTOCOL_VERSION, common_version
 from podling.core.value import value
 from podling.wire.session import Goodbye, Hello, Welcome, WorkerMessage, pack, unpack
 from podling.worker.conversation import Conversation
@@ -85,6 +86,8 @@ async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> W
         await line.send(hello)
         message = await line.receive()
     match message:
+        case Welcome(protocol_version=version) if common_version(version, version) is None:
+            raise Unavailable(f"it speaks protocol {version}, this worker {PROTOCOL_VERSION}")
         case Welcome():
             return message
         case Goodbye(reason=reason, reconnect=True):
@@ -135,15 +138,15 @@ class Session:
         self.options = options
         self.shell = shell
         self.streams = streams
-        self._masters = masters
+        self.masters = masters
         self._http = http
         self._lease_seconds: float | None = None
 
     async def run(self) -> None:
         """Keep a session for ever. Raises ConfigurationError if a master says not to come back."""
-        pauses = waits(self._masters)
+        pauses = waits(self.masters)
         while True:
-            url = self._masters.take()
+            url = self.masters.take()
             try:
                 await self._talk(url)
             except ConfigurationError:
@@ -152,7 +155,7 @@ class Session:
                 _log.warning("no session with master %s: %s", url, _reason(error))
             if self.url is not None:
                 self.url = None
-                pauses = waits(self._masters)
+                pauses = waits(self.masters)
             await asyncio.sleep(next(pauses))
 
     async def _talk(self, url: str) -> None:
@@ -162,7 +165,7 @@ class Session:
             sent_at = self.shell.clock.monotonic()
             welcome = await greet(line, self.options.hello(), patience)
             self.options.admitted(welcome)
-            self._masters.learn(welcome.masters)
+            self.masters.learn(welcome.masters)
             self.url, self._lease_seconds = url, welcome.lease_seconds
             _log.info("session %d with master %s", welcome.session_no, url)
             self.options.connected()
@@ -172,7 +175,7 @@ class Session:
 
     def _patience(self) -> float:
         """Return how long one master is waited for: so that there is time for another, if there is one."""
-        if self._lease_seconds is None or len(self._masters.all) == 1:
+        if self._lease_seconds is None or len(self.masters.all) == 1:
             return ANSWER_SECONDS
         return max(0.2, self._lease_seconds / 6)
 

@@ -12,6 +12,7 @@ from podling.core.logrecord import LogRecord, Stream, encode, select
 from podling.core.protocol import AttemptKey
 from podling.wire.session import LOG_END, OpenStream
 from podling.worker.logs import Logs
+from podling.worker.masters import Masters
 
 DIAL_SECONDS = 10.0
 SEND_SECONDS = 60.0
@@ -30,13 +31,17 @@ Refuse = Callable[[str, str], Awaitable[None]]
 class Streams:
     """Serves each request in a task of its own."""
 
-    def __init__(self, logs: Logs, http: aiohttp.ClientSession) -> None:
+    def __init__(self, logs: Logs, http: aiohttp.ClientSession, masters: Masters) -> None:
         self._logs = logs
         self._http = http
+        self._masters = masters
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, url: str, request: OpenStream, refuse: Refuse) -> None:
-        """Begin to serve a request of the master at `url`; `refuse` tells it that it cannot be."""
+        """Begin to serve a request that came from the master at `url`; `refuse` tells it that it cannot be.
+
+        The reader may be at another master: then the request says where to dial.
+        """
         task = asyncio.create_task(self._serve(url, request, refuse))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -50,17 +55,21 @@ class Streams:
         try:
             self._check(request)
             async with asyncio.timeout(DIAL_SECONDS):
-                socket = await self._http.ws_connect(url + request.path, heartbeat=HEARTBEAT_SECONDS)
+                address = (request.url or url).rstrip("/") + request.path
+                socket = await self._http.ws_connect(address, heartbeat=HEARTBEAT_SECONDS)
         except PodlingError as error:
             await _try_to_refuse(refuse, request.stream_id, error.message)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("the master could not be dialled for a log stream: %s", error)
+            await _try_to_refuse(refuse, request.stream_id, "the worker cannot reach the master that asks")
         else:
             await self._copy(request, socket)
 
     def _check(self, request: OpenStream) -> None:
         if len(self._tasks) > MOST_STREAMS:
             raise Unavailable("this worker serves too many logs at once")
+        if request.url is not None and not self._masters.knows(request.url):
+            raise Unavailable(f"no master has told this worker of one at {request.url}")
         self._logs.check(_key(request), request.container)
 
     async def _copy(self, request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:

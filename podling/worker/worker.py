@@ -15,7 +15,7 @@ from podling.core.agent import held_attempts, is_idle
 from podling.core.agent_attempt import Phase
 from podling.core.agent_events import Draining, Reconciled
 from podling.core.errors import Unavailable
-from podling.core.protocol import PROTOCOL_VERSION, HeldAttempt
+from podling.core.protocol import OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, HeldAttempt
 from podling.core.value import value
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
@@ -161,7 +161,7 @@ class Worker:
         tails = TailSender(files, http, self._options.node_id, lambda: session.url)
         logs = Logs(shell, files, tails)
         shell.save_logs = logs.save
-        streams = Streams(logs, http)
+        streams = Streams(logs, http, self._masters)
         api = WorkerApi(self._options.node_id, shell, logs, self._options.token)
         session = self._session(cluster_id, http, shell, streams, tails)
         async with AsyncExitStack() as stack:
@@ -237,7 +237,8 @@ class Worker:
 
     def _hello(self, held: tuple[HeldAttempt, ...], unhealthy: str | None) -> Hello:
         return Hello(
-            protocol_version=PROTOCOL_VERSION,
+            protocol_version=OLDEST_PROTOCOL_VERSION,
+            newest_protocol_version=PROTOCOL_VERSION,
             instance=self._options.instance,
             hostname=self._options.hostname,
             port=self._port,

@@ -28,6 +28,7 @@ from podling.wire.session import (
     Goodbye,
     Hello,
     Inventory,
+    MastersKnown,
     OpenStream,
     Reports,
     ReportsAcknowledged,
@@ -73,6 +74,7 @@ class FakeWorker:
         self.outcomes: dict[int, ReportOutcome] = {}
         self.beats_acknowledged: set[int] = set()
         self.streams: list[OpenStream] = []
+        self.masters: tuple[str, ...] = ()
         self.serve_log: ServeLog | None = None
         self._counter = count(1)
         self._sequence = count(1)
@@ -256,6 +258,8 @@ class FakeWorker:
                     self.outcomes |= outcomes
                 case BeatAcknowledged(counter=counter):
                     self.beats_acknowledged.add(counter)
+                case MastersKnown(masters=masters):
+                    self.masters = masters
                 case Goodbye():
                     self.goodbye = message
                 case OpenStream():
@@ -281,7 +285,7 @@ class FakeWorker:
             await self.send(StreamRefused(stream_id=request.stream_id, error="no such log here"))
             return
         assert self._http is not None
-        async with self._http.ws_connect(f"{self.url}{request.path}") as socket:
+        async with self._http.ws_connect(f"{request.url or self.url}{request.path}") as socket:
             await self.serve_log(request, socket)
 
 

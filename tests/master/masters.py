@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -167,11 +168,14 @@ class Masters:
         poll_seconds: float = 0.1,
         token: str | None = None,
         store: Store | None = None,
+        dialable: bool = False,
         **options: Any,
     ) -> RunningMaster:
+        """Start one; `dialable` if workers shall reach it where it says."""
+        port = _free_port() if dialable else 0
         server = MasterServer(
             MasterOptions(
-                advertise_url=f"http://{identity}.test",
+                advertise_url=f"http://127.0.0.1:{port}" if dialable else f"http://{identity}.test",
                 identity=identity,
                 master_id=f"{identity}-start-{next(_serial)}",
                 version="0.1.0",
@@ -183,13 +187,19 @@ class Masters:
             store or self.make_store(),
             SystemClock(),
         )
-        running = RunningMaster(server, await server.start("127.0.0.1", 0), token)
+        running = RunningMaster(server, await server.start("127.0.0.1", port), token)
         self._running.append(running)
         return running
 
     async def stop(self) -> None:
         for master in reversed(self._running):
             await master.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:

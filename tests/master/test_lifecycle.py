@@ -86,7 +86,6 @@ BAD_REPORTS: list[dict[str, Any]] = [
     {"taskId": None},
     {"healthStatus": "fine"},
     {"containers": [{"name": "main", "exitCode": 300}]},
-    {"surprise": 1},
 ]
 
 

@@ -21,6 +21,7 @@ from podling.core.protocol import (
 )
 from podling.core.spec import ContainerSpec, Delivery, Mount, MountType, Port, RetryPolicy, TaskSpec
 from podling.core.task import Attempt, AttemptStatus, ContainerState, ContainerStatus, StopReason
+from podling.wire import peers
 from podling.wire.body import load_object
 from podling.wire.codec import decode, encode, rfc3339, to_plain
 from podling.wire.errors import error_body, error_from, status_of
@@ -33,6 +34,7 @@ from podling.wire.session import (
     Goodbye,
     Hello,
     Inventory,
+    MastersKnown,
     OpenStream,
     Reports,
     ReportsAcknowledged,
@@ -88,6 +90,7 @@ MESSAGES = [
         capacity={"slots": 1},
         allocatable={"slots": 1},
         held=(HELD,),
+        newest_protocol_version=2,
     ),
     BeatMessage(counter=1, unhealthy="no engine"),
     Reports(items=(REPORT,)),
@@ -100,6 +103,8 @@ MESSAGES = [
     BeatAcknowledged(counter=1),
     ReportsAcknowledged(outcomes={7: ReportOutcome.APPLIED}),
     OpenStream(stream_id="s", path="/p", task_id="t", attempt=1, since=NOW, follow=True, stream=2),
+    OpenStream(stream_id="s", path="/p", task_id="t", attempt=1, url="http://b"),
+    MastersKnown(masters=("http://a", "http://b")),
     Goodbye(reason="bye", reconnect=False),
 ]
 
@@ -111,11 +116,45 @@ def test_every_message_survives_the_wire(message: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "hello", "nonsense\n{}", "beat\n", "beat\n[]", 'beat\n{"counter":1,"x":1}', 'beat\n{"counter":"1"}'],
+    ["", "hello", "nonsense\n{}", "beat\n", "beat\n[]", "beat\n{}", 'beat\n{"counter":"1"}'],
 )
 def test_a_broken_message_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         unpack(text)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_fields_of_a_newer_version_are_left_out(message: Any) -> None:
+    name, _, body = pack(message).partition("\n")
+    newer = orjson.dumps(_with_more(orjson.loads(body))).decode()
+    assert unpack(f"{name}\n{newer}") == message
+
+
+def _with_more(plain: Any) -> Any:
+    """Add an unknown field to every object but those that are maps of names."""
+    if isinstance(plain, list):
+        return [_with_more(item) for item in plain]
+    if not isinstance(plain, dict) or not plain or plain.keys() <= _MAPS:
+        return plain
+    return {name: item if name in _MAPS else _with_more(item) for name, item in plain.items()} | {"newer": 1}
+
+
+_MAPS = {"capacity", "allocatable", "labels", "env", "environment", "outcomes", "requests", "limits"}
+_MAPS |= {"tmpfs", "nodeSelector"}
+
+
+def test_what_masters_leave_for_each_other_survives_too() -> None:
+    request = OpenStream(stream_id="s", path="/p", task_id="t", attempt=1, url="http://b")
+    for message in (
+        peers.StreamWanted(asking="m1", node_id="n", request=request),
+        peers.StreamDenied(stream_id="s", error="gone"),
+    ):
+        assert peers.unpack(peers.pack(message)) == message
+        newer = peers.pack(message).replace("{", '{"newer":1,', 1)
+        assert peers.unpack(newer) == message
+    for broken in ("", "streamWanted\n{}", "streamDenied", "later\n{}"):
+        with pytest.raises(InvalidInput):
+            peers.unpack(broken)
 
 
 def _reports(*items: Any) -> Reports:

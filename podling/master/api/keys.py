@@ -5,9 +5,11 @@ from aiohttp import web
 from podling.master.context import MasterContext
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.registry import Sessions
+from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
 
 CONTEXT: web.AppKey[MasterContext] = web.AppKey("context", MasterContext)
 SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions", Sessions)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
+RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 BEATS: web.AppKey[Beats] = web.AppKey("beats", Beats)

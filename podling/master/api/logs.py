@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 from podling.core.errors import InvalidInput, NotFound, PodlingError
 from podling.core.logrecord import Stream
 from podling.master.api.http import boolean, moment, path_id, query, whole_number
-from podling.master.api.keys import CONTEXT, SESSIONS, STREAMS
+from podling.master.api.keys import CONTEXT, RELAY, STREAMS
 from podling.master.operations import logs
 from podling.master.sessions.streams import Stream as LogStream
 from podling.wire.session import LOG_END
@@ -28,14 +28,14 @@ def routes() -> list[web.RouteDef]:
 
 async def get_logs(request: web.Request) -> web.StreamResponse:
     """Stream text; the reader may leave at any time."""
-    context, sessions, streams = request.app[CONTEXT], request.app[SESSIONS], request.app[STREAMS]
+    context, relay, streams = request.app[CONTEXT], request.app[RELAY], request.app[STREAMS]
     asked = _log_query(query(request, "attempt", "stream", "tail", "since", "follow"))
     task_id = path_id(request, "task")
     await logs.check(context, task_id, asked)
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     await response.prepare(request)
     with streams.reading():
-        async with aclosing(logs.read(context, sessions, streams, task_id, asked)) as texts:
+        async with aclosing(logs.read(context, relay, streams, task_id, asked)) as texts:
             await _copy(texts, response)
     await response.write_eof()
     return response

@@ -10,11 +10,12 @@ from podling.core.errors import IllegalTransition, InvalidInput, NotFound, Podli
 from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
-from podling.master.api.keys import BEATS, CONTEXT, SESSIONS, STREAMS
+from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
 from podling.master.sessions.reconcile import reconcile
 from podling.master.sessions.registry import shorten
 from podling.master.sessions.session import Session
 from podling.wire.session import (
+    UNKNOWN_MESSAGE,
     BeatMessage,
     Goodbye,
     Hello,
@@ -83,7 +84,7 @@ class _Conversation:
         self._context = request.app[CONTEXT]
         self._socket = socket
         self._session = session
-        self._work: asyncio.Queue[Reports | Inventory | BeatMessage] = asyncio.Queue(1000)
+        self._work: asyncio.Queue[Reports | Inventory | BeatMessage | StreamRefused] = asyncio.Queue(1000)
 
     async def run(self) -> None:
         """Return when the first of the three has ended."""
@@ -106,6 +107,9 @@ class _Conversation:
             try:
                 await self._take(unpack(message.data))
             except InvalidInput as error:
+                if error.code == UNKNOWN_MESSAGE:
+                    _log.warning("node %s says something newer: %s", self._session.node_id, error.message)
+                    continue
                 self._session.close(f"a message could not be read: {error.message}")
                 await asyncio.sleep(SEND_SECONDS)  # ended by the goodbye
 
@@ -116,9 +120,7 @@ class _Conversation:
                     self._app[BEATS].note(self._session, message.counter)
                 if shorten(message.unhealthy) != self._unhealthy():
                     await self._work.put(message)
-            case StreamRefused(stream_id=stream_id, error=error):
-                self._app[STREAMS].refuse(stream_id, error)
-            case Reports() | Inventory():
+            case Reports() | Inventory() | StreamRefused():
                 await self._work.put(message)
             case _:
                 raise InvalidInput("a worker does not send that message")
@@ -145,6 +147,8 @@ class _Conversation:
                 case Inventory():
                     desired = await reconcile(self._context, self._session.node_id, message.held)
                     self._session.send(desired)
+                case StreamRefused(stream_id=stream_id, error=error):
+                    await self._app[RELAY].refused(stream_id, error)
                 case BeatMessage():
                     await self._app[SESSIONS].note_health(self._session, message.unhealthy)
 

@@ -1,32 +1,32 @@
 """Knows the other masters that are alive, and what they changed about nodes."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from podling.core.node import Node
-from podling.master.context import MasterContext
+from podling.master.context import KnownMaster, MasterContext
 from podling.store.base import Master
 
 DEAD_AFTER_LEASES = 2
 FORGET_AFTER_LEASES = 20
 
 
-@dataclass(slots=True)
-class _Seen:
-    counter: int
-    since: float
-
-
 class Peers:
     """A master's counter that stands still means that it is gone, or has no store any more.
 
     While others are alive, nodes are read again at every pass: they may have connected there.
+    `masters_changed` is called when others came or went.
     """
 
-    def __init__(self, context: MasterContext, node_changed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        context: MasterContext,
+        node_changed: Callable[[str], None],
+        masters_changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._context = context
         self._node_changed = node_changed
-        self._seen: dict[str, _Seen] = {}
+        self._masters_changed = masters_changed
 
     @property
     def interval_seconds(self) -> float:
@@ -37,27 +37,32 @@ class Peers:
         masters = await context.store.beat_master(own)
         if all(master.master_id != own for master in masters):
             await context.store.register_master(context.record())
+        context.masters = {master.master_id: self._see(master) for master in masters}
         others = [master for master in masters if master.master_id != own]
-        await self._watch(others)
-        alive = [master for master in others if self._silent_leases(master) < DEAD_AFTER_LEASES]
-        context.other_masters = tuple(master.advertise_url for master in alive)
-        if alive:
+        await self._remove_gone(others)
+        self._tell([item.advertise_url for item in others if context.masters[item.master_id].alive])
+        if context.other_masters:
             await self.load_nodes()
         return self.interval_seconds
 
-    async def _watch(self, others: list[Master]) -> None:
-        now = self._context.clock.monotonic()
-        for master in others:
-            seen = self._seen.get(master.master_id)
-            if seen is None or seen.counter != master.counter:
-                self._seen[master.master_id] = _Seen(master.counter, now)
-            elif self._context.leads and self._silent_leases(master) >= FORGET_AFTER_LEASES:
-                await self._context.store.remove_master(master.master_id)
-        known = {master.master_id for master in others}
-        self._seen = {master_id: seen for master_id, seen in self._seen.items() if master_id in known}
+    def _see(self, master: Master) -> KnownMaster:
+        known = self._context.masters.get(master.master_id)
+        if known is None or known.counter != master.counter:
+            return KnownMaster(master.counter, self._context.clock.monotonic())
+        return replace(known, alive=self._silent_leases(known) < DEAD_AFTER_LEASES)
 
-    def _silent_leases(self, master: Master) -> float:
-        silent = self._context.clock.monotonic() - self._seen[master.master_id].since
+    async def _remove_gone(self, others: Sequence[Master]) -> None:
+        for master in others if self._context.leads else ():
+            if self._silent_leases(self._context.masters[master.master_id]) >= FORGET_AFTER_LEASES:
+                await self._context.store.remove_master(master.master_id)
+
+    def _tell(self, urls: Sequence[str]) -> None:
+        if self._context.other_masters != (told := tuple(urls)):
+            self._context.other_masters = told
+            self._masters_changed()
+
+    def _silent_leases(self, known: KnownMaster) -> float:
+        silent = self._context.clock.monotonic() - known.grown_at
         return silent / self._context.options.lease_seconds
 
     async def load_nodes(self) -> None:

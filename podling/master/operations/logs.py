@@ -4,13 +4,14 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from podling.core.errors import NotFound, Unavailable
 from podling.core.logrecord import LogRecord, Stream, decode, gap, render, select
 from podling.core.task import Attempt, Task
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
-from podling.master.sessions.registry import Sessions
+from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
 from podling.wire.session import OpenStream
 
@@ -31,7 +32,7 @@ class LogQuery:
 
 
 async def read(
-    context: MasterContext, sessions: Sessions, streams: Streams, task_id: str, query: LogQuery
+    context: MasterContext, relay: Relay, streams: Streams, task_id: str, query: LogQuery
 ) -> AsyncGenerator[bytes, None]:
     """Yield the text of one attempt's log. With `follow`, a task not started yet is waited for.
 
@@ -42,7 +43,7 @@ async def read(
         return
     sent = False
     try:
-        async for text in _from_worker(sessions, streams, attempt, query):
+        async for text in _from_worker(relay, streams, attempt, query):
             sent = True
             yield text
         return
@@ -78,12 +79,9 @@ async def _choose(context: MasterContext, task: Task, query: LogQuery) -> Attemp
 
 
 async def _from_worker(
-    sessions: Sessions, streams: Streams, attempt: Attempt, query: LogQuery
+    relay: Relay, streams: Streams, attempt: Attempt, query: LogQuery
 ) -> AsyncIterator[bytes]:
     """Yield what the worker has. Raises Unavailable if it cannot be asked, or breaks off."""
-    session = sessions.get(attempt.node_id)
-    if session is None or session.closing:
-        raise Unavailable("the node is not connected")
     request = OpenStream(
         stream_id="",
         path="",
@@ -94,7 +92,7 @@ async def _from_worker(
         follow=query.follow,
         stream=query.stream.value if query.stream else None,
     )
-    async with streams.ask(session, request) as stream:
+    async with streams.ask(partial(relay.ask, attempt.node_id), request) as stream:
         async for frames in stream.read():
             for record in _records(frames):
                 yield render(record)

@@ -8,19 +8,26 @@ from dataclasses import replace
 from podling.core.errors import Conflict
 from podling.core.node import Node, NodeStatus
 from podling.core.policy import validate_node_registration
-from podling.core.protocol import PROTOCOL_VERSION, Assignment, StopOrder
+from podling.core.protocol import (
+    OLDEST_PROTOCOL_VERSION,
+    PROTOCOL_VERSION,
+    Assignment,
+    StopOrder,
+    common_version,
+)
 from podling.core.task import StopReason, Task, TaskStatus
 from podling.master.committer import Applied
 from podling.master.context import MasterContext
 from podling.master.sessions.reconcile import assignment_of, reconcile, stop_order_of
 from podling.master.sessions.session import Session
-from podling.wire.session import Assign, Hello, Stop, Welcome
+from podling.wire.session import Assign, Hello, MastersKnown, Stop, Welcome
 
 _log = logging.getLogger(__name__)
 
 REPLACED = "a newer session of this node has begun"
 TWIN = "another worker with this node id has connected"
 LONGEST_TEXT = 500
+MASTERS_SINCE_PROTOCOL = 2
 
 
 class Sessions:
@@ -40,11 +47,11 @@ class Sessions:
 
     async def open(self, node_id: str, hello: Hello) -> tuple[Session, Welcome]:
         """Admit a worker: number its session, end the older one, compare what it holds."""
-        _check(hello)
+        protocol_version = _check(hello)
         known = self._context.view.node(node_id)
         node = _node_from(node_id, hello, known, self._context)
         number = await self._context.store.open_session(node)
-        session = Session(node_id, number, hello.instance)
+        session = Session(node_id, number, hello.instance, protocol_version)
         if self._replace(session):
             self._context.view.put_node(replace(node, session_no=number))
         try:
@@ -60,7 +67,14 @@ class Sessions:
             lease_seconds=self._context.options.lease_seconds,
             masters=self._context.master_urls(),
             desired=desired,
+            protocol_version=protocol_version,
         )
+
+    def tell_masters(self) -> None:
+        """Tell workers where masters can be reached now."""
+        for session in self._by_node.values():
+            if session.protocol_version >= MASTERS_SINCE_PROTOCOL:
+                session.send(MastersKnown(masters=self._context.master_urls()))
 
     def _replace(self, session: Session) -> bool:
         """End the older of the node's two sessions; True if the given one is the newer."""
@@ -139,16 +153,19 @@ def shorten(text: str | None) -> str | None:
     return text if text is None else text[:LONGEST_TEXT]
 
 
-def _check(hello: Hello) -> None:
-    if hello.protocol_version != PROTOCOL_VERSION:
+def _check(hello: Hello) -> int:
+    """Return the protocol that both speak. Raises Conflict, InvalidInput."""
+    common = common_version(hello.protocol_version, hello.newest)
+    if common is None:
         raise Conflict(
-            f"the worker speaks protocol {hello.protocol_version}, this master {PROTOCOL_VERSION};"
-            " install the same version of Podling on both",
+            f"the worker speaks protocol {hello.protocol_version} to {hello.newest}, this master"
+            f" {OLDEST_PROTOCOL_VERSION} to {PROTOCOL_VERSION}: upgrade the older of the two",
             code="protocol_version",
         )
     validate_node_registration(
         hello.hostname, hello.port, hello.capacity, hello.allocatable, hello.labels, hello.runtimes
     )
+    return common
 
 
 def _node_from(node_id: str, hello: Hello, known: Node | None, context: MasterContext) -> Node:

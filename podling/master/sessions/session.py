@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from podling.core.protocol import PROTOCOL_VERSION
 from podling.wire.session import Goodbye, MasterMessage
 
 MOST_WAITING = 20_000  # messages a worker may lag behind before it has to connect anew
@@ -15,6 +16,7 @@ class Session:
     node_id: str
     session_no: int
     instance: str
+    protocol_version: int = PROTOCOL_VERSION
     outgoing: asyncio.Queue[MasterMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
     closing: bool = False
 

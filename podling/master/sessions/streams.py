@@ -2,14 +2,15 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from podling.core.errors import DeadlineExceeded, Unavailable
-from podling.master.sessions.session import Session
 from podling.wire.session import OpenStream
+
+Send = Callable[[OpenStream], Awaitable[None]]
 
 DIAL_SECONDS = 5.0
 MOST_WAITING = 64  # messages a slow reader may leave in memory; then the worker has to wait
@@ -73,16 +74,16 @@ class Streams:
             self._readers.discard(reader)
 
     @asynccontextmanager
-    async def ask(self, session: Session, request: OpenStream) -> AsyncIterator[Stream]:
-        """Ask the worker for a stream and wait until it has dialled in.
+    async def ask(self, send: Send, request: OpenStream) -> AsyncIterator[Stream]:
+        """Ask a worker, by `send`, for a stream and wait until it has dialled in.
 
-        Raises DeadlineExceeded if it does not, and Unavailable if it refuses.
+        Raises DeadlineExceeded if it does not, and Unavailable if it refuses, or cannot be asked.
         """
         stream = Stream(secrets.token_urlsafe(24))
         self._open[stream.stream_id] = stream
         path = f"/api/v1/streams/{stream.stream_id}"
         try:
-            session.send(replace(request, stream_id=stream.stream_id, path=path))
+            await send(replace(request, stream_id=stream.stream_id, path=path))
             await _dialled(stream)
             yield stream
         finally:
