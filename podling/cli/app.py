@@ -30,6 +30,7 @@ COMMANDS = {
     "replay": "control:replay",
     "nodes": "nodes:nodes",
     "node": "node:app",
+    "masters": "masters:masters",
     "status": "status:status",
     "dev": "dev:dev",
     "db": "db:app",

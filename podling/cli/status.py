@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import typer
 
 from podling.cli.invocation import Invocation
+from podling.cli.masters import state as state_of_master
 from podling.cli.nodes import state
 from podling.cli.text import age
 from podling.client import cluster, nodes, tasks
@@ -59,8 +60,14 @@ def _masters(overview: JsonObject) -> str:
     urls = [master.get("advertiseUrl") for master in masters if master.get("masterId") == leader]
     return (
         f"{overview.get('version', 'unknown')}, store {overview.get('store', 'unknown')}, "
-        f"{len(masters)} running, leader {next(iter(urls), leader) or 'none'} (epoch {overview.get('epoch')})"
+        f"{_running(masters)}, leader {next(iter(urls), leader) or 'none'} (epoch {overview.get('epoch')})"
     )
+
+
+def _running(masters: list[JsonObject]) -> str:
+    silent = [state_of_master(master) for master in masters].count("silent")
+    told = f"{len(masters) - silent} running"
+    return f"{told}, {silent} silent" if silent else told
 
 
 def _counted(states: list[str]) -> str:

@@ -20,6 +20,8 @@ _STYLES = {
     "offline": "red",
     "cordoned": "yellow",
     "unhealthy": "red",
+    "leads": "green",
+    "silent": "red",
     "yes": "green",
     "no": "red",
 }

@@ -22,21 +22,32 @@ async def overview(context: MasterContext) -> dict[str, Any]:
         "leader": leader,
         "epoch": leadership.epoch,
         "leaseSeconds": context.options.lease_seconds,
-        "masters": [
-            {
-                "masterId": master.master_id,
-                "advertiseUrl": master.advertise_url,
-                "version": master.version,
-                "leader": master.master_id == leader,
-            }
-            for master in masters
-        ],
+        "masters": [_master(context, master, leader, leadership.epoch) for master in masters],
         "nodes": {
             "online": sum(node.status is NodeStatus.ONLINE for node in nodes),
             "offline": sum(node.status is NodeStatus.OFFLINE for node in nodes),
             "cordoned": sum(node.cordoned for node in nodes),
         },
         "tasks": {status.value: count for status, count in counts.items()},
+    }
+
+
+def _master(context: MasterContext, master: Master, leader: str | None, epoch: int) -> dict[str, Any]:
+    """Return a master as the asked one sees it; `alive` is null before it has looked once."""
+    known = context.masters.get(master.master_id)
+    leads = master.master_id == leader
+    return {
+        "masterId": master.master_id,
+        "advertiseUrl": master.advertise_url,
+        "version": master.version,
+        "leader": leads,
+        "epoch": epoch if leads else None,
+        "alive": known.alive if known else None,
+        "beatAgeSeconds": context.clock.monotonic() - known.grown_at if known else None,
+        "nodes": sum(
+            node.is_online and node.session_no > 0 and node.master_id == master.master_id
+            for node in context.view.nodes()
+        ),
     }
 
 
