@@ -16,10 +16,8 @@ OLDEST_PROTOCOL_VERSION = PROTOCOL_VERSION - 1
 """What it still understands, so that a cluster can be upgraded one program after the other."""
 
 
-def common_version(oldest: int, newest: int) -> int | None:
-    """Return the newest protocol that this program and its peer both speak, None if there is none."""
-    common = min(PROTOCOL_VERSION, newest)
-    return common if common >= max(OLDEST_PROTOCOL_VERSION, oldest) else None
+SPOKEN_VERSIONS = range(PROTOCOL_VERSION, OLDEST_PROTOCOL_VERSION - 1, -1)
+"""Newest first."""
 
 
 @value

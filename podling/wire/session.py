@@ -15,6 +15,7 @@ import orjson
 from podling.core.errors import InvalidInput
 from podling.core.protocol import (
     OLDEST_PROTOCOL_VERSION,
+    SPOKEN_VERSIONS,
     Assignment,
     AttemptKey,
     HeldAttempt,
@@ -23,7 +24,7 @@ from podling.core.protocol import (
     StopOrder,
 )
 from podling.core.value import value
-from podling.wire.codec import decode_leniently, encode
+from podling.wire.codec import decode_leniently, to_plain
 from podling.wire.reports import read_reports
 
 # From the worker
@@ -33,8 +34,7 @@ from podling.wire.reports import read_reports
 class Hello:
     """The first message. `held` is everything the worker has, whatever its state.
 
-    `protocol_version` is the oldest that the worker speaks (what a master that is older than the
-    worker compares with its own), `newest_protocol_version` the newest, if that is another one.
+    `protocol_version` is the one that both speak: see `SUBPROTOCOLS`.
     `instance` is new at every start of the worker program, so that two workers that share a node
     id by mistake can be told from one that reconnects. `starts_afresh`: its journal is new, so it
     knows nothing of what was given to its node before.
@@ -52,11 +52,6 @@ class Hello:
     held: tuple[HeldAttempt, ...] = ()
     unhealthy: str | None = None
     starts_afresh: bool = False
-    newest_protocol_version: int = 0
-
-    @property
-    def newest(self) -> int:
-        return max(self.protocol_version, self.newest_protocol_version)
 
 
 @value
@@ -93,17 +88,13 @@ class StreamRefused:
 
 @value
 class Welcome:
-    """Answers hello. `desired` follows from the inventory; see Desired.
-
-    `protocol_version` is what both speak from here on; a master that does not say is of the oldest.
-    """
+    """Answers hello. `desired` follows from the inventory; see Desired."""
 
     session_no: int
     cluster_id: str
     lease_seconds: float
     masters: tuple[str, ...]
     desired: "Desired"
-    protocol_version: int = OLDEST_PROTOCOL_VERSION
 
 
 @value
@@ -178,6 +169,9 @@ class Goodbye:
 LOG_END = "end"
 """The text that a worker sends on a log stream after the last frame: what came is all there is."""
 
+SUBPROTOCOLS = tuple(f"podling.{version}" for version in SPOKEN_VERSIONS)
+"""What a worker offers when it opens the WebSocket; the master takes the newest that it speaks too."""
+
 UNKNOWN_MESSAGE = "unknown_message"
 """The code of the error for a message of a kind that only a newer version knows."""
 
@@ -214,9 +208,23 @@ _KINDS = {name: kind for kind, name in _NAMES.items()}
 _SEPARATOR = b"\n"
 
 
+_LATER: dict[type[Any], tuple[str, ...]] = {OpenStream: ("url",)}
+"""Fields that the oldest protocol does not know; they are left out while they say nothing."""
+
+
 def pack(message: WorkerMessage | MasterMessage) -> str:
     """Return the message as one WebSocket text: its type, a newline, its JSON."""
-    return (_NAMES[type(message)].encode() + _SEPARATOR + encode(message)).decode()
+    plain = to_plain(message)
+    for name in _LATER.get(type(message), ()):
+        if plain[name] is None:
+            del plain[name]
+    return (_NAMES[type(message)].encode() + _SEPARATOR + orjson.dumps(plain)).decode()
+
+
+def version_of(subprotocol: str | None) -> int:
+    """Return what a handshake has settled; a side that settles nothing speaks the oldest."""
+    known = dict(zip(SUBPROTOCOLS, SPOKEN_VERSIONS, strict=True))
+    return known.get(subprotocol or "", OLDEST_PROTOCOL_VERSION)
 
 
 def unpack(text: str) -> Any:

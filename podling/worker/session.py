@@ -5,14 +5,23 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, repeat
 
 import aiohttp
 
 from podling.core.errors import ConfigurationError, PodlingError, Unavailable
-from podling.core.protocol import PROTOCOL_VERSION, common_version
 from podling.core.value import value
-from podling.wire.session import Goodbye, Hello, Welcome, WorkerMessage, pack, unpack
+from podling.wire.session import (
+    SUBPROTOCOLS,
+    Goodbye,
+    Hello,
+    Welcome,
+    WorkerMessage,
+    pack,
+    unpack,
+    version_of,
+)
 from podling.worker.conversation import Conversation
 from podling.worker.masters import Masters
 from podling.worker.shell import Shell
@@ -32,6 +41,7 @@ class Line:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
+        self.protocol_version = version_of(socket.protocol)
 
     async def send(self, message: WorkerMessage) -> None:
         async with asyncio.timeout(SEND_SECONDS):
@@ -72,7 +82,8 @@ async def dial(http: aiohttp.ClientSession, url: str, node_id: str, patience: fl
     address = f"{url}/api/v1/nodes/{node_id}/session"
     try:
         async with asyncio.timeout(patience):
-            return Line(await http.ws_connect(address, max_msg_size=MOST_MESSAGE_BYTES))
+            socket = await http.ws_connect(address, max_msg_size=MOST_MESSAGE_BYTES, protocols=SUBPROTOCOLS)
+            return Line(socket)
     except aiohttp.WSServerHandshakeError as error:
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
 
@@ -83,11 +94,9 @@ async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> W
     Raises TimeoutError, Unavailable, or ConfigurationError if the worker is sent away for good.
     """
     async with asyncio.timeout(patience):
-        await line.send(hello)
+        await line.send(replace(hello, protocol_version=line.protocol_version))
         message = await line.receive()
     match message:
-        case Welcome(protocol_version=version) if common_version(version, version) is None:
-            raise Unavailable(f"it speaks protocol {version}, this worker {PROTOCOL_VERSION}")
         case Welcome():
             return message
         case Goodbye(reason=reason, reconnect=True):
@@ -104,7 +113,9 @@ async def learn_cluster(masters: Masters, http: aiohttp.ClientSession, node_id: 
         try:
             line = await dial(http, url, node_id, ANSWER_SECONDS)
             try:
-                return (await greet(line, hello)).cluster_id
+                welcome = await greet(line, hello)
+                masters.stay()
+                return welcome.cluster_id
             finally:
                 await line.close()
         except ConfigurationError:

@@ -15,7 +15,7 @@ from podling.core.agent import held_attempts, is_idle
 from podling.core.agent_attempt import Phase
 from podling.core.agent_events import Draining, Reconciled
 from podling.core.errors import Unavailable
-from podling.core.protocol import OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, HeldAttempt
+from podling.core.protocol import PROTOCOL_VERSION, HeldAttempt
 from podling.core.value import value
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
@@ -25,7 +25,7 @@ from podling.worker.datadir import DataDirectory
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.log_files import LogFiles
 from podling.worker.logs import Logs
-from podling.worker.masters import Masters
+from podling.worker.masters import Masters, refuse_two_clusters
 from podling.worker.runtime.base import Runtime
 from podling.worker.session import Session, SessionOptions, learn_cluster
 from podling.worker.shell import Shell
@@ -175,9 +175,11 @@ class Worker:
             self._port = await api.start(self._options.host, self._port)
             tails.resume()
             session.unhealthy = await shell.check()
-            await self._work(shell, session, tails, logs)
+            await self._work(shell, session, tails, logs, http)
 
-    async def _work(self, shell: Shell, session: Session, tails: TailSender, logs: Logs) -> None:
+    async def _work(
+        self, shell: Shell, session: Session, tails: TailSender, logs: Logs, http: aiohttp.ClientSession
+    ) -> None:
         async def check_health() -> None:
             session.unhealthy = STOPPING if self._stopping.is_set() else await shell.check()
 
@@ -187,6 +189,7 @@ class Worker:
             Loop("sweep", shell.sweep, SWEEP_SECONDS),
         )
         parts = [asyncio.create_task(loop.run()) for loop in loops]
+        parts.append(asyncio.create_task(self._stay_in_one_cluster(http)))
         parts += [asyncio.create_task(session.run()), asyncio.create_task(tails.run())]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
@@ -201,6 +204,11 @@ class Worker:
             for part in (*parts, stopped):
                 part.cancel()
             await asyncio.gather(*parts, stopped, return_exceptions=True)
+
+    async def _stay_in_one_cluster(self, http: aiohttp.ClientSession) -> None:
+        """Never return. Raises ConfigurationError if the masters given do not belong together."""
+        await refuse_two_clusters(self._masters, http)
+        await asyncio.Event().wait()
 
     async def _finish(self, shell: Shell, session: Session, tails: TailSender) -> None:
         """Tell and keep what can be within the time for a stop."""
@@ -237,8 +245,7 @@ class Worker:
 
     def _hello(self, held: tuple[HeldAttempt, ...], unhealthy: str | None) -> Hello:
         return Hello(
-            protocol_version=OLDEST_PROTOCOL_VERSION,
-            newest_protocol_version=PROTOCOL_VERSION,
+            protocol_version=PROTOCOL_VERSION,
             instance=self._options.instance,
             hostname=self._options.hostname,
             port=self._port,

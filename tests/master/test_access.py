@@ -15,7 +15,11 @@ async def test_health_and_readiness_are_open(masters: Masters) -> None:
     try:
         health, ready = await stranger.get("//health"), await stranger.get("//ready")
         assert (health.status, health.json) == (200, {"status": "ok"})
-        assert (ready.status, ready.json) == (200, {"status": "ready", "leader": True})
+        cluster_id = master.server.context.cluster_id
+        assert (ready.status, ready.json) == (
+            200,
+            {"status": "ready", "leader": True, "clusterId": cluster_id},
+        )
         for method, path in [
             ("GET", "/tasks"),
             ("POST", "/tasks"),

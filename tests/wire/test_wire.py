@@ -10,6 +10,8 @@ from podling.core import errors
 from podling.core.errors import InvalidInput
 from podling.core.policy import validate_spec
 from podling.core.protocol import (
+    OLDEST_PROTOCOL_VERSION,
+    PROTOCOL_VERSION,
     Assignment,
     AttemptKey,
     HeldAttempt,
@@ -27,6 +29,7 @@ from podling.wire.codec import decode, encode, rfc3339, to_plain
 from podling.wire.errors import error_body, error_from, status_of
 from podling.wire.nodes import node_view, parse_registration
 from podling.wire.session import (
+    SUBPROTOCOLS,
     Assign,
     BeatAcknowledged,
     BeatMessage,
@@ -43,6 +46,7 @@ from podling.wire.session import (
     Welcome,
     pack,
     unpack,
+    version_of,
 )
 from podling.wire.tasks import OUTPUT_ONLY, attempt_view, parse_task, task_view
 from tests.builders import NOW, build_node, build_task
@@ -90,7 +94,6 @@ MESSAGES = [
         capacity={"slots": 1},
         allocatable={"slots": 1},
         held=(HELD,),
-        newest_protocol_version=2,
     ),
     BeatMessage(counter=1, unhealthy="no engine"),
     Reports(items=(REPORT,)),
@@ -141,6 +144,15 @@ def _with_more(plain: Any) -> Any:
 
 _MAPS = {"capacity", "allocatable", "labels", "env", "environment", "outcomes", "requests", "limits"}
 _MAPS |= {"tmpfs", "nodeSelector"}
+
+
+def test_the_oldest_protocol_is_sent_no_field_that_it_does_not_know() -> None:
+    """It refuses those, so they must not even be null."""
+    same = OpenStream(stream_id="s", path="/p", task_id="t", attempt=1)
+    names = {"streamId", "path", "taskId", "attempt", "container", "tail", "since", "follow", "stream"}
+    assert set(orjson.loads(pack(same).partition("\n")[2])) == names
+    assert version_of(None) == version_of("podling.99") == OLDEST_PROTOCOL_VERSION
+    assert version_of(SUBPROTOCOLS[0]) == PROTOCOL_VERSION
 
 
 def test_what_masters_leave_for_each_other_survives_too() -> None:

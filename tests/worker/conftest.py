@@ -46,27 +46,37 @@ def options(*urls: str, **fields: Any) -> WorkerOptions:
 
 
 @asynccontextmanager
+async def opened_worker(
+    directory: Path, runtime: MemoryRuntime, *urls: str, **fields: Any
+) -> AsyncIterator[Worker]:
+    """Give a worker that does not run yet."""
+    data = DataDirectory.open(directory)
+    journal = Journal.open(data)
+    try:
+        yield Worker(
+            options(*urls, **fields), data, journal, lambda cluster_id: {"docker": runtime}, SystemClock()
+        )
+    finally:
+        await journal.close()
+        data.close()
+
+
+@asynccontextmanager
 async def running_worker(
     directory: Path, runtime: MemoryRuntime, *urls: str, crash: bool = False, **fields: Any
 ) -> AsyncIterator[Worker]:
     """Run a worker for the length of the block; then stop it, or let it end as by kill -9."""
-    data = DataDirectory.open(directory)
-    journal = Journal.open(data)
-    worker = Worker(
-        options(*urls, **fields), data, journal, lambda cluster_id: {"docker": runtime}, SystemClock()
-    )
-    running = asyncio.create_task(worker.run())
-    try:
-        yield worker
-        if not crash:
-            worker.stop()
-            async with asyncio.timeout(10.0):
-                await running
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await journal.close()
-        data.close()
+    async with opened_worker(directory, runtime, *urls, **fields) as worker:
+        running = asyncio.create_task(worker.run())
+        try:
+            yield worker
+            if not crash:
+                worker.stop()
+                async with asyncio.timeout(10.0):
+                    await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.fixture

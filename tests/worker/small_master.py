@@ -39,6 +39,8 @@ class SmallMaster:
     acknowledges_beats: bool = True
     acknowledges_reports: bool = True
     tail_status: int = 200
+    subprotocols: tuple[str, ...] = ()
+    is_ready: bool = True
     hellos: list[Hello] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     beats: list[BeatMessage] = field(default_factory=list)
@@ -89,7 +91,7 @@ class SmallMaster:
     # Handlers
 
     async def serve_session(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(protocols=self.subprotocols)
         await socket.prepare(request)
         self.headers.append(dict(request.headers))
         hello = unpack(await socket.receive_str())
@@ -127,6 +129,9 @@ class SmallMaster:
             case StreamRefused():
                 self.refusals.append(message)
 
+    async def ready(self, request: web.Request) -> web.Response:
+        return web.json_response({"clusterId": self.cluster_id}, status=200 if self.is_ready else 503)
+
     async def take_tails(self, request: web.Request) -> web.Response:
         body = await request.json()
         if self.tail_status == 200:
@@ -139,6 +144,7 @@ class SmallMaster:
         return b"".join(render(record) for record in decode(base64.b64decode(found[-1]["frames"])))
 
     async def take_stream(self, request: web.Request) -> web.WebSocketResponse:
+        self.headers.append(dict(request.headers))
         name = request.match_info["id"]
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -165,6 +171,7 @@ async def small_master(**fields: Any) -> AsyncIterator[SmallMaster]:
             web.get("/api/v1/nodes/{id}/session", master.serve_session),
             web.post("/api/v1/nodes/{id}/tails", master.take_tails),
             web.get("/streams/{id}", master.take_stream),
+            web.get("/ready", master.ready),
         ]
     )
     runner = web.AppRunner(application, shutdown_timeout=0.1)

@@ -28,7 +28,7 @@ async def ready(request: web.Request) -> web.Response:
     if not context.cluster_id:
         raise Unavailable("the master is still starting")
     await context.store.ping()
-    return answer({"status": "ready", "leader": context.leads})
+    return answer({"status": "ready", "leader": context.leads, "clusterId": context.cluster_id})
 
 
 async def overview(request: web.Request) -> web.Response:

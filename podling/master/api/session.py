@@ -15,6 +15,7 @@ from podling.master.sessions.reconcile import reconcile
 from podling.master.sessions.registry import shorten
 from podling.master.sessions.session import Session
 from podling.wire.session import (
+    SUBPROTOCOLS,
     UNKNOWN_MESSAGE,
     BeatMessage,
     Goodbye,
@@ -42,7 +43,7 @@ def routes() -> list[web.RouteDef]:
 async def serve_session(request: web.Request) -> web.StreamResponse:
     """Speak the worker protocol until either side ends it."""
     node_id = validate_node_id(request.match_info["id"])
-    socket = web.WebSocketResponse(max_msg_size=MOST_MESSAGE_BYTES, compress=False)
+    socket = web.WebSocketResponse(max_msg_size=MOST_MESSAGE_BYTES, compress=False, protocols=SUBPROTOCOLS)
     await socket.prepare(request)
     try:
         session, welcome = await request.app[SESSIONS].open(node_id, await _hello(socket))

@@ -11,9 +11,9 @@ from podling.core.policy import validate_node_registration
 from podling.core.protocol import (
     OLDEST_PROTOCOL_VERSION,
     PROTOCOL_VERSION,
+    SPOKEN_VERSIONS,
     Assignment,
     StopOrder,
-    common_version,
 )
 from podling.core.task import StopReason, Task, TaskStatus
 from podling.master.committer import Applied
@@ -47,11 +47,11 @@ class Sessions:
 
     async def open(self, node_id: str, hello: Hello) -> tuple[Session, Welcome]:
         """Admit a worker: number its session, end the older one, compare what it holds."""
-        protocol_version = _check(hello)
+        _check(hello)
         known = self._context.view.node(node_id)
         node = _node_from(node_id, hello, known, self._context)
         number = await self._context.store.open_session(node)
-        session = Session(node_id, number, hello.instance, protocol_version)
+        session = Session(node_id, number, hello.instance, hello.protocol_version)
         if self._replace(session):
             self._context.view.put_node(replace(node, session_no=number))
         try:
@@ -67,7 +67,6 @@ class Sessions:
             lease_seconds=self._context.options.lease_seconds,
             masters=self._context.master_urls(),
             desired=desired,
-            protocol_version=protocol_version,
         )
 
     def tell_masters(self) -> None:
@@ -153,19 +152,16 @@ def shorten(text: str | None) -> str | None:
     return text if text is None else text[:LONGEST_TEXT]
 
 
-def _check(hello: Hello) -> int:
-    """Return the protocol that both speak. Raises Conflict, InvalidInput."""
-    common = common_version(hello.protocol_version, hello.newest)
-    if common is None:
+def _check(hello: Hello) -> None:
+    if hello.protocol_version not in SPOKEN_VERSIONS:
         raise Conflict(
-            f"the worker speaks protocol {hello.protocol_version} to {hello.newest}, this master"
-            f" {OLDEST_PROTOCOL_VERSION} to {PROTOCOL_VERSION}: upgrade the older of the two",
+            f"the worker speaks protocol {hello.protocol_version}, this master"
+            f" {OLDEST_PROTOCOL_VERSION} and {PROTOCOL_VERSION}: upgrade the older of the two",
             code="protocol_version",
         )
     validate_node_registration(
         hello.hostname, hello.port, hello.capacity, hello.allocatable, hello.labels, hello.runtimes
     )
-    return common
 
 
 def _node_from(node_id: str, hello: Hello, known: Node | None, context: MasterContext) -> Node:
