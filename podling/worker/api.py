@@ -119,13 +119,17 @@ class WorkerApi:
         return web.Response(body=text, content_type="text/plain", charset="utf-8")
 
 
-def check_address(host: str, port: int) -> None:
-    """Find out before any master is asked that the API cannot be there. Raises ConfigurationError."""
+def check_address(host: str, port: int) -> int:
+    """Return the port that is free there, a chosen one for 0, before any master is asked.
+
+    Raises ConfigurationError.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+            return int(probe.getsockname()[1])
     except OSError as error:
         raise _cannot_listen(host, port, error) from error
 

@@ -117,7 +117,7 @@ class Worker:
 
     async def _join(self, http: aiohttp.ClientSession) -> str | None:
         """Learn, at the very first start, which cluster this is; None if told to stop meanwhile."""
-        check_address(self._options.host, self._port)
+        self._port = check_address(self._options.host, self._port)
         trying = asyncio.create_task(self._try_runtimes())
         if not await self._unless_stopped(trying):
             return None

@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,22 @@ def start(program: str, folder: Path, *flags: str, **environ: str) -> subprocess
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def memory_master(folder: Path, name: str) -> Iterator[str]:
+    """Run a master on the memory store; give its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flags = ["--port", port, "--data-dir", str(folder / name)]
+    own = {key: text for key, text in os.environ.items() if not key.startswith(("PODLING_", "STORE_"))}
+    program = [sys.executable, str(ROOT / "cmd" / "master" / "main.py"), *flags]
+    with subprocess.Popen(program, env=own, cwd=folder, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert any("listening on" in line for line in running.stderr)
+        yield f"http://127.0.0.1:{port}"
+        running.terminate()
 
 
 def sentence_of(ended: subprocess.CompletedProcess[str], program: str) -> str:
@@ -64,6 +82,16 @@ def test_a_data_directory_that_cannot_be_written(program: str, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     ended = start(program, tmp_path, "--port", "0", "--data-dir", str(tmp_path / "file" / "data"))
     assert "--data-dir" in sentence_of(ended, f"podling-{program}")
+
+
+def test_a_worker_for_two_masters_that_share_nothing(tmp_path: Path) -> None:
+    """Each master on the memory store is a cluster of its own."""
+    with memory_master(tmp_path, "one") as one, memory_master(tmp_path, "two") as two:
+        flags = ("--port", "0", "--data-dir", str(tmp_path / "worker"), "--runtime", "simulated")
+        ended = start("worker", tmp_path, "--master-url", f"{one},{two}", *flags)
+    told = sentence_of(ended, "podling-worker")
+    assert one in told and two in told
+    assert "two clusters" in told and "--store-type postgres" in told
 
 
 @pytest.mark.parametrize("program", ["master", "worker"])

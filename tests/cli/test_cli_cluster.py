@@ -80,6 +80,37 @@ def test_status_in_a_few_lines(cli: Cli, master: FakeMaster) -> None:
     assert lines[4] == "         no node has room"
 
 
+MASTERS: list[Json] = [
+    {
+        "masterId": "m1",
+        "advertiseUrl": "http://one",
+        "version": "1.2.3",
+        "leader": True,
+        "epoch": 7,
+        "alive": True,
+        "beatAgeSeconds": 0.4,
+        "nodes": 12,
+    },
+    {"masterId": "m2", "advertiseUrl": "http://two", "version": "1.2.2", "leader": False, "alive": True},
+    {"masterId": "m3", "advertiseUrl": "http://three", "alive": False, "beatAgeSeconds": 301.0, "nodes": 0},
+]
+
+
+def test_masters_show_who_leads_and_who_has_fallen_silent(cli: Cli, master: FakeMaster) -> None:
+    master.cluster = {"masters": MASTERS}
+    _, first, second, third = (line.split() for line in cli("masters").out.splitlines())
+    assert first == ["m1", "http://one", "leads", "7", "1.2.3", "0s", "12"]
+    assert second == ["m2", "http://two", "follows", "-", "1.2.2", "-", "-"]
+    assert third == ["m3", "http://three", "silent", "-", "-", "5m", "0"]
+    assert json.loads(cli("masters", "--json").out) == MASTERS
+
+
+def test_status_tells_silent_masters_apart(cli: Cli, master: FakeMaster) -> None:
+    master.cluster = {"version": "1.2.3", "store": "postgres", "leader": "m1", "epoch": 7, "masters": MASTERS}
+    told = cli("status").out.splitlines()[0]
+    assert told == "Master   1.2.3, store postgres, 2 running, 1 silent, leader http://one (epoch 7)"
+
+
 def test_status_of_an_empty_cluster(cli: Cli, master: FakeMaster) -> None:
     lines = cli("status").out.splitlines()
     assert lines[1:] == ["Nodes    0 online, 0 offline", "Tasks    none"]

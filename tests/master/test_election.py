@@ -29,6 +29,22 @@ async def test_a_challenger_waits_a_whole_lease_without_a_renewal(world: World) 
     assert two.epoch == 2
 
 
+async def test_a_leader_that_crashed_is_followed_within_five_quarters_of_its_lease(world: World) -> None:
+    """The worst case: it renewed for the last time just after the challenger had looked."""
+    one, two = world.context("one"), world.context("two")
+    leading, challenging = Election(one), Election(two)
+    await leading.run_once()
+    sleep = await challenging.run_once()
+    world.clock.passed += 0.01
+    await leading.run_once()
+    crashed_at = world.clock.passed
+    while not two.leads:
+        assert sleep is not None
+        world.clock.passed += max(sleep, 0.001)
+        sleep = await challenging.run_once()
+    assert LEASE <= world.clock.passed - crashed_at <= LEASE * 15 / 12
+
+
 async def test_a_renewal_begins_the_wait_anew(world: World) -> None:
     one, two = world.context("one"), world.context("two")
     leading, challenging = Election(one), Election(two)

@@ -1,12 +1,14 @@
 """Restarts, several masters on one database, and a database that goes away."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podling.store.base import Store
+from podling.store.base import Master, Store
 from podling.store.postgres.embedded import EmbeddedPostgres
 from podling.store.postgres.store import PostgresStore
 from tests.master.fake_worker import held
@@ -195,6 +197,39 @@ async def test_all_masters_name_the_same_leader(pair: Pair) -> None:
         assert [known["masterId"] for known in overview["masters"] if known["leader"]] == [leading]
 
 
+async def test_masters_are_told_with_their_beats_and_nodes(pair: Pair) -> None:
+    leader, follower = pair
+    await follower.worker("one")
+    await follower.worker("two")
+
+    async def told() -> bool:
+        listed = (await leader.api.get("/cluster")).json["masters"]
+        known = {item["advertiseUrl"]: item for item in listed}
+        one, two = known["http://one.test"], known["http://two.test"]
+        assert (one["leader"], one["epoch"], one["nodes"]) == (True, 1, 0)
+        assert (two["leader"], two["epoch"]) == (False, None)
+        return bool(two["alive"] and two["nodes"] == 2 and two["beatAgeSeconds"] < SHORT_LEASE_SECONDS)
+
+    await eventually(told, "the leader to know of the follower's nodes")
+
+
+async def test_a_master_that_has_gone_without_a_word_falls_silent(masters: Masters) -> None:
+    store = masters.make_store()
+    await store.open()
+    gone = Master(master_id="gone", advertise_url="http://gone.test", version="0.0.9")
+    await store.register_master(gone)
+    await store.close()
+    master = await masters.start("one", lease_seconds=SHORT_LEASE_SECONDS)
+
+    async def silent() -> bool:
+        first = (await master.api.get("/cluster")).json["masters"][0]
+        assert (first["masterId"], first["version"]) == ("gone", "0.0.9")
+        return first["alive"] is False and first["beatAgeSeconds"] >= 2 * SHORT_LEASE_SECONDS
+
+    await eventually(silent, "the master to be silent")
+    assert master.server.context.master_urls() == ("http://one.test",)
+
+
 async def test_a_leader_that_stops_hands_over(pair: Pair) -> None:
     leader, follower = pair
     worker = await follower.worker(slots=2)
@@ -223,6 +258,32 @@ async def test_a_worker_that_moves_to_the_other_master_goes_on(pair: Pair) -> No
     assert await moved.end(work) == "applied"
     assert (await leader.until_status(task["taskId"], "completed"))["attempt"] == 1
     await worker.ended()  # its beats do not count any more
+
+
+# Handing over and taking over
+
+
+async def test_a_leader_that_stops_is_followed_within_a_second(masters: Masters) -> None:
+    """By the hint of its resignation: the lease would last far longer, and so would the next look."""
+    leader, follower = [await masters.start(name, lease_seconds=60.0) for name in ("one", "two")]
+    assert not await _leads(follower)
+    stopping = asyncio.create_task(leader.stop())
+    began = time.monotonic()
+    await eventually(lambda: _leads(follower), "the follower to lead")
+    took = time.monotonic() - began
+    await stopping
+    assert took < 1.0
+
+
+async def test_a_leader_with_work_in_hand_resigns_first(masters: Masters) -> None:
+    leader, follower = [await masters.start(name, lease_seconds=60.0) for name in ("one", "two")]
+    task = await leader.api.submit()
+    async with leader.api.stream(f"/tasks/{task['taskId']}/logs", follow="true"):
+        stopping = asyncio.create_task(leader.server.stop())
+        await eventually(lambda: _leads(follower), "the follower to lead", 1.5)
+    await stopping
+    await leader.api.close()
+    assert (await follower.api.submit())["status"] == "pending"
 
 
 # The store goes away

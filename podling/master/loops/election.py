@@ -10,6 +10,7 @@ from podling.store.base import Leadership
 
 _log = logging.getLogger(__name__)
 
+LOOKS_PER_RENEWAL = 3
 STEP_DOWN_AFTER = 2 / 3  # of a lease without a renewal
 
 
@@ -42,7 +43,13 @@ class Election:
         except PodlingError:
             self._step_down_if_late()
             raise
-        return self.interval_seconds
+        return self.interval_seconds if self._context.leads else self._next_look_seconds()
+
+    def _next_look_seconds(self) -> float:
+        """Look often, so that no more than a lease and a little passes before a takeover."""
+        looked_for = self._context.clock.monotonic() - self._seen_since
+        left = self._context.options.lease_seconds - looked_for
+        return max(0.0, min(left, self.interval_seconds / LOOKS_PER_RENEWAL))
 
     def _patience_seconds(self) -> float:
         """A leader waits for no answer that would come after the moment to step down."""

@@ -1,0 +1,161 @@
+"""Two real masters on one Postgres: each does what the other would, and either may go at any moment."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from podling.client import tasks
+from tests.e2e.cluster import Cluster, several_masters
+from tests.e2e.programs import until
+
+MASTERS = ("master-1", "master-2")
+LEASE_SECONDS = 12.0 if os.environ.get("PODLING_SOAK") else 3.0
+SLACK_SECONDS = 2.0  # what a machine that is busy with other tests may add
+TAIL_BYTES = 64 * 1024
+
+pytestmark = [pytest.mark.xdist_group("several-masters"), pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with several_masters(LEASE_SECONDS) as running:
+        for name in MASTERS:
+            running.start_master(name)
+        running.start_worker("worker", *MASTERS)
+        yield running
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Who leads at the moment and who follows, who holds the worker's session and who does not."""
+
+    leader: str
+    follower: str
+    holder: str
+    other: str
+
+
+@pytest.fixture
+def pair(cluster: Cluster) -> Pair:
+    """Both masters run, agree on who leads, and know where the worker is."""
+    for name in MASTERS:
+        if not cluster.runs(name):
+            cluster.start_master(name)
+    leader = until("somebody leads", lambda: next(filter(cluster.leads, MASTERS), None))
+    holder = until("both know where the worker is", lambda: _holder(cluster))
+    follower, other = (next(name for name in MASTERS if name != one) for one in (leader, holder))
+    return Pair(leader, follower, holder, other)
+
+
+def _holder(cluster: Cluster) -> str | None:
+    first, second = (cluster.holder(name) for name in MASTERS)
+    return next((name for name in MASTERS if first == second == cluster.url(name)), None)
+
+
+def test_either_master_serves_what_the_other_has(cluster: Cluster, pair: Pair) -> None:
+    """Submit, live log, cancel and read at the master that does not hold the worker's session."""
+    go, asked = cluster.directory / "go", pair.other
+    lines = [b"%d\n" % number for number in range(1, 20_001)]
+    assert len(b"".join(lines)) > TAIL_BYTES  # more than the store keeps, so it comes from the worker
+    script = f"seq {len(lines)}; while [ ! -e {go} ]; do sleep 0.05; done; echo end; sleep 600"
+    task_id = cluster.run_process(asked, script, stopGraceSeconds=0)
+    cluster.until_status(task_id, "running", asked)
+    reader = cluster.command("logs", "-f", task_id, masters=[asked])
+    assert reader.stdout is not None
+    assert [reader.stdout.readline() for _ in lines] == lines
+    go.touch()
+    assert reader.stdout.readline() == b"end\n"
+    go.unlink()
+    cancelled = cluster.command("cancel", task_id, masters=[asked])
+    _, err = cancelled.communicate(timeout=30)
+    assert cancelled.returncode == 0, err
+    assert cluster.until_status(task_id, "cancelled", pair.holder)["attempt"] == 1
+    assert reader.communicate(timeout=30) == (b"", b"")
+
+
+def test_a_second_program_on_a_data_directory_is_refused(cluster: Cluster, pair: Pair) -> None:
+    for name, program, words in ((pair.leader, "master", "another podling-master"), ("worker",) * 3):
+        told = _refusal(cluster, program, cluster.directory / name)
+        assert words in told and "uses the data directory" in told and "--data-dir" in told
+    assert cluster.leads(pair.leader)
+    assert cluster.holder(pair.other) == cluster.url(pair.holder)
+
+
+def _refusal(cluster: Cluster, program: str, data: Path) -> str:
+    """Return the one sentence with which a program on that data directory ends."""
+    twin = cluster.directory / "twin"
+    twin.symlink_to(data)
+    try:
+        assert cluster.start("twin", program).wait(60) == 1
+    finally:
+        twin.unlink()
+    said = cluster.log("twin")
+    (cluster.directory / "twin.log").unlink()
+    assert "Traceback" not in said
+    spoken = [line for line in said.splitlines() if line.startswith(f"podling-{program}: ")]
+    assert len(spoken) == 1, said
+    return spoken[0]
+
+
+def test_a_leader_that_is_told_to_stop_hands_over_within_a_second(cluster: Cluster, pair: Pair) -> None:
+    task_id = cluster.run_process(pair.leader, "sleep 2; echo done")
+    cluster.until_status(task_id, "running", pair.leader)
+    stopping = cluster.terminate(pair.leader)
+    began = time.monotonic()
+    until("the other leads", lambda: cluster.leads(pair.follower))
+    took = time.monotonic() - began
+    assert stopping.wait(30) == 0, cluster.log(pair.leader)
+    assert took < 1.0 + SLACK_SECONDS
+    assert _ends_well(cluster, task_id, pair.follower)
+    assert _ends_well(cluster, cluster.run_process(pair.follower, "true"), pair.follower)
+
+
+def test_a_leader_that_is_killed_is_followed_after_its_lease_and_clients_move_on(
+    cluster: Cluster, pair: Pair
+) -> None:
+    go = cluster.directory / "go"
+    script = f"echo before; while [ ! -e {go} ]; do sleep 0.05; done; echo after"
+    command = ("run", "moved", "--runtime", "process", "--follow", "--", "sh", "-c", script)
+    client = cluster.command(*command, masters=[pair.leader, pair.follower])
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"before\n"
+    cluster.kill(pair.leader)
+    began = time.monotonic()
+    until("the other leads", lambda: cluster.leads(pair.follower))
+    assert time.monotonic() - began <= LEASE_SECONDS * 15 / 12 + SLACK_SECONDS
+    assert _ends_well(cluster, cluster.run_process(pair.follower, "true"), pair.follower)
+    go.touch()
+    out, err = client.communicate(timeout=60)
+    assert (client.returncode, out) == (0, b"after\n"), err
+    moved = cluster.client(pair.leader, pair.follower).find("moved")
+    attempts = cluster.client(pair.follower).send(tasks.attempts(moved["taskId"]))
+    assert [attempt["attempt"] for attempt in attempts] == [1]
+    cluster.start_master(pair.leader)
+    assert not cluster.leads(pair.leader)
+    assert _ends_well(cluster, cluster.run_process(pair.leader, "true"), pair.leader)
+
+
+def _ends_well(cluster: Cluster, task_id: str, asked: str) -> bool:
+    return cluster.until_status(task_id, "completed", asked)["attempt"] == 1
+
+
+def test_masters_are_listed_and_a_dead_one_falls_silent(cluster: Cluster, pair: Pair) -> None:
+    table = cluster.command("masters", masters=[pair.follower])
+    out, err = table.communicate(timeout=30)
+    assert table.returncode == 0, err
+    heading, *rows = out.decode().splitlines()
+    assert heading.split() == ["ID", "ADDRESS", "STATE", "EPOCH", "VERSION", "BEAT", "NODES"]
+    states = {row.split()[1]: row.split()[2] for row in rows if "silent" not in row}
+    assert states == {cluster.url(pair.leader): "leads", cluster.url(pair.follower): "follows"}
+    cluster.kill(pair.follower)
+
+    def silent() -> bool:
+        status = cluster.command("status", masters=[pair.leader])
+        told, _ = status.communicate(timeout=30)
+        return b" silent, leader " + cluster.url(pair.leader).encode() in told
+
+    until("the dead master is silent", silent, LEASE_SECONDS * 4 + 20)
