@@ -13,7 +13,7 @@ from podling.wire.codec import rfc3339
 
 OUTPUT_ONLY = frozenset(
     "nodeId status runningTasks lastHeartbeat resources registeredAt cordoned unhealthy runtimes version"
-    " sessionNo lostReason used".split()
+    " sessionNo masterId lostReason used".split()
 )
 
 _FIELDS = frozenset({"hostname", "port", "capacity", "cpu", "memory", "labels"})
@@ -106,6 +106,7 @@ def node_view(node: Node, used: Mapping[str, int], running_tasks: int) -> dict[s
         "lostReason": node.lost_reason,
         "version": node.version,
         "sessionNo": node.session_no,
+        "masterId": node.master_id,
     }
 
 

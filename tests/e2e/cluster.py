@@ -40,7 +40,17 @@ class Cluster:
     def start_worker(self, name: str, *masters: str) -> None:
         """Start it and wait until a master says that it is online."""
         urls = ",".join(self.url(master) for master in masters)
-        self.start(name, "worker", "--master-url", urls, "--runtime", "process", "--allow-root-processes")
+        self.start(
+            name,
+            "worker",
+            "--label",
+            f"worker={name}",
+            "--master-url",
+            urls,
+            "--runtime",
+            "process",
+            "--allow-root-processes",
+        )
         until(f"{name} is online\n{self.log(name)}", lambda: self.node(masters[0], name))
 
     def start(self, name: str, program: str, *flags: str) -> "subprocess.Popen[bytes]":
@@ -105,10 +115,12 @@ class Cluster:
         listed = self.client(master).send(nodes.listing())
         return next((node for node in listed if (node["hostname"], node["status"]) == (name, "online")), None)
 
-    def holder(self, asked: str) -> str | None:
-        """Return the address of a master that holds sessions, as the one that is asked sees it."""
-        listed = self.overview(asked)["masters"]
-        return next((str(item["advertiseUrl"]) for item in listed if item["nodes"]), None)
+    def holder(self, name: str, asked: str) -> str | None:
+        """Return the address of the master that holds the node's session, as the one that is asked sees it."""
+        if (node := self.node(asked, name)) is None:
+            return None
+        known = {item["masterId"]: str(item["advertiseUrl"]) for item in self.overview(asked)["masters"]}
+        return known.get(node["masterId"])
 
     def run_process(self, master: str, script: str, **more: Any) -> str:
         """Submit a shell script as a plain process; return the task's id."""

@@ -1,6 +1,7 @@
 """A log read at one master while its worker is connected to another: they meet in the store alone."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from podling.store.base import PeerMessage
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import Masters, RunningMaster, eventually
 from tests.master.test_logs import Log, line
+
+READERS = 1000 if os.environ.get("PODLING_SOAK") else 20
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ async def test_an_older_worker_is_not_sent_to_another_master(apart: Apart) -> No
 async def test_readers_that_leave_leave_nothing_behind_at_either_master(apart: Apart) -> None:
     worker, work = await apart.running()
     before = len(asyncio.all_tasks())
-    for _ in range(20):
+    for _ in range(READERS):
         worker.serve_log = log = Log(line("one"), follow=True)
         async with apart.reader.api.stream(f"/tasks/{work.task_id}/logs", follow="true") as response:
             await response.content.readline()
