@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext, SSLError
 from typing import TYPE_CHECKING
@@ -58,6 +59,7 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
 
     Raises ConfigurationError, StoreUnavailable.
     """
+    settings = replace(settings, port=settings.port or _free_port(settings.host))
     async with opened_store(settings) as store:
         server = make_server(settings, store)
         try:
@@ -65,6 +67,24 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
             yield settings.advertised(port)
         finally:
             await server.stop()
+
+
+def _free_port(host: str) -> int:
+    """Return a port for `--port 0`: workers and masters are told of it before it is listened on.
+
+    Raises ConfigurationError if there is no such host.
+    """
+    import socket
+
+    from podling.core.errors import ConfigurationError
+
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}: {error.strerror or error}") from None
 
 
 def _stop_or_exit(stopping: asyncio.Event) -> None:

@@ -1,6 +1,10 @@
 """What the program makes of the operator's settings."""
 
-from podling.boot.master import opened_store
+from pathlib import Path
+
+import aiohttp
+
+from podling.boot.master import opened_store, running_master
 from podling.boot.settings import read_master
 from podling.store.postgres.store import PostgresStore
 
@@ -10,3 +14,14 @@ async def test_a_leader_waits_in_a_transaction_for_a_quarter_of_its_lease() -> N
     async with opened_store(read_master(["--lease-seconds", "8"], environ)) as store:
         assert isinstance(store, PostgresStore)
         assert store.leader_timeout_seconds == 2.0
+
+
+async def test_a_port_that_was_chosen_is_the_one_that_others_are_told(tmp_path: Path) -> None:
+    settings = read_master(["--port", "0", "--data-dir", str(tmp_path)], {})
+    async with (
+        running_master(settings) as address,
+        aiohttp.ClientSession() as http,
+        http.get(f"{address}/api/v1/cluster") as answer,
+    ):
+        (told,) = (await answer.json())["masters"]
+    assert told["advertiseUrl"] == address

@@ -116,7 +116,7 @@ class Cluster:
         return next((node for node in listed if (node["hostname"], node["status"]) == (name, "online")), None)
 
     def holder(self, name: str, asked: str) -> str | None:
-        """Return the address of the master that holds the node's session, as the one that is asked sees it."""
+        """Return the address of the master that holds the node's session, as `asked` sees it."""
         if (node := self.node(asked, name)) is None:
             return None
         known = {item["masterId"]: str(item["advertiseUrl"]) for item in self.overview(asked)["masters"]}

@@ -208,6 +208,7 @@ async def test_masters_are_told_with_their_beats_and_nodes(pair: Pair) -> None:
         one, two = known["http://one.test"], known["http://two.test"]
         assert (one["leader"], one["epoch"], one["nodes"]) == (True, 1, 0)
         assert (two["leader"], two["epoch"]) == (False, None)
+        assert (await leader.api.node("one"))["masterId"] == two["masterId"]
         return bool(two["alive"] and two["nodes"] == 2 and two["beatAgeSeconds"] < SHORT_LEASE_SECONDS)
 
     await eventually(told, "the leader to know of the follower's nodes")
