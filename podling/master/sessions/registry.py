@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 REPLACED = "a newer session of this node has begun"
 TWIN = "another worker with this node id has connected"
 LONGEST_TEXT = 500
-MASTERS_SINCE_PROTOCOL = 2
 
 
 class Sessions:
@@ -72,7 +71,7 @@ class Sessions:
     def tell_masters(self) -> None:
         """Tell workers where masters can be reached now."""
         for session in self._by_node.values():
-            if session.protocol_version >= MASTERS_SINCE_PROTOCOL:
+            if session.goes_to_masters:
                 session.send(MastersKnown(masters=self._context.master_urls()))
 
     def _replace(self, session: Session) -> bool:

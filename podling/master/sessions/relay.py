@@ -14,7 +14,6 @@ from podling.wire.session import OpenStream
 _log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = DIAL_SECONDS * 2  # who asked has given up long before
-SINCE_PROTOCOL = 2
 NOT_CONNECTED = "the node is not connected"
 
 
@@ -79,7 +78,7 @@ class Relay:
         session = self._sessions.get(wanted.node_id)
         if session is None or session.closing:
             await self._deny(wanted.asking, wanted.request.stream_id, NOT_CONNECTED)
-        elif session.protocol_version < SINCE_PROTOCOL:
+        elif not session.goes_to_masters:
             error = "the worker is too old to send its log to another master"
             await self._deny(wanted.asking, wanted.request.stream_id, error)
         else:

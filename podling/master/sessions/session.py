@@ -20,6 +20,11 @@ class Session:
     outgoing: asyncio.Queue[MasterMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
     closing: bool = False
 
+    @property
+    def goes_to_masters(self) -> bool:
+        """Whether the worker dials masters that it is told of, which it does since protocol 2."""
+        return self.protocol_version >= 2
+
     def send(self, message: MasterMessage) -> None:
         """Queue a message. A worker that lags too far behind is told to connect anew."""
         if self.closing:
