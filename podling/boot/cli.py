@@ -1,12 +1,17 @@
 """The program `podling`. `--version` is answered before anything that takes time is imported."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podling import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from podling.store.postgres.archive import Manifest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +34,7 @@ def _dev(arguments: Sequence[str]) -> int | None:
 
 
 class _Schema:
-    """The schema of the database at an address, for `podling db`."""
+    """The database at an address, for `podling db`, `backup` and `restore`."""
 
     def install(self, url: str) -> dict[str, Any]:
         return self._run(url, "install")
@@ -41,19 +46,49 @@ class _Schema:
         self._run(url, "migrate")
         return self._run(url, "verify")
 
+    def backup(self, url: str, path: "Path") -> dict[str, Any]:
+        from podling.store.postgres.backup import backup
+
+        manifest, size = _on_database(url, lambda dsn: backup(dsn, path))
+        return _told(manifest) | {"bytes": size}
+
+    def restore(self, url: str, path: "Path", replace: bool) -> dict[str, Any]:
+        from podling.store.postgres.restore import restore
+
+        done = _on_database(url, lambda dsn: restore(dsn, path, replace=replace))
+        return _told(done.manifest) | {"live_attempts": done.live_attempts}
+
     def _run(self, url: str, what: str) -> dict[str, Any]:
-        import asyncio
         from dataclasses import asdict, is_dataclass
 
-        answer = asyncio.run(self._on_database(url, what))
-        return asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else {}
-
-    async def _on_database(self, url: str, what: str) -> Any:
-        from podling.boot.database import running_database
         from podling.store.postgres import install
 
+        answer = _on_database(url, getattr(install, what))
+        return asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else {}
+
+
+def _on_database(url: str, work: Callable[[str], Awaitable[Any]]) -> Any:
+    """Return what the work gives that is told the DSN; an embedded database runs meanwhile."""
+    import asyncio
+
+    from podling.boot.database import running_database
+
+    async def run() -> Any:
         async with running_database(url) as dsn:
-            return await getattr(install, what)(dsn)
+            return await work(dsn)
+
+    return asyncio.run(run())
+
+
+def _told(manifest: "Manifest") -> dict[str, Any]:
+    return {
+        "made_at": manifest.made_at,
+        "podling": manifest.podling,
+        "server_version": manifest.server,
+        "schema_version": manifest.schema_version,
+        "cluster_id": manifest.cluster_id,
+        "rows": {table.name: table.rows for table in manifest.tables},
+    }
 
 
 def _read_assignments(text: str) -> Mapping[str, str]:

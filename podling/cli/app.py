@@ -34,6 +34,8 @@ COMMANDS = {
     "status": "status:status",
     "dev": "dev:dev",
     "db": "db:app",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
     "completion": "completion:completion",
 }
 _HIDDEN = frozenset({"why"})

@@ -8,7 +8,6 @@ from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command, Group
 from podling.client.call import JsonObject
-from podling.core.errors import InvalidInput
 
 app = typer.Typer(
     cls=Group,
@@ -24,28 +23,21 @@ _URL = typer.Option("--database-url", metavar="URL", help="The database (DATABAS
 def install(context: typer.Context, database_url: Annotated[str | None, _URL] = None) -> None:
     """Make the schema."""
     cli: Invocation = context.obj
-    _tell(cli, cli.programs.database().install(_url(cli, database_url)))
+    _tell(cli, cli.programs.database().install(cli.database_url(database_url)))
 
 
 @app.command("verify", cls=Command)
 def verify(context: typer.Context, database_url: Annotated[str | None, _URL] = None) -> None:
     """Check that the schema is what this version needs; change nothing."""
     cli: Invocation = context.obj
-    _tell(cli, cli.programs.database().verify(_url(cli, database_url)))
+    _tell(cli, cli.programs.database().verify(cli.database_url(database_url)))
 
 
 @app.command("migrate", cls=Command)
 def migrate(context: typer.Context, database_url: Annotated[str | None, _URL] = None) -> None:
     """Bring the schema up to this version."""
     cli: Invocation = context.obj
-    _tell(cli, cli.programs.database().migrate(_url(cli, database_url)))
-
-
-def _url(cli: Invocation, given: str | None) -> str:
-    url = given or cli.environment.get("DATABASE_URL")
-    if not url:
-        raise InvalidInput("say which database: --database-url URL, or set DATABASE_URL")
-    return url
+    _tell(cli, cli.programs.database().migrate(cli.database_url(database_url)))
 
 
 def _tell(cli: Invocation, report: JsonObject) -> None:

@@ -4,20 +4,24 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from podling.cli.settings import Settings, read_settings
 from podling.cli.text import visible
 from podling.client import Client
 from podling.client.call import JsonObject
+from podling.core.errors import InvalidInput
 from podling.core.value import value
 
 
 class Database(Protocol):
-    """What `podling db` needs. Each returns the schema's report as plain data.
+    """What `podling db`, `backup` and `restore` need. Each returns its report as plain data.
 
-    `{server_version, database, schema, applied, pending, problems}`, the last three lists of texts.
-    Each raises ConfigurationError for what cannot be mended, and StoreUnavailable.
+    The schema's is `{server_version, database, schema, applied, pending, problems}`, the last three
+    lists of texts; a backup's `{made_at, podling, server_version, schema_version, cluster_id, rows}`
+    with `bytes` or `live_attempts`. Each raises ConfigurationError for what cannot be mended, and
+    StoreUnavailable.
     """
 
     def install(self, url: str) -> JsonObject: ...
@@ -25,6 +29,10 @@ class Database(Protocol):
     def verify(self, url: str) -> JsonObject: ...
 
     def migrate(self, url: str) -> JsonObject: ...
+
+    def backup(self, url: str, path: Path) -> JsonObject: ...
+
+    def restore(self, url: str, path: Path, replace: bool) -> JsonObject: ...
 
 
 @value
@@ -47,6 +55,13 @@ class Invocation:
     @cached_property
     def settings(self) -> Settings:
         return read_settings(self.given, self.environment, self.programs.read_assignments)
+
+    def database_url(self, given: str | None) -> str:
+        """Return the address of the database. Raises InvalidInput if there is none."""
+        url = given or self.environment.get("DATABASE_URL")
+        if not url:
+            raise InvalidInput("say which database: --database-url URL, or set DATABASE_URL")
+        return url
 
     @cached_property
     def client(self) -> Client:

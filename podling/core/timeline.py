@@ -8,6 +8,9 @@ from typing import Any
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
 from podling.core.value import value
 
+RESTORED = "restored"
+"""The event of an attempt that was live in a backup: it may have ended between backup and restore."""
+
 
 @value
 class TimelineLine:

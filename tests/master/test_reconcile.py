@@ -1,10 +1,15 @@
 """What a worker holds against what its node should have."""
 
+from dataclasses import replace
+
 import pytest
 
 from podling.core.lifecycle import apply
-from podling.core.task import TaskStatus
+from podling.core.protocol import HeldAttempt, HeldState
+from podling.core.task import TaskEvent, TaskStatus
+from podling.core.timeline import RESTORED
 from podling.master.sessions.reconcile import reconcile
+from podling.store.base import TaskWrite, WriteStatus
 from tests.builders import NOW, build_batch, change_of, ended
 from tests.core.clusters import sized, wanting
 from tests.master.bare_master import Leader
@@ -54,3 +59,34 @@ async def test_a_worker_that_kept_its_journal_is_given_again_what_it_never_got(m
     await worker.close()
     assert [item.key for item in (await worker.connect()).desired.assign] == [work.key]
     assert (await master.api.task(work.task_id))["status"] == TaskStatus.SCHEDULED
+
+
+async def test_what_was_live_in_a_backup_and_is_held_no_more_has_ended(master: RunningMaster) -> None:
+    """Its worker has told the end to a database that is gone, and forgotten it: to run it again is wrong."""
+    worker = await master.worker("one")
+    ended_since = await worker.assigned((await master.api.submit(delivery="at_most_once"))["taskId"])
+    runs_on = await worker.assigned((await master.api.submit())["taskId"])
+    await worker.start(runs_on)
+    for work in (ended_since, runs_on):
+        await _note_restored(master, work.task_id)
+    await worker.close()
+
+    held = HeldAttempt(task_id=runs_on.task_id, attempt=1, state=HeldState.RUNNING)
+    welcome = await worker.connect([held])
+    assert (welcome.desired.assign, welcome.desired.stop) == ((), ())
+    failed = await master.api.task(ended_since.task_id)
+    assert (failed["status"], failed["errorCode"], failed["exitCode"]) == ("failed", "UNKNOWN_EXIT", None)
+    assert "backup" in failed["error"]
+    assert (await master.api.task(runs_on.task_id))["status"] == TaskStatus.RUNNING
+
+
+async def _note_restored(master: RunningMaster, task_id: str) -> None:
+    """Write the line that a restore writes for an attempt that was live."""
+    store = master.server.context.store
+    task = (await store.load_tasks([task_id]))[task_id]
+    line = TaskEvent(task_id=task_id, at=NOW, type=RESTORED, actor="operator", message="m", attempt=1)
+    write = TaskWrite(
+        task=replace(task, version=task.version + 1), expected_version=task.version, events=(line,)
+    )
+    [result] = await store.commit(build_batch([write]))
+    assert result.status is WriteStatus.APPLIED

@@ -17,10 +17,12 @@ from podling.core.protocol import (
 )
 from podling.core.retry import ErrorCode
 from podling.core.task import StopReason, Task
+from podling.core.timeline import RESTORED
 from podling.master.context import MasterContext
 from podling.wire.session import Desired
 
 FORGOTTEN = "its node came back without its journal: whether it ran, and how it ended, is not known"
+AFTER_BACKUP = "it was live in the backup that was restored, and has ended since: how, is not known"
 
 
 async def reconcile(
@@ -40,8 +42,11 @@ async def reconcile(
             stop.append(order)
     missing = _missing(tasks.values(), node_id, held)
     if starts_afresh:
-        await _end_unknown(context, node_id, missing)
+        await _end_unknown(context, node_id, missing, FORGOTTEN)
         missing = []
+    if restored := [task for task in missing if await _is_restored(context, task)]:
+        await _end_unknown(context, node_id, restored, AFTER_BACKUP)
+        missing = [task for task in missing if task not in restored]
     # A worker that has the stop before the start reports the end without having started anything.
     stop += [order for task in missing if (order := stop_order_of(task))]
     return Desired(
@@ -76,8 +81,14 @@ def _missing(tasks: Iterable[Task], node_id: str, held: Sequence[HeldAttempt]) -
     ]
 
 
-async def _end_unknown(context: MasterContext, node_id: str, missing: Sequence[Task]) -> None:
-    """End what the worker had been given before it lost its memory: it may have run, so not again."""
+async def _is_restored(context: MasterContext, task: Task) -> bool:
+    """Whether a backup knew this very attempt, so that its worker may have told its end, and forgotten it."""
+    events = await context.store.load_events(task.task_id)
+    return any(event.type == RESTORED and event.attempt == task.attempt for event in events)
+
+
+async def _end_unknown(context: MasterContext, node_id: str, missing: Sequence[Task], reason: str) -> None:
+    """End what the worker had been given and nobody remembers: it may have run, so not again."""
 
     async def end(task: Task) -> None:
         report = Report(
@@ -87,7 +98,7 @@ async def _end_unknown(context: MasterContext, node_id: str, missing: Sequence[T
             kind=ReportKind.ENDED,
             at=context.clock.now(),
             error_code=ErrorCode.UNKNOWN_EXIT,
-            error=FORGOTTEN,
+            error=reason,
         )
         with suppress(StaleAttempt):  # it has ended meanwhile
             await context.committer.apply(

@@ -56,7 +56,7 @@ class SchemaReport:
 
 async def install(dsn: str) -> SchemaReport:
     """Make the schema, or bring it up to date; harmless if it is. Raises ConfigurationError."""
-    async with _opened(dsn) as pool:
+    async with opened(dsn) as pool:
         await apply_missing(pool)
         await maintenance.make_partitions(pool)
         return await _report(pool)
@@ -64,7 +64,7 @@ async def install(dsn: str) -> SchemaReport:
 
 async def migrate(dsn: str) -> tuple[str, ...]:
     """Apply the migrations that are missing; return their names. Raises ConfigurationError."""
-    async with _opened(dsn) as pool:
+    async with opened(dsn) as pool:
         return tuple(migration.label for migration in await apply_missing(pool))
 
 
@@ -73,12 +73,13 @@ async def verify(dsn: str) -> SchemaReport:
 
     Raises ConfigurationError for what no migration mends: a foreign or newer schema, a changed file.
     """
-    async with _opened(dsn) as pool:
+    async with opened(dsn) as pool:
         return await _report(pool)
 
 
 @asynccontextmanager
-async def _opened(dsn: str) -> AsyncIterator[Pool]:
+async def opened(dsn: str) -> AsyncIterator[Pool]:
+    """Give a small pool for one command. Raises ConfigurationError, StoreUnavailable."""
     address = Address(dsn, _TIMEOUT_SECONDS)
     address.check()
     pool = Pool(address, size=2)

@@ -1,0 +1,246 @@
+"""Backup and restore: one moment, whole, checked, and never over what is there."""
+
+import asyncio
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from podling.core.errors import ConfigurationError, Conflict, InvalidInput
+from podling.core.lifecycle import Cancel
+from podling.core.task import Task
+from podling.core.timeline import RESTORED
+from podling.store.base import LogTail, TaskQuery, WriteStatus
+from podling.store.postgres import install
+from podling.store.postgres.archive import Archive
+from podling.store.postgres.backup import backup
+from podling.store.postgres.restore import LEAP, restore
+from podling.store.postgres.store import PostgresStore
+from tests.builders import (
+    NOW,
+    assignment,
+    build_batch,
+    build_master,
+    build_node,
+    build_task,
+    happening,
+    insertion,
+)
+from tests.conftest import ServerOf
+from tests.postgres_servers import PostgresServer
+
+
+@asynccontextmanager
+async def opened(dsn: str) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(dsn, pool_size=2)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def fill(store: PostgresStore) -> Task:
+    """Put one task of every kind there, with all that hangs on it; return the live one."""
+    await store.register_master(build_master())
+    await store.open_session(build_node())
+    pending = build_task(name="tab\tand \\ and \n line", idempotency_key="key", labels={"ü": "\u2028"})
+    live, gone = build_task(), build_task(priority=-3)
+    await store.commit(build_batch([insertion(pending, "hash"), insertion(live), insertion(gone)]))
+    await store.commit(build_batch([assignment(live), happening(gone, Cancel())]))
+    await store.save_tails([LogTail(task_id=live.task_id, attempt=1, frames=b"\x00\xff\\", final=True)])
+    return live
+
+
+async def content(store: PostgresStore) -> dict[str, Any]:
+    tasks = list(await store.list_tasks(TaskQuery()))
+    return {
+        "tasks": tasks,
+        "attempts": [list(await store.load_attempts(task.task_id)) for task in tasks],
+        "tails": [await store.load_tail(task.task_id, 1) for task in tasks],
+        "ready": [task.task_id for task in await store.ready_page(10)],
+        "cluster": await store.cluster_id(),
+    }
+
+
+@pytest.mark.parametrize(("source", "target"), [("embedded", "debian"), ("debian", "embedded")])
+async def test_everything_is_there_again_on_another_version(
+    source: str, target: str, server_of: ServerOf, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.podling"
+    async with server_of(source).database() as old, server_of(target).empty_database() as new:
+        async with opened(old) as store:
+            await fill(store)
+            before = await content(store)
+            manifest, size = await backup(old, file)
+        assert size == file.stat().st_size
+        assert file.stat().st_mode & 0o077 == 0  # tasks may carry secrets in their environment
+        await restore(new, file)
+        assert (await install.verify(new)).is_sound
+        async with opened(new) as store:
+            assert await content(store) == before
+            again = build_task(idempotency_key="key")
+            [result] = await store.commit(build_batch([insertion(again, "hash")]))
+            assert (result.status, result.same_body) == (WriteStatus.DUPLICATE, True)
+            await store.commit(build_batch([insertion(build_task())]))  # no number is used twice
+    assert {table.name: table.rows for table in manifest.tables}["live_tasks"] == 2
+
+
+async def test_a_backup_is_of_one_moment(dsn: str, postgres_server: PostgresServer, tmp_path: Path) -> None:
+    done = asyncio.Event()
+
+    async def submit_on(store: PostgresStore) -> int:
+        number = 0
+        while not done.is_set():
+            number += 1
+            await store.commit(build_batch([insertion(build_task(idempotency_key=f"key-{number}"), "h")]))
+        return number
+
+    async with opened(dsn) as store, postgres_server.empty_database() as new:
+        submitting = asyncio.create_task(submit_on(store))
+        await backup(dsn, tmp_path / "first")
+        await backup(dsn, tmp_path / "second")
+        done.set()
+        assert await submitting > 0
+        await restore(new, tmp_path / "second")
+        connection = await asyncpg.connect(new)
+        try:
+            counts = [
+                await connection.fetchval(f"SELECT count(*) FROM {table}")
+                for table in ("live_tasks", "task_specs", "idempotency_keys")
+            ]
+        finally:
+            await connection.close()
+    assert counts[0] > 0
+    assert len(set(counts)) == 1
+
+
+async def test_a_restore_goes_beyond_all_that_was_given_after_the_backup(
+    dsn: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.podling"
+    async with opened(dsn) as store, postgres_server.empty_database() as new:
+        live = await fill(store)
+        epoch = await store.take_leadership("machine", await store.leadership())
+        assert epoch is not None
+        await backup(dsn, file)
+        assert (await restore(new, file)).live_attempts == 1
+        async with opened(new) as restored:
+            leadership = await restored.leadership()
+            assert (leadership.epoch, leadership.holder) == (epoch + LEAP, None)
+            assert await restored.load_masters() == []
+            assert await restored.open_session(build_node()) > LEAP
+            [event] = await restored.load_events(live.task_id)
+            assert (event.type, event.attempt) == (RESTORED, 1)
+
+
+async def test_history_keeps_its_months(dsn: str, postgres_server: PostgresServer, tmp_path: Path) -> None:
+    async with opened(dsn) as store, postgres_server.empty_database() as new:
+        task = build_task()
+        await store.commit(build_batch([insertion(task)]))
+        await store.commit(build_batch([happening(task, Cancel())]))
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(
+                "CREATE TABLE ended_tasks_2024_12 PARTITION OF ended_tasks "
+                "FOR VALUES FROM ('2024-12-01 00:00:00+00') TO ('2025-01-01 00:00:00+00');"
+                "UPDATE ended_tasks SET ended_at = '2024-12-31 23:59:59+00'"
+            )
+        finally:
+            await connection.close()
+        await backup(dsn, tmp_path / "all")
+        await restore(new, tmp_path / "all")
+        async with opened(new) as restored:
+            assert [found.task_id for found in await restored.list_tasks(TaskQuery())] == [task.task_id]
+            assert (await restored.maintain(timedelta(days=1))).partitions_dropped == 1
+
+
+async def test_what_is_there_is_lost_only_when_told(
+    dsn: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.podling"
+    async with opened(dsn) as store, postgres_server.database() as other:
+        await fill(store)
+        before = await content(store)
+        await backup(dsn, file)
+        async with opened(other) as target:
+            kept = build_task(created_at=NOW)
+            await target.commit(build_batch([insertion(kept)]))
+            with pytest.raises(Conflict, match=r"not empty.*--replace"):
+                await restore(other, file)
+            assert [task.task_id for task in await target.list_tasks(TaskQuery())] == [kept.task_id]
+            await restore(other, file, replace=True)
+        async with opened(other) as target:
+            assert await content(target) == before
+
+
+def _without_its_end(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def _another_table(file: Path) -> None:
+    with zipfile.ZipFile(file) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(file, "w") as changed:
+        for name, text in parts.items():
+            changed.writestr(name, text + b"x" if name.startswith("tables/live") else text)
+
+
+def _flipped(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[100] ^= 0xFF
+    file.write_bytes(data)
+
+
+def _text(file: Path) -> None:
+    file.write_text("SELECT 1;")
+
+
+@pytest.mark.parametrize("damage", [_without_its_end, _another_table, _flipped, _text])
+async def test_a_damaged_file_changes_nothing(
+    damage: Any, dsn: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.podling"
+    async with opened(dsn) as store, postgres_server.empty_database() as new:
+        await fill(store)
+        await backup(dsn, file)
+        damage(file)
+        with pytest.raises(InvalidInput, match=r"cut off|damaged"):
+            await restore(new, file)
+        assert (await install.verify(new)).applied == ()
+
+
+async def test_a_newer_schema_is_refused(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "all.podling"
+    await backup(dsn, file)
+    archive = Archive.open(file)
+    archive.close()
+    with zipfile.ZipFile(file) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    checksum = archive.manifest.migrations[-1]
+    parts["manifest.json"] = parts["manifest.json"].replace(checksum.encode(), b"0" * 64)
+    with zipfile.ZipFile(file, "w") as changed:
+        for name, text in parts.items():
+            changed.writestr(name, text)
+    with pytest.raises(ConfigurationError, match="a schema that this program does not know"):
+        await restore(dsn, file)
+
+
+async def test_a_backup_that_fails_leaves_the_file_as_it_was(
+    dsn: str, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.podling"
+    await backup(dsn, file)
+    before = file.read_bytes()
+    async with postgres_server.empty_database() as empty:
+        with pytest.raises(ConfigurationError, match="podling db migrate"):
+            await backup(empty, file)
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        await backup(dsn, tmp_path / "no such folder" / "file")
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
