@@ -36,6 +36,8 @@ COMMANDS = {
     "db": "db:app",
     "backup": "backup:backup",
     "restore": "backup:restore",
+    "export": "transfer:export",
+    "import": "transfer:import_",
     "completion": "completion:completion",
 }
 _HIDDEN = frozenset({"why"})

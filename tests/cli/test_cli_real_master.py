@@ -1,44 +1,20 @@
 """The command against the real master, which has no worker: everything about tasks that wait."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli
-
-MASTER = Path(__file__).parents[2] / "cmd/master/main.py"
+from tests.cli.masters import running_master
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    clean = {name: text for name, text in os.environ.items() if not name.startswith(("PODLING_", "STORE_"))}
-    with subprocess.Popen(
-        [sys.executable, str(MASTER), "--port", "0", "--data-dir", str(tmp_path_factory.mktemp("master"))],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean,
-        cwd=tmp_path_factory.mktemp("empty"),
-    ) as program:
-        try:
-            yield _address(program)
-        finally:
-            program.terminate()
-            program.communicate(timeout=20)
-
-
-def _address(program: "subprocess.Popen[str]") -> str:
-    assert program.stderr is not None
-    for line in program.stderr:
-        if found := re.search(r"listening on (http://\S+?),", line):
-            return found[1]
-    raise AssertionError("the master ended before it listened")
+def url() -> Iterator[str]:
+    with running_master("memory") as address:
+        yield address
 
 
 @pytest.fixture

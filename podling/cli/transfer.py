@@ -1,0 +1,127 @@
+"""`podling export` and `podling import`: a running cluster's tasks to a file, and into another cluster."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from podling.cli.exit_codes import FAILED
+from podling.cli.invocation import Invocation
+from podling.client import tasks
+from podling.client.call import JsonObject
+from podling.client.moving import Moved, move, read_export
+from podling.core.errors import InvalidInput
+
+_OPEN = ("pending", "scheduled", "running")
+_PAGE = 500
+_TELL_EVERY = 5000
+_PATIENCE_SECONDS = 60.0
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where to write (-: standard output).")] = "-",
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Ended tasks too, as history.")] = False,
+) -> None:
+    """Write tasks that have not ended to a file, one JSON object a line, as the API gives them."""
+    cli: Invocation = context.obj
+    counts: dict[str, int] = {}
+    with _output(file) as out:
+        for number, task in enumerate(_listed(cli, () if everything else _OPEN), start=1):
+            out.write(json.dumps(task, separators=(",", ":")) + "\n")
+            counts[task["status"]] = counts.get(task["status"], 0) + 1
+            _progress(cli, number, "written")
+    _tell_export(cli, file, counts)
+
+
+def _listed(cli: Invocation, statuses: tuple[str, ...]) -> Iterator[JsonObject]:
+    """Yield tasks, newest first; one that is submitted meanwhile is for the next export."""
+    cursor: str | None = None
+    while True:
+        call = tasks.listing(statuses=statuses, limit=_PAGE, cursor=cursor)
+        page = cli.client.send(call.patient(_PATIENCE_SECONDS))
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+@contextmanager
+def _output(file: str) -> Iterator[IO[str]]:
+    """Give the file; it takes its place when all is written, so that half an export passes for none."""
+    if file == "-":
+        yield sys.stdout
+        return
+    path = Path(file)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be written: {error.strerror or error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _tell_export(cli: Invocation, file: str, counts: dict[str, int]) -> None:
+    words = ", ".join(f"{counts[status]} {status}" for status in sorted(counts)) or "no tasks"
+    if file == "-":
+        cli.note(f"exported {words}")
+        return
+    plain = {"file": file, "tasks": sum(counts.values()), "byStatus": counts}
+    cli.show(plain, lambda: cli.line(f"{file}: {words}"))
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="What export wrote (-: standard input).")
+    ] = "-",
+) -> None:
+    """Submit the tasks of an export that have not ended; to do it twice makes no second task."""
+    cli: Invocation = context.obj
+    moved = Moved()
+    with _input(file) as text:
+        steps = move(
+            cli.client.link, read_export(text), moved, lambda count: _progress(cli, count, "accepted")
+        )
+        cli.client.run(steps)
+    cli.show(moved.plain(), lambda: _draw(cli, moved))
+    if moved.refused:
+        raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _input(file: str) -> Iterator[IO[str]]:
+    if file == "-":
+        yield sys.stdin
+        return
+    try:
+        with Path(file).open(encoding="utf-8") as text:
+            yield text
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{file} is no export: it is not UTF-8") from None
+
+
+def _progress(cli: Invocation, count: int, done: str) -> None:
+    if count and count % _TELL_EVERY == 0 and sys.stderr.isatty():
+        cli.note(f"{count} tasks {done}")
+
+
+def _draw(cli: Invocation, moved: Moved) -> None:
+    cli.line(f"{len(moved.task_ids)} tasks are in this cluster now, {moved.ended} had ended.")
+    for task_id in moved.started:
+        cli.line(f"  left out: {task_id} is to run at most once, and has started there")
+    for item in moved.refused:
+        cli.line(f"  refused: {item['taskId']}: {item.get('error')}")
