@@ -110,8 +110,18 @@ def make_server(settings: MasterSettings, store: "Store") -> "MasterServer":
         lease_seconds=settings.lease_seconds,
         token=settings.token,
         allow_simulated=settings.allow_simulated,
+        directories=_directories(settings),
     )
     return MasterServer(options, store, clock)
+
+
+def _directories(settings: MasterSettings) -> dict[str, Path]:
+    """Return the directories on this machine whose disks the master watches."""
+    from podling.store.postgres.embedded import embedded_directory
+
+    found = {"data directory": settings.data_dir}
+    database = embedded_directory(settings.database_url or "") if settings.store_type == "postgres" else None
+    return found if database is None else found | {"database": database}
 
 
 @asynccontextmanager

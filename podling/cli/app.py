@@ -32,6 +32,7 @@ COMMANDS = {
     "node": "node:app",
     "masters": "masters:masters",
     "status": "status:status",
+    "doctor": "doctor:doctor",
     "dev": "dev:dev",
     "db": "db:app",
     "backup": "backup:backup",

@@ -22,6 +22,9 @@ _STYLES = {
     "unhealthy": "red",
     "leads": "green",
     "silent": "red",
+    "problem": "red",
+    "warning": "yellow",
+    "note": "cyan",
     "yes": "green",
     "no": "red",
 }

@@ -6,3 +6,8 @@ from podling.client.call import Call, JsonObject, get, json_object, path_of
 def read() -> Call[JsonObject]:
     """Masters, leader, epoch, version and store."""
     return get(path_of("cluster"), json_object)
+
+
+def doctor(scope: str = "cluster") -> Call[JsonObject]:
+    """What is wrong; with the scope `master`, about the master that is asked and its workers alone."""
+    return get(path_of("doctor"), json_object, scope=scope)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from podling.core.view import View
 from podling.kit.clock import Clock
@@ -24,6 +25,7 @@ class MasterOptions:
     poll_seconds: float = 1.0
     token: str | None = None
     allow_simulated: bool = False
+    directories: Mapping[str, Path] = field(default_factory=dict)  # what a full disk would end
 
 
 @dataclass(frozen=True, slots=True)

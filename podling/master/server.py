@@ -13,10 +13,10 @@ from podling.core.errors import ConfigurationError, PodlingError
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
-from podling.master.api import cluster, logs, nodes, session, tasks
+from podling.master.api import cluster, doctor, logs, nodes, session, tasks
 from podling.master.api.connection import KEEP_ALIVE_SECONDS, Connection, arrived
 from podling.master.api.http import MOST_BODY_BYTES, authentication, errors
-from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS, STREAMS
+from podling.master.api.keys import BEATS, CONTEXT, FACTS, RELAY, SESSIONS, STREAMS
 from podling.master.context import MasterOptions, build
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
@@ -27,6 +27,7 @@ from podling.master.loops.promoter import Promoter
 from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.sessions.beats import Beats
+from podling.master.sessions.facts import FactsTable
 from podling.master.sessions.registry import Sessions
 from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
@@ -173,7 +174,8 @@ def application(server: MasterServer) -> web.Application:
     app[STREAMS] = server.streams
     app[RELAY] = server.relay
     app[BEATS] = server.beats
-    for part in (tasks, nodes, logs, session, cluster):
+    app[FACTS] = FactsTable()
+    for part in (tasks, nodes, logs, session, cluster, doctor):
         app.add_routes(part.routes())
     return app
 

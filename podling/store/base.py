@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from podling.core.facts import StoreFacts
 from podling.core.node import Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
@@ -159,6 +160,12 @@ class Beat:
     lost: bool = False
 
 
+LATELY = timedelta(days=1)
+MOST_BLOCKED_SHAPES = 20
+MOST_COUNTED_FAILED = 10_000
+"""The bounds of what `diagnose` looks at."""
+
+
 @value
 class PeerMessage:
     """What one master leaves for another. It is read once, or lost: whoever waits has a deadline."""
@@ -179,6 +186,9 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Prove that a transaction can be made now."""
+
+    async def diagnose(self, now: datetime) -> StoreFacts:
+        """Return what a doctor wants to know; for a person who asks, not for a loop."""
 
     async def cluster_id(self) -> str:
         """Return the name that all masters of this store share; made with the store."""

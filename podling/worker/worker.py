@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,11 @@ from podling.core.protocol import PROTOCOL_VERSION, HeldAttempt
 from podling.core.value import value
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
+from podling.kit.wakeup import Wakeup
 from podling.wire.session import Hello, Welcome
 from podling.worker.api import WorkerApi, check_address
 from podling.worker.datadir import DataDirectory
+from podling.worker.facts import FACTS_SECONDS, FactsSender
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.log_files import LogFiles
 from podling.worker.logs import Logs
@@ -162,8 +164,16 @@ class Worker:
         logs = Logs(shell, files, tails)
         shell.save_logs = logs.save
         streams = Streams(logs, http, self._masters)
+        facts = FactsSender(
+            self._directory.path,
+            runtimes.values(),
+            http,
+            self._options.node_id,
+            lambda: session.url,
+            self._clock,
+        )
         api = WorkerApi(self._options.node_id, shell, logs, self._options.token)
-        session = self._session(cluster_id, http, shell, streams, tails)
+        session = self._session(cluster_id, http, shell, streams, (tails.wakeup, facts.wakeup))
         async with AsyncExitStack() as stack:
             stack.push_async_callback(shell.close)
             opening = asyncio.create_task(shell.open(*self._kept_lease()))
@@ -175,10 +185,16 @@ class Worker:
             self._port = await api.start(self._options.host, self._port)
             tails.resume()
             session.unhealthy = await shell.check()
-            await self._work(shell, session, tails, logs, http)
+            await self._work(shell, session, tails, logs, facts, http)
 
     async def _work(
-        self, shell: Shell, session: Session, tails: TailSender, logs: Logs, http: aiohttp.ClientSession
+        self,
+        shell: Shell,
+        session: Session,
+        tails: TailSender,
+        logs: Logs,
+        facts: FactsSender,
+        http: aiohttp.ClientSession,
     ) -> None:
         async def check_health() -> None:
             session.unhealthy = STOPPING if self._stopping.is_set() else await shell.check()
@@ -187,6 +203,7 @@ class Worker:
             Loop("health", check_health, HEALTH_SECONDS),
             Loop("logs", logs.flush_running, LOGS_SECONDS),
             Loop("sweep", shell.sweep, SWEEP_SECONDS),
+            Loop("facts", facts.run_once, FACTS_SECONDS, facts.wakeup),
         )
         parts = [asyncio.create_task(loop.run()) for loop in loops]
         parts.append(asyncio.create_task(self._stay_in_one_cluster(http)))
@@ -230,13 +247,17 @@ class Worker:
         http: aiohttp.ClientSession,
         shell: Shell,
         streams: Streams,
-        tails: TailSender,
+        when_connected: Sequence[Wakeup],
     ) -> Session:
+        def connected() -> None:
+            for wakeup in when_connected:
+                wakeup.set()
+
         options = SessionOptions(
             node_id=self._options.node_id,
             hello=lambda: self._hello(held_attempts(shell.state), session.unhealthy),
             admitted=lambda welcome: self._admit(cluster_id, welcome, shell, session),
-            connected=tails.wakeup.set,
+            connected=connected,
             renewed=self._keep_lease,
             heartbeat_interval=self._options.heartbeat_interval,
         )

@@ -32,6 +32,7 @@ class FakeMaster:
         self.explanations: dict[str, Json] = {}
         self.outputs: dict[tuple[str, int], bytes] = {}
         self.cluster: Json = {}
+        self.doctor: Json = {}
         self.keys: dict[str, str] = {}
         self.faults: list[Any] = []
         self.streams_to_cut = 0
@@ -132,6 +133,7 @@ class FakeMaster:
                 web.post(f"{root}/nodes/{{id}}/{{verb:cordon|uncordon}}", self._cordon),
                 web.delete(f"{root}/nodes/{{id}}", self._remove_node),
                 web.get(f"{root}/cluster", self._cluster),
+                web.get(f"{root}/doctor", self._doctor),
             ]
         )
         return application
@@ -250,6 +252,9 @@ class FakeMaster:
     async def _remove_node(self, request: web.Request) -> web.Response:
         self.nodes = [node for node in self.nodes if node["nodeId"] != request.match_info["id"]]
         return web.json_response({"message": "node deregistered successfully"})
+
+    async def _doctor(self, request: web.Request) -> web.Response:
+        return web.json_response(self.doctor | {"scope": request.query["scope"]})
 
     async def _cluster(self, request: web.Request) -> web.Response:
         return web.json_response(self.cluster)

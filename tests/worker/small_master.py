@@ -47,6 +47,7 @@ class SmallMaster:
     reports: list[Report] = field(default_factory=list)
     refusals: list[StreamRefused] = field(default_factory=list)
     tails: list[dict[str, Any]] = field(default_factory=list)
+    facts: list[dict[str, Any]] = field(default_factory=list)
     streams: dict[str, bytes] = field(default_factory=dict)
     ended_streams: set[str] = field(default_factory=set)
     socket: web.WebSocketResponse | None = None
@@ -139,6 +140,11 @@ class SmallMaster:
         self.changed()
         return web.json_response({}, status=self.tail_status)
 
+    async def take_facts(self, request: web.Request) -> web.Response:
+        self.facts.append(await request.json())
+        self.changed()
+        return web.json_response({})
+
     def tail_text(self, task_id: str = "t1") -> bytes:
         found = [tail for tail in self.tails if tail["taskId"] == task_id and tail["final"]]
         return b"".join(render(record) for record in decode(base64.b64decode(found[-1]["frames"])))
@@ -170,6 +176,7 @@ async def small_master(**fields: Any) -> AsyncIterator[SmallMaster]:
         [
             web.get("/api/v1/nodes/{id}/session", master.serve_session),
             web.post("/api/v1/nodes/{id}/tails", master.take_tails),
+            web.post("/api/v1/nodes/{id}/facts", master.take_facts),
             web.get("/streams/{id}", master.take_stream),
             web.get("/ready", master.ready),
         ]

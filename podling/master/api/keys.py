@@ -4,6 +4,7 @@ from aiohttp import web
 
 from podling.master.context import MasterContext
 from podling.master.sessions.beats import Beats
+from podling.master.sessions.facts import FactsTable
 from podling.master.sessions.registry import Sessions
 from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
@@ -13,3 +14,4 @@ SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions", Sessions)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 BEATS: web.AppKey[Beats] = web.AppKey("beats", Beats)
+FACTS: web.AppKey[FactsTable] = web.AppKey("facts", FactsTable)

@@ -12,7 +12,7 @@ async def overview(context: MasterContext) -> dict[str, Any]:
     """Return masters, leader, counts of nodes and tasks. Raises StoreUnavailable."""
     masters = await context.store.load_masters()
     leadership = await context.store.leadership()
-    leader = _leader(masters, leadership)
+    leader = leader_of(masters, leadership)
     counts = await context.store.count_tasks()
     nodes = context.view.nodes()
     return {
@@ -51,7 +51,7 @@ def _master(context: MasterContext, master: Master, leader: str | None, epoch: i
     }
 
 
-def _leader(masters: Sequence[Master], leadership: Leadership) -> str | None:
+def leader_of(masters: Sequence[Master], leadership: Leadership) -> str | None:
     """Return the id of the master that leads; of several starts of one master, the last one."""
     starts = [master.master_id for master in masters if master.identity == leadership.holder]
     return starts[-1] if starts else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from podling.core.facts import WaitingTasks
 from podling.core.task import Task
 from podling.store.memory.sorted_keys import SortedKeys
 
@@ -13,6 +14,13 @@ ClaimKey = tuple[int, datetime, datetime, str]
 
 def claim_key(task: Task) -> ClaimKey:
     return (-task.spec.priority, task.run_at, task.created_at, task.task_id)
+
+
+def _longest(tasks: Sequence[Task]) -> WaitingTasks | None:
+    if not tasks:
+        return None
+    oldest = min(tasks, key=lambda task: (task.run_at, task.task_id))
+    return WaitingTasks(tasks=len(tasks), task_id=oldest.task_id, since=oldest.run_at)
 
 
 @dataclass(slots=True)
@@ -88,6 +96,20 @@ class PendingTable:
     def blocked_shapes(self) -> list[Task]:
         firsts = [keys.first() for keys in self._blocked.values()]
         return [self._rows[key[-1]].task for key in firsts if key is not None]
+
+    def waiting_longest(self) -> WaitingTasks | None:
+        """Return how many are ready, and the one that has been due for longest."""
+        return _longest([self._rows[task_id].task for *_, task_id in self._ready])
+
+    def blocked_longest(self, limit: int) -> dict[str, WaitingTasks]:
+        """Return the blocked shapes whose oldest task has been due for longest, that one first."""
+        found = {
+            shape: longest
+            for shape, task_ids in self._blocked.items()
+            if (longest := _longest([self._rows[task_id].task for task_id in task_ids]))
+        }
+        chosen = sorted(found, key=lambda shape: (found[shape].since, shape))[:limit]
+        return {shape: found[shape] for shape in chosen}
 
     def _set_blocked(self, row: _Row, blocked: bool) -> None:
         self._leave(row)

@@ -5,10 +5,14 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from podling.core.facts import StoreFacts
 from podling.core.node import Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.kit.clock import Clock, SystemClock
 from podling.store.base import (
+    LATELY,
+    MOST_BLOCKED_SHAPES,
+    MOST_COUNTED_FAILED,
     Batch,
     Beat,
     ChangeBatch,
@@ -71,6 +75,15 @@ class MemoryStore(Store):
 
     async def ping(self) -> None:
         pass
+
+    async def diagnose(self, now: datetime) -> StoreFacts:
+        pending = self._tasks.pending
+        return StoreFacts(
+            kind=self.kind,
+            ready=pending.waiting_longest(),
+            blocked=pending.blocked_longest(MOST_BLOCKED_SHAPES),
+            failed_lately=self._tasks.count_failed_since(now - LATELY, MOST_COUNTED_FAILED),
+        )
 
     async def cluster_id(self) -> str:
         return self._cluster_id

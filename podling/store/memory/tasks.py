@@ -69,6 +69,11 @@ class TaskTable:
     def counts(self) -> dict[TaskStatus, int]:
         return {status: len(ids) for status, ids in self._by_status.items()}
 
+    def count_failed_since(self, moment: datetime, limit: int) -> int:
+        """Count the tasks created since then that have failed for good, up to `limit`."""
+        failed = (self._ended[task_id].task for task_id in self._by_status[TaskStatus.FAILED])
+        return sum(1 for _ in islice((task for task in failed if task.created_at >= moment), limit))
+
     def attempts(self, task_id: str) -> list[Attempt]:
         rows = self._attempts.get(task_id, {})
         return [rows[number] for number in sorted(rows)]

@@ -1,10 +1,11 @@
 """The store on PostgreSQL 12 to 18."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from podling.core.facts import StoreFacts
 from podling.store.base import Snapshot, ignore
-from podling.store.postgres import maintenance
+from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.commit import Committer
 from podling.store.postgres.errors import translated, translated_at_open
 from podling.store.postgres.hints import Listener, Notifier
@@ -44,6 +45,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         pooled = direct_dsn is not None and direct_dsn != dsn
         address = Address(dsn, command_timeout_seconds, pooled=pooled)
         self._direct = Address(direct_dsn or dsn, command_timeout_seconds)
+        self._pool_size = pool_size
         self._pool = Pool(address, pool_size)
         self.leader_timeout_seconds = leader_timeout_seconds
         self._guard = LeaderGuard(leader_timeout_seconds)
@@ -74,6 +76,10 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         with translated():
             async with self._pool.transaction() as connection:
                 await connection.execute("SELECT txid_current()")
+
+    async def diagnose(self, now: datetime) -> StoreFacts:
+        with translated():
+            return await diagnosis.diagnose(self._pool, self._pool_size, now)
 
     async def snapshot(self) -> Snapshot:
         with translated():

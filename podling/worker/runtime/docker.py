@@ -9,6 +9,7 @@ from typing import Any
 from docker import APIClient
 
 from podling.core.errors import RuntimeFailure
+from podling.core.facts import EngineFacts
 from podling.core.logrecord import LogRecord
 from podling.core.retry import ErrorCode
 from podling.core.spec import CPU, MEMORY
@@ -21,6 +22,7 @@ from podling.worker.runtime.docker_images import Images
 from podling.worker.runtime.docker_watch import Watch
 
 KILL_AGAIN_SECONDS = 10.0
+INFO_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +61,16 @@ class DockerRuntime:
 
     async def check(self) -> str | None:
         return await self._engine.ping() or self._watch.problem
+
+    async def describe(self) -> EngineFacts:
+        """Return the engine's version and directory, or why it cannot be asked."""
+        try:
+            told = await self._engine.call("info", lambda client: client.info(), seconds=INFO_SECONDS)
+        except RuntimeFailure as failure:
+            return EngineFacts(name=self.name, problem=failure.message)
+        # The directory of an engine on another machine would be looked for on this one.
+        root = told.get("DockerRootDir") if self._engine.is_local else None
+        return EngineFacts(name=self.name, version=told.get("ServerVersion"), root=root)
 
     def detected_capacity(self) -> Mapping[str, int]:
         return self._capacity

@@ -76,6 +76,12 @@ class Engine:
             settings["base_url"] = self._host
         return APIClient(version=version, max_pool_size=connections, timeout=int(seconds), **settings)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is reached by a socket of this machine."""
+        address = self._host or kwargs_from_env().get("base_url") or "unix://"
+        return address.startswith("unix://")
+
     def close(self) -> None:
         """Let go of threads and connections; calls under way end by their own deadline."""
         for stream in list(self._open_streams):

@@ -117,3 +117,16 @@ async def test_a_hung_engine_is_a_reason_and_no_wait(engine: PrivateEngine, runt
     async with asyncio.timeout(DEADLINE_SECONDS):
         while await runtime.check() is not None:
             pass
+
+
+async def test_an_engine_is_described_while_it_is_there(
+    engine: PrivateEngine, runtime: DockerRuntime
+) -> None:
+    told = await runtime.describe()
+    assert (told.name, told.problem) == ("docker", None)
+    assert told.version is not None and told.version[0].isdecimal()
+    assert told.root is not None and Path(told.root).is_dir()
+    await asyncio.to_thread(engine.kill)
+    away = await runtime.describe()
+    assert (away.version, away.root) == (None, None)
+    assert "cannot be reached" in (away.problem or "")

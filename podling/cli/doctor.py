@@ -1,0 +1,136 @@
+"""`podling doctor`: what is wrong or soon will be, and what to do about it."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from podling.cli.exit_codes import FAILED
+from podling.cli.invocation import Invocation
+from podling.cli.text import parse_time
+from podling.client import Client, cluster
+from podling.client.call import JsonObject
+from podling.client.program import addresses_of
+from podling.core.errors import PodlingError, Unauthorized, Unavailable
+
+_COLUMNS = ("SEVERITY", "WHAT", "FOUND", "WHAT TO DO")
+_SEVERITIES = ("problem", "warning", "note")
+_PATIENCE_SECONDS = 5.0
+_THIS_MACHINE = "this machine"
+
+
+def doctor(
+    context: typer.Context,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 for warnings too.")] = False,
+) -> None:
+    """Look for what is wrong, or soon will be: each with what it means and what to do about it.
+
+    Ends with 1 if there is a problem; warnings and notes leave it at 0.
+    """
+    cli: Invocation = context.obj
+    answers, findings = _ask_all(cli)
+    for answer in answers:
+        findings += answer["findings"]
+    findings = _in_order(findings)
+    asked = [{name: answer[name] for name in ("masterId", "advertiseUrl", "version")} for answer in answers]
+    cli.show({"masters": asked, "findings": findings}, lambda: _draw(cli, findings, len(asked)))
+    bad = _SEVERITIES[: 2 if strict else 1]
+    if any(finding["severity"] in bad for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def _ask_all(cli: Invocation) -> tuple[list[JsonObject], list[JsonObject]]:
+    """Ask one master about the cluster and every other one about itself; return answers and own findings.
+
+    Raises Unavailable if none answers.
+    """
+    given = addresses_of(cli.settings.master)
+    answers: list[JsonObject] = []
+    findings: list[JsonObject] = []
+    left = list(given)
+    while left:
+        url = left.pop(0)
+        try:
+            answer, told = _ask(cli, url, "master" if answers else "cluster")
+        except (Unavailable, Unauthorized) as error:
+            findings.append(_unreachable(url, error, url in given))
+            continue
+        findings += told
+        if answer["masterId"] not in [known["masterId"] for known in answers]:
+            left += [other for other in _others(answer) if other not in (url, *given)]
+            answers.append(answer)
+    if not answers:
+        cli.client.send(cluster.doctor())  # raises the sentence for all addresses
+    return answers, findings
+
+
+def _others(answer: JsonObject) -> Iterator[str]:
+    masters: Iterable[JsonObject] = answer["masters"]
+    return (item["advertiseUrl"] for item in masters if item["masterId"] != answer["masterId"])
+
+
+def _ask(cli: Invocation, url: str, scope: str) -> tuple[JsonObject, list[JsonObject]]:
+    client = Client(url, token=cli.settings.token, timeout_seconds=_PATIENCE_SECONDS)
+    before = datetime.now(UTC)
+    answer = client.send(cluster.doctor(scope))
+    told = parse_time(answer["at"])
+    if told is None:
+        return answer, []
+    return answer, _clock(answer["advertiseUrl"], told, before, datetime.now(UTC))
+
+
+def _clock(url: str, told: datetime, before: datetime, after: datetime) -> list[JsonObject]:
+    from dataclasses import asdict
+
+    from podling.core.doctor_machine import examine_clock, skew
+
+    ahead = -skew(told, before, after)
+    return [asdict(finding) for finding in examine_clock(_THIS_MACHINE, f"master {url}", ahead)]
+
+
+def _unreachable(url: str, error: PodlingError, is_given: bool) -> JsonObject:
+    why = (
+        error.message if isinstance(error, Unauthorized) else str(error.details.get("reason", error.message))
+    )
+    return {
+        "severity": "warning",
+        "code": "master_unreachable",
+        "subject": f"master {url}",
+        "message": f"it cannot be asked from this machine: {why}",
+        "meaning": "workers and commands that know only this address find no master",
+        "remedy": "start it, or correct the address in --master"
+        if is_given
+        else "start it, or give it an --advertise-url that can be reached",
+        "command": None,
+    }
+
+
+def _in_order(findings: list[JsonObject]) -> list[JsonObject]:
+    once = {(finding["code"], finding["subject"], finding["message"]): finding for finding in findings}
+    return sorted(once.values(), key=lambda finding: _SEVERITIES.index(finding["severity"]))
+
+
+def _draw(cli: Invocation, findings: list[JsonObject], masters: int) -> None:
+    from podling.cli.table import print_table
+
+    if findings:
+        print_table(_COLUMNS, map(_row, findings))
+        cli.line()
+    counts = [(severity, _count(findings, severity)) for severity in _SEVERITIES]
+    words = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts if count)
+    cli.line(f"Asked {masters} master{'s' * (masters != 1)}: {words or 'all is well'}.")
+
+
+def _count(findings: list[JsonObject], severity: str) -> int:
+    return sum(finding["severity"] == severity for finding in findings)
+
+
+def _row(finding: JsonObject) -> list[object]:
+    command = f": {finding['command']}" if finding["command"] else ""
+    return [
+        finding["severity"],
+        finding["subject"],
+        f"{finding['message']}; {finding['meaning']}",
+        f"{finding['remedy']}{command}",
+    ]

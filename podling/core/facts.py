@@ -1,0 +1,97 @@
+"""What programs see of themselves and of the database; `podling.core.doctor` makes findings of it."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from datetime import datetime
+
+from podling.core.value import value
+
+
+@value
+class DiskFacts:
+    """The file system below a directory; `name` says what lies there."""
+
+    name: str
+    path: str
+    total_bytes: int
+    free_bytes: int
+
+
+@value
+class EngineFacts:
+    """A container engine as its worker finds it. `root` is its directory, if it is on that machine."""
+
+    name: str
+    version: str | None = None
+    root: str | None = None
+    problem: str | None = None
+
+
+@value
+class WorkerFacts:
+    """What a worker tells once a minute. `at` is its wall clock at the moment of sending."""
+
+    at: datetime
+    disks: tuple[DiskFacts, ...] = ()
+    engines: tuple[EngineFacts, ...] = ()
+
+
+@value
+class OpenTransaction:
+    """A transaction of this database that has been open for more than a minute."""
+
+    process_id: int
+    login: str
+    application: str
+    state: str
+    seconds: float
+    holds_back_vacuum: bool
+
+
+@value
+class TableFacts:
+    name: str
+    live_rows: int
+    dead_rows: int
+    total_bytes: int
+
+
+@value
+class DatabaseFacts:
+    """`settings` are those of Podling's own sessions. `hidden_sessions` belong to other logins."""
+
+    now: datetime
+    version: int  # 180004
+    version_name: str
+    schema_version: int
+    known_schema_version: int
+    settings: Mapping[str, str]
+    connections: int
+    pool_size: int
+    hidden_sessions: int = 0
+    transactions: tuple[OpenTransaction, ...] = ()
+    prepared: tuple[str, ...] = ()
+    idle_slots: tuple[str, ...] = ()
+    tables: tuple[TableFacts, ...] = ()
+    total_bytes: int = 0
+
+
+@value
+class WaitingTasks:
+    """Pending tasks of one kind: how many, and the one that has waited longest since it was due."""
+
+    tasks: int
+    task_id: str
+    since: datetime
+
+
+@value
+class StoreFacts:
+    """`ready` wait for the planner, `blocked` (by shape) for a node. `failed_lately` counts tasks of
+    the last day, up to a limit. `database` is None for a store without one."""
+
+    kind: str
+    ready: WaitingTasks | None = None
+    blocked: Mapping[str, WaitingTasks] = field(default_factory=dict)
+    failed_lately: int = 0
+    database: DatabaseFacts | None = None

@@ -1,0 +1,41 @@
+"""`/api/v1/doctor`, and what it is told by workers."""
+
+from aiohttp import web
+
+from podling.core.errors import InvalidInput, TooLarge
+from podling.core.facts import WorkerFacts
+from podling.master.api.http import answer, path_id, query, read_body
+from podling.master.api.keys import CONTEXT, FACTS
+from podling.master.operations import doctor
+from podling.wire.codec import decode
+
+SCOPES = ("cluster", "master")
+MOST_BYTES = 64 * 1024
+
+
+def routes() -> list[web.RouteDef]:
+    return [
+        web.get("/api/v1/doctor", examine),
+        web.post("/api/v1/nodes/{id}/facts", keep_facts),
+    ]
+
+
+async def examine(request: web.Request) -> web.Response:
+    scope = query(request, "scope").get("scope", SCOPES[0])
+    if scope not in SCOPES:
+        raise InvalidInput.field("scope", f"must be one of {', '.join(SCOPES)}")
+    found = await doctor.examine(request.app[CONTEXT], request.app[FACTS], scope == SCOPES[0])
+    return answer(found)
+
+
+async def keep_facts(request: web.Request) -> web.Response:
+    """Take what a worker tells of its clock, disks and engines."""
+    node_id = path_id(request, "node")
+    body = await read_body(request)
+    if len(body) > MOST_BYTES:
+        raise TooLarge(f"a worker has no more than {MOST_BYTES} bytes to tell of its machine")
+    facts = decode(WorkerFacts, body)
+    if facts.at.tzinfo is None:
+        raise InvalidInput.field("at", "must be a time such as 2026-01-31T12:00:00Z")
+    doctor.keep_facts(request.app[CONTEXT], request.app[FACTS], node_id, facts)
+    return answer({"message": "saved"})

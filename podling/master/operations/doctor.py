@@ -1,0 +1,149 @@
+"""What is wrong, or soon will be: the facts gathered here, the judgement in `podling.core.doctor`."""
+
+import asyncio
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from podling.core.doctor import Cluster, examine_cluster, node_name
+from podling.core.doctor_database import examine_database
+from podling.core.doctor_machine import (
+    examine_clock,
+    examine_disks,
+    examine_engines,
+    examine_versions,
+    skew,
+)
+from podling.core.errors import NotFound, PodlingError
+from podling.core.facts import DiskFacts, StoreFacts, WorkerFacts
+from podling.core.findings import Finding, Severity, in_order
+from podling.core.node import Node
+from podling.master.context import MasterContext
+from podling.master.operations.cluster import leader_of
+from podling.master.sessions.facts import FactsTable, Told
+from podling.store.base import Master
+
+
+def keep_facts(context: MasterContext, table: FactsTable, node_id: str, facts: WorkerFacts) -> None:
+    """Keep what a worker tells of its machine. Raises NotFound."""
+    if context.view.node(node_id) is None:
+        raise NotFound.of("node")
+    now = context.clock.now()
+    ahead = skew(facts.at, now, now)
+    table.keep(node_id, Told(facts, ahead, context.clock.monotonic()))
+
+
+async def examine(context: MasterContext, table: FactsTable, whole: bool) -> dict[str, Any]:
+    """Return the findings about this master and its workers, and if `whole` about the cluster too."""
+    findings = [*await _own(context), *_workers(context, table)]
+    masters: Iterable[Master] = ()
+    try:
+        if whole:
+            masters = await context.store.load_masters()
+            findings += await _cluster(context, masters)
+        else:
+            await _facts(context, findings)
+    except PodlingError as error:
+        findings.append(_store_away(context, error))
+    return {
+        "masterId": context.options.master_id,
+        "advertiseUrl": context.options.advertise_url,
+        "version": context.options.version,
+        "scope": "cluster" if whole else "master",
+        "at": context.clock.now(),
+        "masters": [
+            {"masterId": master.master_id, "advertiseUrl": master.advertise_url} for master in masters
+        ],
+        "findings": in_order(findings),
+    }
+
+
+def _name(context: MasterContext) -> str:
+    return f"master {context.options.advertise_url}"
+
+
+async def _own(context: MasterContext) -> Iterator[Finding]:
+    disks = await asyncio.to_thread(_disks, context.options.directories)
+    return examine_disks(_name(context), disks)
+
+
+def _disks(directories: Mapping[str, Path]) -> list[DiskFacts]:
+    """Return what is free below the directories that are there."""
+    found = []
+    for name, path in directories.items():
+        if path.exists():
+            usage = shutil.disk_usage(path)
+            found.append(DiskFacts(name=name, path=str(path), total_bytes=usage.total, free_bytes=usage.free))
+    return found
+
+
+def _workers(context: MasterContext, table: FactsTable) -> Iterator[Finding]:
+    """Look at what this master's workers told. The disk may be gone and the worker with it, so both count."""
+    for node_id, told in table.fresh(context.clock.monotonic()):
+        if (node := context.view.node(node_id)) is None:
+            continue
+        subject = node_name(node)
+        yield from examine_clock(subject, _name(context), told.ahead_seconds)
+        yield from examine_disks(subject, told.facts.disks)
+        yield from examine_engines(subject, told.facts.engines)
+
+
+async def _facts(context: MasterContext, findings: list[Finding]) -> StoreFacts:
+    """Return what the store tells, and note how far its clock is off this master's."""
+    before = context.clock.now()
+    facts = await context.store.diagnose(before)
+    if facts.database is not None:
+        ahead = skew(facts.database.now, before, context.clock.now())
+        findings.extend(examine_clock("database", _name(context), ahead))
+    return facts
+
+
+async def _cluster(context: MasterContext, masters: Iterable[Master]) -> list[Finding]:
+    findings: list[Finding] = []
+    facts = await _facts(context, findings)
+    leadership = await context.store.leadership()
+    snapshot = await context.store.snapshot()
+    by_id = {master.master_id: master for master in masters}
+    cluster = Cluster(
+        now=context.clock.now(),
+        lease_seconds=context.options.lease_seconds,
+        leader=leader_of(list(by_id.values()), leadership),
+        masters={master_id: master.advertise_url for master_id, master in by_id.items()},
+        alive=frozenset(_alive(context, by_id)),
+        nodes=snapshot.nodes,
+        live_tasks=snapshot.live_tasks,
+        store=facts,
+    )
+    findings += examine_cluster(cluster)
+    if facts.database is not None:
+        findings += examine_database(facts.database, len(cluster.alive))
+    versions = {
+        f"master {by_id[master_id].advertise_url}": by_id[master_id].version for master_id in cluster.alive
+    }
+    findings += examine_versions(
+        versions, {node_name(node): node.version for node in _running(snapshot.nodes)}
+    )
+    return findings
+
+
+def _alive(context: MasterContext, masters: Mapping[str, Master]) -> Iterator[str]:
+    for master_id, master in masters.items():
+        if master_id == context.options.master_id or master.advertise_url in context.other_masters:
+            yield master_id
+
+
+def _running(nodes: Iterable[Node]) -> Iterator[Node]:
+    return (node for node in nodes if node.is_online and node.session_no > 0)
+
+
+def _store_away(context: MasterContext, error: PodlingError) -> Finding:
+    return Finding(
+        severity=Severity.PROBLEM,
+        code="store_away",
+        subject=_name(context),
+        message=error.message,
+        meaning="requests answer 503 and nothing is planned; what runs goes on, and workers keep reports",
+        remedy="see that the database runs and can be reached from this master",
+        command='pg_isready --dbname "$DATABASE_URL"',
+    )

@@ -1,0 +1,99 @@
+"""`podling doctor`: every master is asked, and the worst decides about the exit code."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.fake_master import FakeMaster
+from tests.cli.masters import running_master
+
+
+def answer(master: FakeMaster, master_id: str, *findings: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "masterId": master_id,
+        "advertiseUrl": master.url,
+        "version": "1.2.3",
+        "at": datetime.now(UTC).isoformat(),
+        "masters": [{"masterId": master_id, "advertiseUrl": master.url}],
+        "findings": list(findings),
+    } | more
+
+
+def finding(severity: str, code: str, **more: Any) -> dict[str, Any]:
+    return {
+        "severity": severity,
+        "code": code,
+        "subject": "database",
+        "message": "fsync is off",
+        "meaning": "it may be torn",
+        "remedy": "turn it on",
+        "command": None,
+    } | more
+
+
+def found(shown: Any) -> list[tuple[str, str]]:
+    return [(item["severity"], item["code"]) for item in json.loads(shown.out)["findings"]]
+
+
+@pytest.fixture
+def second() -> Iterator[FakeMaster]:
+    with FakeMaster().running() as fake:
+        yield fake
+
+
+def test_all_is_well(cli: Cli, master: FakeMaster) -> None:
+    master.doctor = answer(master, "m1")
+    shown = cli("doctor")
+    assert (shown.code, shown.out) == (0, "Asked 1 master: all is well.\n")
+
+
+@pytest.mark.parametrize(("severity", "codes"), [("problem", (1, 1)), ("warning", (0, 1)), ("note", (0, 0))])
+def test_the_worst_finding_decides(
+    severity: str, codes: tuple[int, int], cli: Cli, master: FakeMaster
+) -> None:
+    master.doctor = answer(master, "m1", finding(severity, "x", command="psql -c 1"))
+    shown = cli("doctor")
+    assert (shown.code, cli("doctor", "--strict").code) == codes
+    row = shown.out.splitlines()[1].split("  ")
+    assert [row[0], row[-1]] == [severity, "turn it on: psql -c 1"]
+    assert "fsync is off; it may be torn" in shown.out
+    assert shown.out.endswith(f"Asked 1 master: 1 {severity}.\n")
+
+
+def test_every_master_is_asked_about_itself(cli: Cli, master: FakeMaster, second: FakeMaster) -> None:
+    both = [
+        {"masterId": "m1", "advertiseUrl": master.url},
+        {"masterId": "m2", "advertiseUrl": second.url},
+        {"masterId": "m3", "advertiseUrl": "http://127.0.0.1:1"},
+    ]
+    master.doctor = answer(master, "m1", finding("note", "a"), masters=both)
+    second.doctor = answer(second, "m2", finding("problem", "b"), finding("note", "a"))
+    shown = cli("doctor", "--json")
+    assert shown.code == 1
+    assert found(shown) == [("problem", "b"), ("warning", "master_unreachable"), ("note", "a")]
+    assert [asked["masterId"] for asked in json.loads(shown.out)["masters"]] == ["m1", "m2"]
+
+
+def test_a_given_address_that_does_not_answer(cli: Cli, master: FakeMaster) -> None:
+    master.doctor = answer(master, "m1")
+    shown = cli("--master", f"http://127.0.0.1:1,{master.url}", "doctor", "--json")
+    assert (shown.code, found(shown)) == (0, [("warning", "master_unreachable")])
+    assert cli("--master", "http://127.0.0.1:1", "doctor").code == 5
+
+
+def test_the_clock_of_this_machine_is_compared(cli: Cli, master: FakeMaster) -> None:
+    late = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    master.doctor = answer(master, "m1", at=late)
+    [item] = json.loads(cli("doctor", "--json").out)["findings"]
+    assert (item["severity"], item["code"], item["subject"]) == ("problem", "clock_skew", "this machine")
+    assert item["message"].endswith(f"behind that of master {master.url}")
+
+
+def test_a_real_master_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_master("postgres") as url:
+        shown = Cli(monkeypatch, url)("doctor", "--json")
+        assert (shown.code, found(shown)) == (0, []), shown.out + shown.err
