@@ -89,6 +89,14 @@ class View:
         """Forget a node; live tasks on it stay known. Nothing happens if it is not known."""
         self.index.remove(node_id)
 
+    def clear(self) -> None:
+        """Forget every node and task, to be fed anew."""
+        for known in list(self._live.values()):
+            self._release(*known)
+        for node_id in list(self.index.nodes):
+            self.remove_node(node_id)
+        self._penalties.clear()
+
     def put_task(self, task: Task) -> None:
         """Take in what a task is now: a live one occupies its node, any other releases it."""
         known = self._live.get(task.task_id)

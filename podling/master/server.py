@@ -62,7 +62,9 @@ class MasterServer:
         promoter = Promoter(context, scheduler.wakeup)
         deadlines = Deadlines(context)
         monitor = NodeMonitor(context, scheduler.node_changed)
-        peers = Peers(context, scheduler.node_changed, self.sessions.tell_masters)
+        peers = Peers(
+            context, scheduler.node_changed, self.sessions.tell_masters, start_over=self._start_over
+        )
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes])
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup]
         return [
@@ -77,6 +79,13 @@ class MasterServer:
             Loop("relay", self.relay.run_once, poll, self._relay_due),
             Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
+
+    async def _start_over(self) -> None:
+        """Learn the store anew, and have the workers tell anew what they hold."""
+        _log.warning("this master's record has gone from the store: everything is read again")
+        await self._changes.start_over()
+        for connected in self.sessions.all():
+            connected.close("the store may have been restored from a backup")
 
     async def start(self, host: str, port: int, ssl_context: SSLContext | None = None) -> int:
         """Return the port that was bound. Raises ConfigurationError, StoreUnavailable."""

@@ -7,7 +7,7 @@ from podling.core.task import Task
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied
 from podling.master.context import MasterContext
-from podling.store.base import ChangeBatch
+from podling.store.base import ChangeBatch, Snapshot
 
 MOST_PER_PASS = 1000
 RELOAD_AFTER_SECONDS = 300.0  # the store keeps changes for twice as long
@@ -28,12 +28,30 @@ class ChangesFeed:
     async def start(self) -> None:
         """Load nodes and live tasks with the feed's position, in one snapshot."""
         asked_at = self._context.clock.monotonic()
-        snapshot = await self._context.store.snapshot()
+        self._put(await self._context.store.snapshot())
+        self._read_at = asked_at
+
+    async def start_over(self) -> None:
+        """Forget the view and load it anew: the store has gone back to what it was at a backup."""
+        async with self._turn:
+            asked_at = self._context.clock.monotonic()
+            self._committed_meanwhile = {}
+            try:
+                snapshot = await self._context.store.snapshot()
+                meanwhile = self._committed_meanwhile
+            finally:
+                self._committed_meanwhile = None
+            self._context.view.clear()
+            self._put(snapshot)
+            self._read_at = asked_at
+            await self._take_over(meanwhile)
+
+    def _put(self, snapshot: Snapshot) -> None:
         for node in snapshot.nodes:
             self._context.view.put_node(node)
         for task in snapshot.live_tasks:
             self._context.view.put_task(task)
-        self._cursors, self._read_at = dict(snapshot.cursors), asked_at
+        self._cursors = dict(snapshot.cursors)
 
     async def run_once(self) -> float | None:
         async with self._turn:

@@ -1,6 +1,6 @@
 """Knows the other masters that are alive, and what they changed about nodes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from podling.core.node import Node
@@ -11,11 +11,17 @@ DEAD_AFTER_LEASES = 2
 FORGET_AFTER_LEASES = 20
 
 
+async def _nothing() -> None:
+    pass
+
+
 class Peers:
     """A master's counter that stands still means that it is gone, or has no store any more.
 
     While others are alive, nodes are read again at every pass: they may have connected there.
     `masters_changed` is called when others came or went.
+    `start_over` is called when this master's own record has gone: the store was restored from a
+    backup, or the master was away for so long that it was taken for dead.
     """
 
     def __init__(
@@ -23,8 +29,10 @@ class Peers:
         context: MasterContext,
         node_changed: Callable[[str], None],
         masters_changed: Callable[[], None] = lambda: None,
+        start_over: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         self._context = context
+        self._start_over = start_over
         self._node_changed = node_changed
         self._masters_changed = masters_changed
 
@@ -36,6 +44,7 @@ class Peers:
         context, own = self._context, self._context.options.master_id
         masters = await context.store.beat_master(own)
         if all(master.master_id != own for master in masters):
+            await self._start_over()
             await context.store.register_master(context.record())
         context.masters = {master.master_id: self._see(master) for master in masters}
         others = [master for master in masters if master.master_id != own]

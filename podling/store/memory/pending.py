@@ -105,8 +105,8 @@ class PendingTable:
         """Return the blocked shapes whose oldest task has been due for longest, that one first."""
         found = {
             shape: longest
-            for shape, task_ids in self._blocked.items()
-            if (longest := _longest([self._rows[task_id].task for task_id in task_ids]))
+            for shape, keys in self._blocked.items()
+            if (longest := _longest([self._rows[task_id].task for *_, task_id in keys]))
         }
         chosen = sorted(found, key=lambda shape: (found[shape].since, shape))[:limit]
         return {shape: found[shape] for shape in chosen}

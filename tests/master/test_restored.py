@@ -1,0 +1,67 @@
+"""A backup restored under running masters and workers: both find their way back by themselves."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from podling.core.task import StopReason
+from podling.store.postgres.backup import backup
+from podling.store.postgres.restore import LEAP, restore
+from podling.store.postgres.store import PostgresStore
+from tests.conftest import ServerOf
+from tests.master.databases import Databases
+from tests.master.fake_worker import held
+from tests.master.masters import Masters, eventually
+from tests.postgres_servers import chosen_servers
+
+
+@pytest.fixture
+async def dsn(databases: Databases, server_of: ServerOf) -> AsyncIterator[str]:
+    async with databases.lend(chosen_servers()[0]) as address:
+        yield address
+
+
+@pytest.fixture
+async def masters(dsn: str) -> AsyncIterator[Masters]:
+    found = Masters("postgres", lambda: PostgresStore(dsn, pool_size=5))
+    try:
+        yield found
+    finally:
+        await found.stop()
+
+
+async def test_masters_and_workers_go_on_from_the_backup(masters: Masters, dsn: str, tmp_path: Path) -> None:
+    leader, other = await masters.start(), await masters.start("machine-2")
+    worker = await other.worker("one")
+    runs_on = await worker.assigned((await leader.api.submit(name="runs-on"))["taskId"])
+    once = await worker.assigned((await leader.api.submit(name="once", delivery="at_most_once"))["taskId"])
+    await worker.start(runs_on)
+    await backup(dsn, tmp_path / "file")
+
+    await worker.end(once)
+    unknown = await worker.assigned((await leader.api.submit(name="unknown"))["taskId"])
+    await worker.start(unknown)
+    assert (await restore(dsn, tmp_path / "file", replace=True)).live_attempts == 2
+
+    # As a worker does: connect again as often as it is told to, until both sides know the same.
+    while (await leader.api.task(once.task_id))["errorCode"] is None:
+        goodbye = await worker.ended()
+        assert goodbye is None or goodbye.reconnect
+        welcome = await worker.connect([held(runs_on), held(unknown)])
+        assert welcome.session_no > LEAP
+        stops = [(order.task_id, order.reason) for order in welcome.desired.stop]
+        assert stops == [(unknown.task_id, StopReason.STALE)]
+        assert welcome.desired.assign == ()
+    assert (await leader.api.task(once.task_id))["errorCode"] == "UNKNOWN_EXIT"
+    assert (await leader.api.get(f"/tasks/{unknown.task_id}")).status == 404
+    await worker.end(runs_on)
+    await leader.until_status(runs_on.task_id, "completed")
+
+    async def leads() -> bool:
+        return bool((await leader.api.get("/cluster")).json["epoch"] > LEAP)
+
+    await eventually(leads, "a new epoch beyond all that were given")
+    await worker.assigned((await leader.api.submit(name="new"))["taskId"])
+    [node] = (await leader.api.get("/nodes")).json
+    assert (node["nodeId"], node["runningTasks"]) == ("one", 1)
