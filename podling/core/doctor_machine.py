@@ -86,7 +86,9 @@ def _numbers(version: str | None) -> tuple[int, ...]:
 
 def examine_versions(masters: Mapping[str, str], workers: Mapping[str, str | None]) -> Iterator[Finding]:
     """Look at the versions that run; the keys are how each is called."""
-    newest = max(masters.values(), key=_release, default="")
+    if not masters:
+        return
+    newest = max(masters.values(), key=_release)
     for subject, version in masters.items():
         if version != newest:
             yield _version(

@@ -79,9 +79,10 @@ def _disks(directories: Mapping[str, Path]) -> list[DiskFacts]:
 
 
 def _workers(context: MasterContext, table: FactsTable) -> Iterator[Finding]:
-    """Look at what this master's workers told. The disk may be gone and the worker with it, so both count."""
+    """Look at what the workers told whose sessions are here; those that moved on tell another master."""
     for node_id, told in table.fresh(context.clock.monotonic()):
-        if (node := context.view.node(node_id)) is None:
+        node = context.view.node(node_id)
+        if node is None or node.master_id != context.options.master_id:
             continue
         subject = node_name(node)
         yield from examine_clock(subject, _name(context), told.ahead_seconds)

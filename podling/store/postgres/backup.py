@@ -81,6 +81,7 @@ async def _copy_table(
 ) -> TableEntry:
     table = writer.table(name)
     # A query, because COPY of a partitioned table itself is refused.
-    query = f"SELECT {', '.join(columns)} FROM {quoted}"
+    names = ", ".join(f'"{column}"' for column in columns)
+    query = f"SELECT {names} FROM {quoted}"
     status = await connection.copy_from_query(query, output=table.write, timeout=COPY_SECONDS)
     return TableEntry(name=name, columns=columns, rows=int(status.split()[-1]), sha256=table.close())

@@ -129,10 +129,8 @@ async def _load_table(connection: Connection, archive: Archive, table: TableEntr
 
 async def _raise_sequences(connection: Connection, quoted: str) -> None:
     for row in await connection.fetch(_SQL.sequences, quoted):
-        await connection.execute(
-            f"SELECT setval('{row['sequence']}', coalesce(max({row['column_name']}), 0) + 1, false) "
-            f"FROM {quoted}"
-        )
+        newest = f"coalesce(max({row['column_name']}), 0)"
+        await connection.execute(f"SELECT setval('{row['sequence']}', {newest} + 1, false) FROM {quoted}")
 
 
 async def _note_live_attempts(connection: Connection, manifest: Manifest) -> int:

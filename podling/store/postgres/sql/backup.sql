@@ -23,7 +23,7 @@ WHERE pg_inherits.inhparent = to_regclass('ended_tasks')
 ORDER BY 1
 
 -- name: sequences
-SELECT attribute.attname AS column_name,
+SELECT quote_ident(attribute.attname) AS column_name,
        pg_get_serial_sequence($1, attribute.attname) AS sequence
 FROM pg_attribute attribute
 WHERE attribute.attrelid = $1::regclass
