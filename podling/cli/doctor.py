@@ -16,7 +16,7 @@ from podling.core.errors import PodlingError, Unauthorized, Unavailable
 
 _COLUMNS = ("SEVERITY", "WHAT", "FOUND", "WHAT TO DO")
 _SEVERITIES = ("problem", "warning", "note")
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = {"cluster": 20.0, "master": 5.0}  # a master may wait for its store first
 _THIS_MACHINE = "this machine"
 
 
@@ -71,7 +71,7 @@ def _others(answer: JsonObject) -> Iterator[str]:
 
 
 def _ask(cli: Invocation, url: str, scope: str) -> tuple[JsonObject, list[JsonObject]]:
-    client = Client(url, token=cli.settings.token, timeout_seconds=_PATIENCE_SECONDS)
+    client = Client(url, token=cli.settings.token, timeout_seconds=_PATIENCE_SECONDS[scope])
     before = datetime.now(UTC)
     answer = client.send(cluster.doctor(scope))
     told = parse_time(answer["at"])

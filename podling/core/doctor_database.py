@@ -12,6 +12,8 @@ BLOAT_ROWS, BLOAT_TIMES = 20_000, 4
 FULL_SHARE, NEARLY_FULL_SHARE = 0.95, 0.80
 CONNECTIONS_BESIDE_POOL = 2  # one listens, one notifies
 
+_PSQL = 'psql "$DATABASE_URL"'
+_AS_ADMINISTRATOR = "psql -U postgres"
 _MUST_BE_ON = {
     "fsync": "after a crash of the machine the database may be torn, and with it every task",
     "full_page_writes": "after a crash of the machine the database may be torn, and with it every task",
@@ -57,7 +59,7 @@ def _settings(facts: DatabaseFacts) -> Iterator[Finding]:
                 f"{name} is off",
                 meaning,
                 "turn it on",
-                f"psql -c 'ALTER SYSTEM SET {name} = on' -c 'SELECT pg_reload_conf()'",
+                f"{_AS_ADMINISTRATOR} -c 'ALTER SYSTEM SET {name} = on' -c 'SELECT pg_reload_conf()'",
             )
     for name in ("idle_in_transaction_session_timeout", "statement_timeout"):
         if facts.settings.get(name) == "0":
@@ -97,7 +99,7 @@ def _connections(facts: DatabaseFacts, masters: int) -> Iterator[Finding]:
     if usable <= 0:
         return
     wanted = masters * (facts.pool_size + CONNECTIONS_BESIDE_POOL)
-    command = f"psql -c 'ALTER SYSTEM SET max_connections = {2 * most}', then restart the server"
+    command = f"{_AS_ADMINISTRATOR} -c 'ALTER SYSTEM SET max_connections = {2 * most}'"
     if facts.connections >= NEARLY_FULL_SHARE * usable:
         full = facts.connections >= FULL_SHARE * usable
         yield _found(
@@ -105,7 +107,7 @@ def _connections(facts: DatabaseFacts, masters: int) -> Iterator[Finding]:
             "connections",
             f"{facts.connections} of {usable} connections are in use",
             "when none is left, masters cannot connect and requests answer 503",
-            "end what needs no connection, or allow more",
+            "end what needs no connection, or allow more, which takes a restart of the server",
             command,
         )
     elif wanted > usable:
@@ -114,7 +116,7 @@ def _connections(facts: DatabaseFacts, masters: int) -> Iterator[Finding]:
             "connections",
             f"{masters} masters may take {wanted} connections, and {usable} are allowed",
             "under load some requests will answer 503",
-            "allow more, or put a pooler before the server",
+            "allow more, which takes a restart of the server, or put a pooler before it",
             command,
         )
 
@@ -132,7 +134,7 @@ def _transactions(facts: DatabaseFacts) -> Iterator[Finding]:
             f"the prepared transaction {name} was never ended",
             "it keeps its locks and all dead rows since then, also after a restart",
             "end it",
-            f"psql -c \"ROLLBACK PREPARED '{name}'\"",
+            f"{_PSQL} -c \"ROLLBACK PREPARED '{name}'\"",
         )
     for name in facts.idle_slots:
         yield _found(
@@ -141,7 +143,7 @@ def _transactions(facts: DatabaseFacts) -> Iterator[Finding]:
             f"nobody reads the replication slot {name}",
             "the server keeps its log for it until the disk is full",
             "bring the standby back, or drop the slot",
-            f"psql -c \"SELECT pg_drop_replication_slot('{name}')\"",
+            f"{_AS_ADMINISTRATOR} -c \"SELECT pg_drop_replication_slot('{name}')\"",
         )
 
 
@@ -159,7 +161,7 @@ def _old_transaction(transaction: OpenTransaction, idle: bool) -> Finding:
         f"had a transaction open for {span(transaction.seconds)}: {transaction.state}",
         keeps,
         "end it, and give its login a limit: ALTER ROLE … SET idle_in_transaction_session_timeout = '1min'",
-        f"psql -c 'SELECT pg_terminate_backend({transaction.process_id})'",
+        f"{_PSQL} -c 'SELECT pg_terminate_backend({transaction.process_id})'",
     )
 
 
@@ -173,7 +175,7 @@ def _bloat(facts: DatabaseFacts) -> Iterator[Finding]:
                 f"({size_of(table.total_bytes)})",
                 "autovacuum does not keep up, or an old transaction holds it back",
                 "end old transactions, then clean up",
-                f"psql -c 'VACUUM (ANALYZE) {table.name}'",
+                f"{_PSQL} -c 'VACUUM (ANALYZE) {table.name}'",
             )
 
 
@@ -185,5 +187,5 @@ def _hidden(facts: DatabaseFacts) -> Iterator[Finding]:
             f"{facts.hidden_sessions} sessions of other logins cannot be looked into",
             "an old transaction among them would not be found here",
             "let Podling's login see them",
-            "psql -c 'GRANT pg_monitor TO podling'",
+            f"{_AS_ADMINISTRATOR} -c 'GRANT pg_monitor TO podling'",
         )

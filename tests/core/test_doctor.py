@@ -225,7 +225,9 @@ def transaction(
 def test_an_old_transaction(one: OpenTransaction, expected: list[str]) -> None:
     found = list(examine_database(database(transactions=(one,)), 1))
     assert [finding.severity for finding in found] == expected
-    assert all(finding.command == "psql -c 'SELECT pg_terminate_backend(7)'" for finding in found)
+    assert all(
+        finding.command == "psql \"$DATABASE_URL\" -c 'SELECT pg_terminate_backend(7)'" for finding in found
+    )
 
 
 @pytest.mark.parametrize(
