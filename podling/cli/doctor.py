@@ -48,20 +48,22 @@ def _ask_all(cli: Invocation) -> tuple[list[JsonObject], list[JsonObject]]:
     given = addresses_of(cli.settings.master)
     answers: list[JsonObject] = []
     findings: list[JsonObject] = []
+    last: PodlingError | None = None
     left = list(given)
     while left:
         url = left.pop(0)
         try:
             answer, told = _ask(cli, url, "master" if answers else "cluster")
         except (Unavailable, Unauthorized) as error:
+            last = error
             findings.append(_unreachable(url, error, url in given))
             continue
         findings += told
         if answer["masterId"] not in [known["masterId"] for known in answers]:
             left += [other for other in _others(answer) if other not in (url, *given)]
             answers.append(answer)
-    if not answers:
-        cli.client.send(cluster.doctor())  # raises the sentence for all addresses
+    if not answers and last is not None:
+        raise last
     return answers, findings
 
 

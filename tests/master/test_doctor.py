@@ -1,5 +1,6 @@
 """`GET /doctor` on both stores, and what workers tell of their machines."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -83,6 +84,17 @@ async def test_a_store_that_is_away_is_a_finding(world: World) -> None:
     for whole in (True, False):
         found = (await examine(context, FactsTable(), whole))["findings"]
         assert [one.code for one in found] == ["store_away"]
+
+
+async def test_a_store_that_hangs_is_a_finding_in_good_time(world: World) -> None:
+    faulty = Faulty(world.store)
+    context = world.context(store=faulty)
+    faulty.before["diagnose"] = asyncio.Event().wait
+    async with asyncio.timeout(10):
+        answer = await examine(context, FactsTable(), whole=True, patience_seconds=0.05)
+    assert [(one.code, one.message) for one in answer["findings"]] == [
+        ("store_away", "the store did not answer in time")
+    ]
 
 
 async def test_a_worker_of_another_version_is_found_at_any_master(masters: Masters) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from podling.core.doctor import Cluster, examine_cluster, node_name
 from podling.core.doctor_database import examine_database
@@ -15,7 +15,7 @@ from podling.core.doctor_machine import (
     examine_versions,
     skew,
 )
-from podling.core.errors import NotFound, PodlingError
+from podling.core.errors import NotFound, PodlingError, StoreUnavailable
 from podling.core.facts import DiskFacts, StoreFacts, WorkerFacts
 from podling.core.findings import Finding, Severity, in_order
 from podling.core.node import Node
@@ -23,6 +23,10 @@ from podling.master.context import MasterContext
 from podling.master.operations.cluster import leader_of
 from podling.master.sessions.facts import FactsTable, Told
 from podling.store.base import Master
+
+STORE_SECONDS = 8.0
+
+_Answer = TypeVar("_Answer")
 
 
 def keep_facts(context: MasterContext, table: FactsTable, node_id: str, facts: WorkerFacts) -> None:
@@ -34,16 +38,18 @@ def keep_facts(context: MasterContext, table: FactsTable, node_id: str, facts: W
     table.keep(node_id, Told(facts, ahead, context.clock.monotonic()))
 
 
-async def examine(context: MasterContext, table: FactsTable, whole: bool) -> dict[str, Any]:
-    """Return the findings about this master and its workers, and if `whole` about the cluster too."""
+async def examine(
+    context: MasterContext, table: FactsTable, whole: bool, patience_seconds: float = STORE_SECONDS
+) -> dict[str, Any]:
+    """Return the findings about this master and its workers, and if `whole` about the cluster too.
+
+    A store that does not answer within `patience_seconds` is a finding, like one that is away.
+    """
     findings = [*await _own(context), *_workers(context, table)]
-    masters: Iterable[Master] = ()
+    masters: Sequence[Master] = ()
     try:
-        if whole:
-            masters = await context.store.load_masters()
-            findings += await _cluster(context, masters)
-        else:
-            await _facts(context, findings)
+        masters, found = await _in_time(_store(context, whole), patience_seconds)
+        findings += found
     except PodlingError as error:
         findings.append(_store_away(context, error))
     return {
@@ -57,6 +63,37 @@ async def examine(context: MasterContext, table: FactsTable, whole: bool) -> dic
         ],
         "findings": in_order(findings),
     }
+
+
+async def _store(context: MasterContext, whole: bool) -> tuple[Sequence[Master], list[Finding]]:
+    """Return the masters on record, if asked for the whole, and what is found with the store's help."""
+    findings: list[Finding] = []
+    if not whole:
+        await _facts(context, findings)
+        return (), findings
+    masters = await context.store.load_masters()
+    return masters, await _cluster(context, masters)
+
+
+async def _in_time(asking: Coroutine[Any, Any, _Answer], seconds: float) -> _Answer:
+    """Return the answer. Raises StoreUnavailable at the deadline, without waiting for a polite end."""
+    task = asyncio.create_task(asking)
+    _asking.add(task)
+    task.add_done_callback(_forget)
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    if not done:
+        task.cancel()
+        raise StoreUnavailable("the store did not answer in time")
+    return task.result()
+
+
+_asking: set[asyncio.Task[Any]] = set()  # the loop itself would not keep them
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    _asking.discard(task)
+    if not task.cancelled():
+        task.exception()  # told already, or nobody waits for it any more
 
 
 def _name(context: MasterContext) -> str:
