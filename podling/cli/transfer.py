@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 60.0
 
 def export(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Where to write (-: standard output).")] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write (-: standard output).")] = "-",
     everything: Annotated[bool, typer.Option("--all", "-a", help="Ended tasks too, as history.")] = False,
 ) -> None:
     """Write tasks that have not ended to a file, one JSON object a line, as the API gives them."""
@@ -84,7 +84,7 @@ def _tell_export(cli: Invocation, file: str, counts: dict[str, int]) -> None:
 def import_(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="What export wrote (-: standard input).")
+        str, typer.Argument(metavar="FILE", help="What export wrote (-: standard input).")
     ] = "-",
 ) -> None:
     """Submit the tasks of an export that have not ended; to do it twice makes no second task."""
