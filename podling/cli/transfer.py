@@ -83,9 +83,7 @@ def _tell_export(cli: Invocation, file: str, counts: dict[str, int]) -> None:
 
 def import_(
     context: typer.Context,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="What export wrote (-: standard input).")
-    ] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote (-: standard input).")] = "-",
 ) -> None:
     """Submit the tasks of an export that have not ended; to do it twice makes no second task."""
     cli: Invocation = context.obj

@@ -63,5 +63,9 @@ async def test_masters_and_workers_go_on_from_the_backup(masters: Masters, dsn: 
 
     await eventually(leads, "a new epoch beyond all that were given")
     await worker.assigned((await leader.api.submit(name="new"))["taskId"])
-    [node] = (await leader.api.get("/nodes")).json
-    assert (node["nodeId"], node["runningTasks"]) == ("one", 1)
+
+    async def counted() -> bool:
+        [node] = (await leader.api.get("/nodes")).json
+        return (node["nodeId"], node["runningTasks"]) == ("one", 1)
+
+    await eventually(counted, "both masters know what runs on the node, and nothing else")
