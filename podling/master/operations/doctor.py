@@ -166,8 +166,10 @@ async def _cluster(context: MasterContext, masters: Iterable[Master]) -> list[Fi
 
 
 def _alive(context: MasterContext, masters: Mapping[str, Master]) -> Iterator[str]:
-    for master_id, master in masters.items():
-        if master_id == context.options.master_id or master.advertise_url in context.other_masters:
+    """Yield the masters that beat, and those that this one has not had time to look at."""
+    for master_id in masters:
+        known = context.masters.get(master_id)
+        if known is None or known.alive:
             yield master_id
 
 
