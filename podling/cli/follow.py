@@ -9,12 +9,10 @@ from podling.client import tasks
 from podling.client.call import JsonObject
 from podling.client.program import MASTER_AWAY_SECONDS, growing_pauses, has_ended
 from podling.core.errors import NotFound, Unavailable
+from podling.wire.logs import CUT_OFF
 
 SILENCE_SECONDS = 15.0
 EXPLAIN_AFTER_SECONDS = 3.0
-
-# What a master writes in place of output that its worker's connection took with it.
-_CUT_OFF = b"[podling: the connection to the worker ended; what follows is missing here]\n"
 
 
 class Follower:
@@ -37,6 +35,7 @@ class Follower:
         self._waiting_since = time.monotonic()
         self._explained = ""
         self._announced = 0
+        self._silent = False
 
     def until_end(self, task: JsonObject, first_attempt: int = 1) -> JsonObject:
         """Return the task once it has ended and its output is written."""
@@ -116,12 +115,21 @@ class Follower:
         over = False
         for chunk in self._cli.client.stream(call, silence_seconds=SILENCE_SECONDS):
             fresh, skip = chunk[skip:], max(skip - len(chunk), 0)
-            self._written += len(fresh) - (len(_CUT_OFF) if fresh.endswith(_CUT_OFF) else 0)
-            yield fresh
+            output = fresh.removesuffix(CUT_OFF)
+            self._written += len(output)
+            yield output
+            self._tell_silence(bool(output), output != fresh)
             if not chunk:
                 if over:
                     return  # silent for a whole stretch after its end
                 over = self._is_over(task, attempt)
+
+    def _tell_silence(self, came: bool, cut_off: bool) -> None:
+        """Say once, until more has come, that there is nobody to ask for it."""
+        self._silent &= not came
+        if cut_off and not self._silent:
+            self._silent = True
+            self._cli.note("the worker does not answer; its output goes on here when it does")
 
     def _is_over(self, task: JsonObject, attempt: int) -> bool:
         now = self._read(task)

@@ -12,6 +12,7 @@ import pytest
 from podling.core.logrecord import LogRecord, Stream, encode, gap
 from podling.core.protocol import Assignment
 from podling.master.sessions import streams
+from podling.wire.logs import CUT_OFF
 from podling.wire.session import LOG_END, OpenStream
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import RunningMaster, eventually
@@ -167,11 +168,27 @@ async def test_the_tail_in_the_store_is_read_when_the_node_is_gone(master: Runni
     assert await _logs(master, work, follow="true") == f"{lost}one\ntwo\nthree\n"
 
 
+async def test_a_log_that_its_dead_worker_may_know_more_of_says_so(master: RunningMaster) -> None:
+    worker = await master.worker()
+    work = await _running(master, worker)
+    assert (await worker.vanish()) is None
+
+    async def gone() -> bool:
+        return master.server.sessions.get("node-1") is None
+
+    await eventually(gone, "the session to end")
+    assert await _logs(master, work) == CUT_OFF.decode()
+    await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, [line("one")])]})
+    assert await _logs(master, work) == "one\n" + CUT_OFF.decode()
+    await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, [line("one")], final=True)]})
+    assert await _logs(master, work) == "one\n"
+
+
 async def test_the_tail_is_read_when_the_worker_has_no_log_any_more(master: RunningMaster) -> None:
     worker = await master.worker()
     work = await _running(master, worker)
     await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, [line("kept")])]})
-    assert await _logs(master, work) == "kept\n"
+    assert await _logs(master, work) == "kept\n" + CUT_OFF.decode()
 
 
 async def test_only_the_attempts_own_node_saves_its_tail(master: RunningMaster) -> None:
@@ -180,7 +197,7 @@ async def test_only_the_attempts_own_node_saves_its_tail(master: RunningMaster) 
     await master.worker("node-2")
     await master.api.post("/nodes/node-2/tails", {"tails": [_tail(work, [line("forged")])]})
     await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, [line("old")], attempt=7)]})
-    assert await _logs(master, work) == ""
+    assert await _logs(master, work) == CUT_OFF.decode()
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -8,16 +8,18 @@ from functools import partial
 
 from podling.core.errors import NotFound, Unavailable
 from podling.core.logrecord import LogRecord, Stream, decode, gap, render, select
-from podling.core.task import Attempt, Task
+from podling.core.task import Attempt, AttemptStatus, Task
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
 from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
+from podling.wire.logs import CUT_OFF
 from podling.wire.session import OpenStream
 
 _log = logging.getLogger(__name__)
 
-CUT_OFF = b"[podling: the connection to the worker ended; what follows is missing here]\n"
+# Their worker may know more than the tail that it has saved.
+_OPEN = frozenset({AttemptStatus.RUNNING, AttemptStatus.LOST})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +116,10 @@ async def check(context: MasterContext, task_id: str, query: LogQuery) -> None:
 
 async def _from_store(context: MasterContext, attempt: Attempt, query: LogQuery) -> AsyncIterator[bytes]:
     tail = await context.store.load_tail(attempt.task_id, attempt.attempt)
-    if tail is None:
-        return
-    records = list(decode(tail.frames))
-    if tail.dropped_bytes and records:
+    records = [] if tail is None else list(decode(tail.frames))
+    if tail is not None and tail.dropped_bytes and records:
         records.insert(0, gap(records[0].at, tail.dropped_bytes))
     for record in select(records, stream=query.stream, since=query.since, tail=query.tail):
         yield render(record)
+    if attempt.status in _OPEN and not (tail is not None and tail.final):
+        yield CUT_OFF
