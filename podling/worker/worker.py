@@ -38,6 +38,7 @@ HEALTH_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
 LOGS_SECONDS = 60.0
 LEAVE_SECONDS = 15.0
+CONNECT_SECONDS = 2.0  # the kernel asks twice in that time; a third try may find another master, or its way
 STARTING = "the worker is starting"
 STOPPING = "the worker is shutting down"
 
@@ -101,7 +102,8 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`. Raises ConfigurationError, RuntimeFailure."""
         cluster_id = self._journal.meta("clusterId")
-        async with aiohttp.ClientSession(headers=self._headers()) as http:
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS)
+        async with aiohttp.ClientSession(headers=self._headers(), timeout=timeout) as http:
             while not self._stopping.is_set():
                 if cluster_id is None:
                     cluster_id = await self._join(http)
