@@ -19,6 +19,7 @@ from podling.client import Client, cluster, nodes, tasks
 from podling.core.errors import PodlingError
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Programs")
 
 IMAGE = "podling-busybox:local"
 PATIENCE_SECONDS = 60.0
@@ -86,12 +87,24 @@ class Programs:
         code = f"from podling.boot.{program} import main; raise SystemExit(main())"
         with (self.directory / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-c", code, *flags],
+                [*self._entering(name), sys.executable, "-c", code, *flags],
                 env=os.environ | dict(self._environment),
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
             )
+
+    def _entering(self, name: str) -> Sequence[str]:
+        """Return what a program's command begins with: where else than here it shall run."""
+        return ()
+
+    def pause(self, name: str) -> None:
+        """Let the program hang (SIGSTOP)."""
+        self._running[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a paused program go on."""
+        self._running[name].send_signal(signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         """End the program without giving it a chance (SIGKILL)."""
@@ -153,14 +166,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def programs(store: str = "postgres", lease_seconds: float = 2.0) -> Iterator[Programs]:
+def programs(
+    store: str = "postgres",
+    lease_seconds: float = 2.0,
+    kind: Callable[[Path, Mapping[str, str], float], P] = Programs,
+) -> Iterator[P]:
     """Give a directory and a master's settings; nothing runs yet, and nothing runs on afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="podling-e2e-"))
     directory.chmod(0o755)
     environment = {"STORE_TYPE": store, "PODLING_LOG_LEVEL": "info"}
     if store == "postgres":
         environment["DATABASE_URL"] = f"embedded:{directory / 'postgres'}"
-    under_test = Programs(directory, environment, lease_seconds)
+    under_test = kind(directory, environment, lease_seconds)
     try:
         yield under_test
     finally:
