@@ -141,10 +141,11 @@ class Conversation:
         raise Unavailable("the master does not acknowledge beats")
 
     async def _report(self) -> None:
+        """What the last line did not bring goes first: nothing else would wake this up for it."""
         while True:
-            await self._shell.sending.wait(SEND_AGAIN_SECONDS)
             while due := self._due():
                 await self._line.send(Reports(items=tuple(due)))
+            await self._shell.sending.wait(SEND_AGAIN_SECONDS)
 
     def _due(self) -> list[Report]:
         """Return reports that were not sent, or so long ago that the answer must be lost."""

@@ -48,7 +48,8 @@ class Programs:
     def __init__(self, directory: Path, environment: Mapping[str, str], lease_seconds: float) -> None:
         self.directory = directory
         self.port = free_port()
-        self.client = Client(f"http://127.0.0.1:{self.port}")
+        self.master_url = f"http://127.0.0.1:{self.port}"  # where workers dial
+        self.client = Client(self.master_url)
         self.engine = docker.from_env()
         self._environment = environment
         self._lease_seconds = lease_seconds
@@ -56,11 +57,12 @@ class Programs:
         self._ports: dict[str, int] = {}
         self._flags: dict[str, tuple[str, ...]] = {}
 
-    def start_master(self) -> None:
-        """Start it and wait until it is ready."""
-        flags = ["--port", str(self.port), "--data-dir", str(self.directory / "master")]
-        flags += ["--lease-seconds", str(self._lease_seconds)]
-        self._start("master", "master", flags)
+    def start_master(self, *flags: str) -> None:
+        """Start it with the flags of its first start, and wait until it is ready."""
+        flags = self._flags.setdefault("master", flags)
+        own = ["--port", str(self.port), "--data-dir", str(self.directory / "master")]
+        own += ["--lease-seconds", str(self._lease_seconds)]
+        self._start("master", "master", [*own, *flags])
         until(f"the master is ready\n{self.log('master')}", self._is_ready)
 
     def _is_ready(self) -> bool:
@@ -71,7 +73,7 @@ class Programs:
         port = self._ports.setdefault(name, free_port())
         flags = self._flags.setdefault(name, flags)
         own = ["--port", str(port), "--data-dir", str(self.directory / name), "--hostname", name]
-        own += ["--master-url", f"http://127.0.0.1:{self.port}"]
+        own += ["--master-url", self.master_url]
         self._start(name, "worker", [*own, *flags])
 
     def worker_url(self, name: str) -> str:

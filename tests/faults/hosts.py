@@ -126,6 +126,7 @@ class Spread(Programs):
     def enter(self, network: Network, stack: ExitStack) -> None:
         """Put the master into the hub."""
         self.network = network
+        self.master_url = f"http://{HUB}:{self.port}"
         self.token_file = self.directory / "token"
         token = secrets.token_hex(16)
         self.token_file.write_text(token)
@@ -133,15 +134,11 @@ class Spread(Programs):
         self.relay = stack.enter_context(proxy(dial=dial))
         self.client = Client(self.relay.url, token=token)
 
-    @property
-    def master_url(self) -> str:
-        return f"http://{HUB}:{self.port}"
-
-    def start_master(self) -> None:
-        flags = ["--host", "0.0.0.0", "--port", str(self.port), "--advertise-url", self.master_url]
-        flags += ["--data-dir", str(self.directory / "master"), "--token-file", str(self.token_file)]
-        flags += ["--lease-seconds", str(self._lease_seconds)]
-        self._start("master", "master", flags)
+    def start_master(self, *flags: str) -> None:
+        own = ["--host", "0.0.0.0", "--port", str(self.port), "--advertise-url", self.master_url]
+        own += ["--data-dir", str(self.directory / "master"), "--token-file", str(self.token_file)]
+        own += ["--lease-seconds", str(self._lease_seconds)]
+        self._start("master", "master", [*own, *flags])
         until(f"the master is ready\n{self.log('master')}", self._is_ready)
 
     def start_worker(self, name: str, *flags: str) -> None:
