@@ -1,15 +1,21 @@
 """Migrations: forward only, checksummed, one at a time."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from podling.core.errors import ConfigurationError
 from podling.store.postgres import install
 from podling.store.postgres.migrations import OLDEST_SERVER, Migration, migrate, shipped
+from podling.store.postgres.migrations import _apply_missing as apply_missing
 from podling.store.postgres.pool import Address, Pool
+from podling.store.postgres.queries import load
 from podling.store.postgres.store import PostgresStore
 from tests.postgres_servers import PostgresServer
 
+LOCK = load("migrations").lock
+SOMEBODY_WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
 NEXT = Migration(shipped()[-1].version + 1, "more", "CREATE TABLE more (n int)")
 
 
@@ -30,6 +36,28 @@ async def test_a_missing_one_is_applied_once(pool: Pool, connection: asyncpg.Con
     assert await migrate(pool, known) == [NEXT]
     assert await migrate(pool, known) == []
     assert await connection.fetchval("SELECT count(*) FROM more") == 0
+
+
+async def test_who_waited_for_another_program_s_migration_takes_its_schema(
+    postgres_server: PostgresServer,
+) -> None:
+    """Its first look has found nothing, and the server's memory of that must not outlive the wait."""
+    async with postgres_server.empty_database() as dsn:
+        first, second = (Pool(Address(dsn, 10.0), 1) for _ in range(2))
+        await first.open()
+        await second.open()
+        try:
+            async with first.transaction("SET LOCAL lock_timeout = '10s'") as connection:
+                await connection.execute(LOCK)
+                waiting = asyncio.create_task(migrate(second))
+                async with asyncio.timeout(10):
+                    while not await connection.fetchval(SOMEBODY_WAITS):
+                        await asyncio.sleep(0.01)
+                await apply_missing(connection, shipped())
+            assert await waiting == []
+        finally:
+            await first.close()
+            await second.close()
 
 
 async def test_one_that_fails_leaves_nothing_behind(pool: Pool, connection: asyncpg.Connection) -> None:

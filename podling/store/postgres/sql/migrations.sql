@@ -4,7 +4,11 @@ SELECT current_setting('server_version_num')::integer AS server_version,
        current_user AS login,
        current_database() AS database,
        current_schema() AS schema,
-       to_regclass('podling_migrations') IS NOT NULL AS is_ours,
+       -- Not to_regclass: within a transaction it repeats what it has found before.
+       EXISTS (
+           SELECT FROM pg_class
+           WHERE relname = 'podling_migrations' AND relkind IN ('r', 'p') AND pg_table_is_visible(oid)
+       ) AS is_ours,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
        coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create_table
 
