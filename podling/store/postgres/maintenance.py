@@ -58,6 +58,8 @@ async def make_partitions(pool: Pool) -> int:
                     f"FOR VALUES FROM ('{month['first']}+00') TO ('{month['next']}+00')"
                 )
             made += 1
+        except (asyncpg.DuplicateTableError, asyncpg.UniqueViolationError):
+            _log.debug("another master has just made the partition %s", month["name"])
         except (asyncpg.LockNotAvailableError, asyncpg.CheckViolationError) as error:
             # The default partition takes the rows meanwhile.
             _log.warning("the partition %s was not made: %s", month["name"], type(error).__name__)

@@ -60,6 +60,18 @@ async def test_who_waited_for_another_program_s_migration_takes_its_schema(
             await second.close()
 
 
+async def test_masters_that_start_together_on_an_empty_database_all_start(
+    postgres_server: PostgresServer,
+) -> None:
+    async with postgres_server.empty_database() as dsn:
+        stores = [PostgresStore(dsn) for _ in range(6)]
+        try:
+            await asyncio.gather(*(store.open() for store in stores))
+        finally:
+            await asyncio.gather(*(store.close() for store in stores))
+        assert (await install.verify(dsn)).is_sound
+
+
 async def test_one_that_fails_leaves_nothing_behind(pool: Pool, connection: asyncpg.Connection) -> None:
     broken = Migration(NEXT.version + 1, "broken", "SELECT * FROM nothing")
     with pytest.raises(asyncpg.UndefinedTableError):
