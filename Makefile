@@ -53,9 +53,9 @@ bench: setup ## SCENARIO=containers|latency|… STORE=memory|postgres
 	@bin/ensure-docker && bin/make-image
 	@$(PYTHON) -m bench $(SCENARIO) --store $(STORE)
 
-soak: setup ## the long runs: kill -9 at fifty seeded steps
+soak: setup ## the long runs: kill -9 at fifty seeded steps, every fault
 	@bin/prepare-tests
-	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/e2e --timeout 3600 $(PYTEST_FLAGS)
+	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/e2e tests/faults --timeout 3600 $(PYTEST_FLAGS)
 
 clean: ## remove what was built or cached, and the stopped cluster's files; .venv stays
 	@bin/cluster stop

@@ -14,11 +14,11 @@ import pytest
 from podling.client import nodes, tasks
 from tests.docker_engine import IMAGE, PrivateEngine, docker, private_engine
 from tests.e2e.programs import Programs, programs, until
+from tests.faults.figures import SOAK
 from tests.support import require
 
 LEASE_SECONDS = 3.0
 WORKER = "worker-1"
-SOAK = pytest.mark.skipif(not os.environ.get("PODLING_SOAK"), reason="see make soak")
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("faults-engine")]
 

@@ -1,6 +1,5 @@
 """What a container, a registry or a hand at the engine may do to a task and to its neighbours."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,18 +14,18 @@ from docker.errors import APIError
 
 from podling.client import nodes, tasks
 from tests.docker_engine import IMAGE, docker
+from tests.e2e.conftest import engine
 from tests.e2e.programs import Programs, programs, until
-from tests.faults.figures import remove_containers, tell
+from tests.faults.figures import IS_SOAK, SOAK, remove_containers, tell
 from tests.faults.proxy import Cut, Message, Proxy, Way, proxy
 from tests.worker.runtime.test_docker_pulls import credentials, log_in, registry
 
-__all__ = ["credentials", "registry"]
+__all__ = ["credentials", "engine", "registry"]
 
 WORKER = "worker-1"
-MANY = 50 if os.environ.get("PODLING_SOAK") else 10
+MANY = 50 if IS_SOAK else 10
 MEBIBYTE = 2**20
 LOG_KEPT_BYTES = 50 * MEBIBYTE  # a little more than HEAD_BYTES and RING_BYTES of podling.worker.log_files
-SOAK = pytest.mark.skipif(not os.environ.get("PODLING_SOAK"), reason="see make soak")
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("faults-tasks")]
 
@@ -90,6 +89,7 @@ def _log(running: Programs, task_id: str, attempt: int) -> str:
     return str(running.client.send(tasks.logs(task_id, attempt=attempt)))
 
 
+@SOAK
 def test_a_container_killed_by_hand_is_external_and_tried_again(running: Programs) -> None:
     task_id = submit(running, "[ $PODLING_ATTEMPT = 1 ] && exec sleep 1000; echo again")
     docker("kill", until_status(running, task_id, "running")["containerId"])

@@ -1,17 +1,19 @@
 """How soon a lost worker is noticed, and where its task goes, with the settings a master comes with."""
 
-import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import until
-from tests.faults.figures import remove_containers, tell
+from tests.faults.figures import SOAK, remove_containers, tell
 from tests.faults.hosts import Spread, spread
 from tests.faults.pulses import now, overlaps, spans
 from tests.faults.test_network import WORKERS, both_spans, started_on
+
+__all__ = ["engine"]
 
 LEASE_SECONDS = 12.0  # the default of --lease-seconds
 FOUND_SECONDS = 15.0
@@ -21,7 +23,7 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.timeout(1000),
     pytest.mark.xdist_group("faults-network-defaults"),
-    pytest.mark.skipif(not os.environ.get("PODLING_SOAK"), reason="takes minutes; see make soak"),
+    SOAK,
 ]
 
 

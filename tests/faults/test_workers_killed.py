@@ -4,7 +4,6 @@ Proxies lie between the worker and its two neighbours, the engine and the master
 message of the step, so that the worker dies while it waits there; then it is started again.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,10 +14,13 @@ from typing import Any
 import pytest
 
 from podling.client import tasks
+from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import IMAGE, Programs, programs, until
-from tests.faults.figures import remove_containers
+from tests.faults.figures import IS_SOAK, remove_containers
 from tests.faults.proxy import Hold, Proxy, Way, proxy
+
+__all__ = ["engine"]
 
 LEASE_SECONDS = 20.0  # a restart takes a second or two; nobody shall be declared lost here
 WORKER = "worker-1"
@@ -62,7 +64,7 @@ CASES = [
     pytest.param(step, delivery, id=f"{step}, {delivery}")
     for step in STEPS
     for delivery in DELIVERIES
-    if os.environ.get("PODLING_SOAK") or (step.name in SHORT and delivery == DELIVERIES[0])
+    if IS_SOAK or (step.name in SHORT and delivery == DELIVERIES[0])
 ]
 
 
