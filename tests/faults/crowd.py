@@ -31,6 +31,7 @@ from podling.worker.worker import CONNECT_SECONDS
 
 ROOM = {"slots": 10, "cpu": 4000, "memory": 8 * 2**30}
 POLL_SECONDS = 0.05
+JOINS_PER_SECOND = 50
 
 
 class NoJournal:
@@ -109,7 +110,7 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(count: int, cluster_id: str, masters: Sequence[str], files: Path) -> AsyncIterator[Crowd]:
-    """Give so many workers that dial the masters; they are not connected yet."""
+    """Give so many workers that begin to dial the masters, one after the other."""
     statuses: Counter[int] = Counter()
 
     async def note(
@@ -127,7 +128,7 @@ async def crowd(count: int, cluster_id: str, masters: Sequence[str], files: Path
     members = [Member(f"crowd-{number}", cluster_id, masters, http, files) for number in range(count)]
     for member in members:
         await member.shell.open()
-    parts = [asyncio.create_task(member.session.run()) for member in members]
+    parts = [asyncio.create_task(_join(member, number)) for number, member in enumerate(members)]
     try:
         yield Crowd(members, statuses)
     finally:
@@ -137,3 +138,8 @@ async def crowd(count: int, cluster_id: str, masters: Sequence[str], files: Path
         for member in members:
             await member.shell.close()
         await http.close()
+
+
+async def _join(member: Member, number: int) -> None:
+    await asyncio.sleep(number / JOINS_PER_SECOND)
+    await member.session.run()
