@@ -89,11 +89,10 @@ def is_answer_to_report(message: Message) -> bool:
 
 
 def test_latency_costs_time_and_nothing_else(line: Line) -> None:
-    line.between.delay_seconds = 0.3
-    before = line.between.connections
+    line.between.delay_seconds = 0.15
     for task_id in [line.submit(0.1) for _ in range(20)]:
         line.check_once(task_id)
-    assert line.between.connections == before
+    assert "is lost" not in line.running.log("master")
 
 
 @pytest.mark.parametrize("way", list(Way))
