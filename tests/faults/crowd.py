@@ -69,8 +69,9 @@ class Member:
             connected=lambda: self.connected_at.append(asyncio.get_running_loop().time()),
             renewed=lambda sent_at, seconds: None,
         )
-        streams = Streams(Logs(self.shell, logs, tails), http)
-        self.session = Session(options, Masters(masters), http, self.shell, streams)
+        known = Masters(masters)
+        streams = Streams(Logs(self.shell, logs, tails), http, known)
+        self.session = Session(options, known, http, self.shell, streams)
 
     def _hello(self) -> Hello:
         return Hello(
