@@ -38,6 +38,7 @@ _KEEPALIVE_SETTINGS = {
 _PERSONAL_ROOTS = Path("~/.postgresql/root.crt")
 _CONNECTION_AGE_SECONDS = 1800.0
 _IDLE_SECONDS = 300.0
+_GIVE_UP_SECONDS = 0.25  # for a server that was told to forget a statement and does not answer
 _MANY_QUERIES = 1_000_000
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -195,8 +196,14 @@ class Pool:
         if _now() > self._fresh_until:
             self._fresh_until = _now() + _CONNECTION_AGE_SECONDS
             await self._pool.expire_connections()
-        async with self._pool.acquire(timeout=self._address.command_timeout_seconds) as connection:
+        pool = self._pool
+        connection = await pool.acquire(timeout=self._address.command_timeout_seconds)
+        try:
             yield connection
+        finally:
+            # One in doubt is closed: who has waited long enough must not wait as long again for that.
+            with contextlib.suppress(TimeoutError):
+                await pool.release(connection, timeout=_GIVE_UP_SECONDS)
 
     @asynccontextmanager
     async def transaction(self, *settings: str) -> AsyncIterator[Connection]:
@@ -208,6 +215,9 @@ class Pool:
             await connection.execute("; ".join(["BEGIN", *self._local_settings(), *settings]))
             try:
                 yield connection
+            except (TimeoutError, asyncio.CancelledError):
+                await _roll_back(connection, _GIVE_UP_SECONDS)
+                raise
             except BaseException:
                 await _roll_back(connection)
                 raise
@@ -246,10 +256,10 @@ class Pool:
         return [f"SET LOCAL {name} = '{text}'" for name, text in settings.items()]
 
 
-async def _roll_back(connection: Connection) -> None:
+async def _roll_back(connection: Connection, timeout_seconds: float | None = None) -> None:
     """Leave the transaction; the caller's own error says why, so a fault on the way out adds nothing."""
     try:
-        await connection.execute("ROLLBACK")
+        await connection.execute("ROLLBACK", timeout=timeout_seconds)
     except DRIVER_ERRORS:
         # A connection in doubt must not be lent again; one that was lost is not ours any more.
         with contextlib.suppress(asyncpg.InterfaceError):
