@@ -214,11 +214,15 @@ class Shell:
         if (before := self._timers.pop(timer, None)) is not None:
             before.cancel()
         delay = max(0.0, instruction.at - self.clock.monotonic())
-        self._timers[timer] = asyncio.get_running_loop().call_later(delay, self._fire, timer)
+        self._timers[timer] = asyncio.get_running_loop().call_later(delay, self._fire, instruction)
 
-    def _fire(self, timer: Timer) -> None:
-        self._timers.pop(timer, None)
-        self.feed(TimerFired(timer=timer))
+    def _fire(self, instruction: SetTimer) -> None:
+        """The loop's clock is another than the agent's, and calls some milliseconds early."""
+        if self.clock.monotonic() < instruction.at:
+            self._set_timer(instruction)
+            return
+        self._timers.pop(instruction.timer, None)
+        self.feed(TimerFired(timer=instruction.timer))
 
     async def _write_intent(self, instruction: WriteIntent) -> None:
         key = instruction.assignment.key
