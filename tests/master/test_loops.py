@@ -102,6 +102,24 @@ async def test_a_new_leader_waits_a_whole_lease_itself(world: World) -> None:
     assert _online(second) == set()
 
 
+async def test_nobody_is_lost_by_a_pass_that_outlived_its_reign(world: World) -> None:
+    store = Faulty(world.store)
+    context = await world.leader("one", store)
+    await world.store.open_session(build_node("worker"))
+    context.view.put_node(build_node("worker", session_no=1))
+    monitor = NodeMonitor(context, lambda _: None)
+    await monitor.run_once()
+    world.clock.passed += LEASE * 2
+
+    async def step_down() -> None:
+        context.lead(None)
+
+    store.after["load_beats"] = step_down
+    await monitor.run_once()
+    assert _online(context) == {"worker"}
+    assert not (await _beat(world, "worker")).lost
+
+
 async def test_what_a_crash_left_undone_after_the_mark_is_done_by_the_next_pass(world: World) -> None:
     context, monitor = await _monitored(world)
     task = await assigned(context, "worker")

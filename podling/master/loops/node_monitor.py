@@ -42,6 +42,8 @@ class NodeMonitor:
         if self._epoch is None:
             return self.interval_seconds
         beats = await self._context.store.load_beats()
+        if self._context.epoch != self._epoch:
+            return self.interval_seconds  # the store was away meanwhile, also for the nodes' beats
         self._forget_all_but({beat.node_id for beat in beats})
         for beat in beats:
             if beat.lost:
