@@ -102,10 +102,12 @@ class Cluster:
         return next((name for name in names if urls.get(seen["leader"]) == self.url(name)), None)
 
     def moments(self, name: str, words: str) -> list[datetime]:
-        """Return when a program logged a message with these words."""
+        """Return when a program logged a message that begins with these words."""
         lines = [_record(line) for line in (self.directory / f"{name}.log").read_text().splitlines()]
         return [
-            datetime.fromisoformat(line["time"]) for line in lines if words in str(line.get("message", ""))
+            datetime.fromisoformat(line["time"])
+            for line in lines
+            if str(line.get("message", "")).startswith(words)
         ]
 
     def log(self, name: str) -> str:
@@ -163,9 +165,7 @@ class Ledger:
     def count(self, word: str, task_id: str, attempt: int | None = None) -> int:
         """Return how often an attempt (None: any) of the task wrote the word."""
         rows = [line.split() for line in self.path.read_text().splitlines()]
-        return sum(
-            row[:2] == [word, task_id] and (attempt is None or int(row[2]) == attempt) for row in rows
-        )
+        return sum(row[:2] == [word, task_id] and (attempt is None or int(row[2]) == attempt) for row in rows)
 
 
 def ended(client: Client, task_id: str, seconds: float = 60.0) -> dict[str, Any]:
@@ -187,4 +187,3 @@ def check_once_each(client: Client, ledger: Ledger, task_ids: list[str], told: s
         for attempt in range(1, task["attempt"] + 1):
             assert ledger.count("start", task_id, attempt) <= 1, (told, task_id, attempt)
         assert ledger.count("end", task_id, task["attempt"]) == 1, (told, task)
-
