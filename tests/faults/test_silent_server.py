@@ -3,8 +3,10 @@
 import asyncio
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
+from podling.core.errors import StoreUnavailable
 from podling.store.postgres.store import PostgresStore
 from tests.conftest import ServerOf
 from tests.faults.cuttable import cuttable
@@ -32,3 +34,31 @@ async def test_who_has_waited_long_enough_is_not_kept_by_the_driver(server_of: S
                 await store.ping()
             finally:
                 await store.close()
+
+
+async def test_a_first_host_that_keeps_silent_hides_no_second_one(server_of: ServerOf) -> None:
+    async with server_of("debian").database() as dsn:
+        port = urlsplit(dsn).port
+        assert port is not None
+        with cuttable(port) as line:
+            line.cut()
+            hosts = f"127.0.0.1:{line.port},127.0.0.1:{port}"
+            both = dsn.replace(f"127.0.0.1:{port}", hosts) + "?target_session_attrs=read-write"
+            store = PostgresStore(both, command_timeout_seconds=1.0)
+            try:
+                async with asyncio.timeout(20):
+                    await store.open()
+                    await store.ping()
+            finally:
+                await store.close()
+
+
+async def test_a_host_that_takes_no_writes_is_not_the_one(server_of: ServerOf) -> None:
+    async with server_of("debian").database() as dsn:
+        connection = await asyncpg.connect(dsn, timeout=10)
+        await connection.execute(
+            f"ALTER DATABASE {urlsplit(dsn).path[1:]} SET default_transaction_read_only = on"
+        )
+        await connection.close(timeout=10)
+        with pytest.raises(StoreUnavailable, match="no host of its address"):
+            await PostgresStore(f"{dsn}?target_session_attrs=read-write").open()

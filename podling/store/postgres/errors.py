@@ -38,7 +38,13 @@ DRIVER_ERRORS = (
     TimeoutError,
 )
 
-_FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError, asyncpg.TooManyConnectionsError)
+_PLAIN = {
+    asyncpg.DiskFullError: "its disk is full; free some space there",
+    asyncpg.OutOfMemoryError: "it is out of memory",
+    asyncpg.TooManyConnectionsError: "it takes no more connections (max_connections)",
+    asyncpg.TargetServerAttributeNotMatched: "no host of its address is what target_session_attrs asks for",
+    asyncpg.ReadOnlySQLTransactionError: "it is a standby that takes no writes",
+}
 
 
 @contextmanager
@@ -64,8 +70,9 @@ def reason(error: BaseException) -> str:
         return "it did not answer in time"
     if isinstance(error, asyncpg.CannotConnectNowError):
         return "it is starting up or shutting down"
-    if isinstance(error, _FULL):
-        return f"it has run out of something ({error.sqlstate})"
+    for kind, sentence in _PLAIN.items():
+        if isinstance(error, kind):
+            return sentence
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return "nothing listens at its address"
     if lost_connection(error):

@@ -12,6 +12,7 @@ import asyncpg
 
 from podling.store.base import ignore
 from podling.store.postgres.errors import DRIVER_ERRORS, reason
+from podling.store.postgres.hosts import connect
 from podling.store.postgres.pool import Address, keep_alive
 
 CHANNEL = "podling_changes"
@@ -68,7 +69,7 @@ class Notifier:
             while payloads := await self._next():
                 try:
                     if connection is None or connection.is_closed():
-                        connection = await asyncpg.connect(**self._address.options())
+                        connection = await connect(**self._address.options())
                         keep_alive(connection)
                     for payload in payloads:
                         await connection.execute(f"NOTIFY {CHANNEL}, '{payload}'")
@@ -100,7 +101,7 @@ class Listener:
         failures = 0
         while True:
             try:
-                connection = await asyncpg.connect(**self._address.options())
+                connection = await connect(**self._address.options())
                 try:
                     failures = 0
                     await _listen(connection, on_hint, on_call)

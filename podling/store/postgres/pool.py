@@ -18,6 +18,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from podling.core.errors import ConfigurationError
 from podling.store.postgres.errors import DRIVER_ERRORS, translated
+from podling.store.postgres.hosts import connect
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Pool:
                 max_inactive_connection_lifetime=_IDLE_SECONDS,
                 connection_class=_Connection,
                 init=_on_connect,
-                **self._address.options(),
+                **self._address.options() | {"connect": connect},
             )
             self._fresh_until = _now() + _CONNECTION_AGE_SECONDS
 
