@@ -187,3 +187,8 @@ def check_once_each(client: Client, ledger: Ledger, task_ids: list[str], told: s
         for attempt in range(1, task["attempt"] + 1):
             assert ledger.count("start", task_id, attempt) <= 1, (told, task_id, attempt)
         assert ledger.count("end", task_id, task["attempt"]) == 1, (told, task)
+
+
+def report(figure: str) -> None:
+    """Show what was measured (with pytest's `-s` or `-rP`)."""
+    sys.stdout.write(f"{figure}\n")

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import asyncpg
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from tests.e2e.programs import until
 from tests.faults.load import Load, load
 from tests.faults.own_postgres import STOPS, OwnPostgres, own_postgres
-from tests.faults.programs import IN_SOAK, Cluster, Ledger, a_cluster, check_once_each
+from tests.faults.programs import IN_SOAK, Cluster, Ledger, a_cluster, check_once_each, report
 
 FIRST_COMMIT_SECONDS = 3.0
 LISTENING_SECONDS = 8.0
@@ -56,7 +55,7 @@ def _accepted(submitted: Load, count: int) -> bool:
 
 @pytest.mark.parametrize("how", [how for how in STOPS for _ in range(ROUNDS)])
 def test_nothing_is_lost_while_postgres_is_away(
-    running: Cluster, server: OwnPostgres, ledger: Ledger, how: str, record_property: Any
+    running: Cluster, server: OwnPostgres, ledger: Ledger, how: str
 ) -> None:
     with load(running, ledger, *MASTERS) as submitted:
         until("tasks come in", lambda: _accepted(submitted, 5))
@@ -73,9 +72,7 @@ def test_nothing_is_lost_while_postgres_is_away(
     assert not submitted.surprises
     assert all("the database is not available" in sentence for sentence in submitted.refusals)
     check_once_each(running.client("master-1"), ledger, submitted.task_ids, how)
-    print(f"{how}: first commit after {first:.2f} s, both listen after {listening:.2f} s")
-    record_property("first_commit_seconds", first)
-    record_property("listening_seconds", listening)
+    report(f"after {how}: first commit in {first:.2f} s, both listen in {listening:.2f} s")
     if IN_SOAK:
         assert first < FIRST_COMMIT_SECONDS
         assert listening < LISTENING_SECONDS
