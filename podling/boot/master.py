@@ -95,6 +95,8 @@ def _stop_or_exit(stopping: asyncio.Event) -> None:
 
 def make_server(settings: MasterSettings, store: "Store") -> "MasterServer":
     """Return a server that is not started yet. Raises ConfigurationError."""
+    from datetime import timedelta
+
     from podling.boot.identity import claim_identity
     from podling.kit.clock import SystemClock
     from podling.kit.ids import new_id
@@ -108,6 +110,7 @@ def make_server(settings: MasterSettings, store: "Store") -> "MasterServer":
         master_id=new_id(clock.now()),
         version=__version__,
         lease_seconds=settings.lease_seconds,
+        keep_ended=timedelta(days=settings.keep_ended_days),
         token=settings.token,
         allow_simulated=settings.allow_simulated,
         directories=_directories(settings),

@@ -56,6 +56,13 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
+def days(given: str) -> float:
+    """A number of days, also a part of one: `30`, `0.5`."""
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,6})?", given, re.ASCII) or not 0 < float(given) <= 36500:
+        raise ValueError(f"{given!r} is not a number of days; write 30, or 0.5 for half a day")
+    return float(given)
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(given: str) -> str:
         if given.lower() not in choices:

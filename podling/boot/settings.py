@@ -28,6 +28,7 @@ class MasterSettings:
     port: int = 8070
     data_dir: Path
     lease_seconds: float = 12.0
+    keep_ended_days: float = 30.0
     log_level: str = "info"
     log_format: str = "text"
     tls_cert: Path | None = None
@@ -102,6 +103,7 @@ MASTER = Program(
         _option("--port", parsers.port, "the port to listen on (8070); 0 chooses a free one", metavar="N"),
         _option("--data-dir", parsers.path, "where the master keeps files of its own", metavar="DIR"),
         _option("--lease-seconds", parsers.seconds(0.2, 3600), "how long a silent worker is waited for (12)"),
+        _option("--keep-ended-days", parsers.days, "how long tasks that ended are kept (30)", metavar="DAYS"),
         _option("--store-type", parsers.one_of("memory", "postgres"), "memory (lost at exit) or postgres",
                 variables=("STORE_TYPE", "PODLING_STORE_TYPE")),
         _option("--database-url", parsers.database_url, "postgres://… or embedded:DIR", metavar="URL",

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from podling.core.view import View
@@ -23,6 +24,7 @@ class MasterOptions:
     version: str
     lease_seconds: float = 12.0
     poll_seconds: float = 1.0
+    keep_ended: timedelta = timedelta(days=30)
     token: str | None = None
     allow_simulated: bool = False
     directories: Mapping[str, Path] = field(default_factory=dict)  # what a full disk would end

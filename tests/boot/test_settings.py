@@ -93,6 +93,15 @@ def test_all_faults_are_told_together_and_each_names_its_setting() -> None:
     assert "write a whole number from 0 to 65535" in told
 
 
+def test_the_days_of_ended_tasks_are_a_number_above_zero() -> None:
+    assert master().keep_ended_days == 30
+    assert master("--keep-ended-days", "7").keep_ended_days == 7
+    assert master(PODLING_KEEP_ENDED_DAYS="0.5").keep_ended_days == 0.5
+    for wrong in ("0", "-1", "ever", "1e3", "99999"):
+        (fault,) = faults_of("--keep-ended-days", wrong)
+        assert "write 30, or 0.5 for half a day" in fault
+
+
 def test_postgres_needs_an_address() -> None:
     assert "DATABASE_URL" in faults_of(STORE_TYPE="postgres")[0]
     settings = master(STORE_TYPE="postgres", DATABASE_URL="embedded:/var/lib/podling")

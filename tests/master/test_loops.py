@@ -1,10 +1,13 @@
 """The loops, one pass at a time."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from podling.core.lifecycle import Cancel
 from podling.core.node import NodeStatus
 from podling.core.task import TaskStatus
 from podling.master.context import MasterContext
@@ -13,6 +16,7 @@ from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import REST_LEASES, NodeMonitor
 from podling.master.loops.peers import DEAD_AFTER_LEASES, FORGET_AFTER_LEASES, Peers
 from podling.master.loops.promoter import Promoter
+from podling.master.loops.retention import Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.operations import nodes
 from tests.builders import NOW, build_node, seconds
@@ -131,6 +135,21 @@ async def test_what_a_crash_left_undone_after_the_mark_is_done_by_the_next_pass(
 
 async def _beat(world: World, node_id: str) -> Any:
     return next(beat for beat in await world.store.load_beats() if beat.node_id == node_id)
+
+
+# Retention
+
+
+async def test_ended_tasks_go_after_the_time_that_the_operator_set(world: World) -> None:
+    context = await world.leader()
+    waiting, gone = await insert(context), await insert(context)
+    await context.committer.apply(gone.task_id, Cancel())
+    retention = Retention(context)
+    await retention.run_once()
+    assert set(await world.store.load_tasks([gone.task_id])) == {gone.task_id}
+    context.options = replace(context.options, keep_ended=timedelta(0))
+    await retention.run_once()
+    assert set(await world.store.load_tasks([waiting.task_id, gone.task_id])) == {waiting.task_id}
 
 
 # Deadlines and starts in the future

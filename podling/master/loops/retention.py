@@ -6,12 +6,12 @@ RETENTION_SECONDS = 300.0
 
 
 class Retention:
-    """Old changes and keys go, coming partitions are made; ended tasks are kept."""
+    """Old changes, keys and ended tasks go; coming partitions are made."""
 
     def __init__(self, context: MasterContext) -> None:
         self._context = context
 
     async def run_once(self) -> float | None:
         if self._context.leads:
-            await self._context.store.maintain()
+            await self._context.store.maintain(self._context.options.keep_ended)
         return None
