@@ -11,6 +11,8 @@ from podling.store.postgres.queries import load
 
 _SQL = load("maintenance")
 _BATCH = 1000
+_MOST_FOUND = 20_000
+_OLD_TRANSACTION = timedelta(minutes=1)
 _DROP_TASK = (_SQL.drop_specs, _SQL.drop_ended, _SQL.drop_attempts, _SQL.drop_events, _SQL.drop_tails)
 _log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Maintained:
 
 async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
     """See `PostgresStore.maintain`."""
+    await warn_of_old_transactions(pool, _OLD_TRANSACTION)
     return Maintained(
         partitions_made=await make_partitions(pool),
         changes_removed=await _delete(pool, _SQL.drop_changes),
@@ -37,6 +40,21 @@ async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
         tasks_removed=0 if keep_ended is None else await _drop_tasks(pool, keep_ended),
         partitions_dropped=await _drop_partitions(pool),
     )
+
+
+async def warn_of_old_transactions(pool: Pool, older_than: timedelta) -> None:
+    """Name, in the log, who keeps the server from cleaning up. A login sees its own sessions, or all."""
+    async with pool.connection() as connection:
+        for row in await connection.fetch(_SQL.old_transactions, older_than):
+            _log.warning(
+                "a transaction of %s (login %s, pid %d) has been open for %d s: PostgreSQL keeps every old "
+                "row for it, and all gets slower; end it there, or by SELECT pg_terminate_backend(%d)",
+                row["program"] or "a program without a name",
+                row["login"],
+                row["pid"],
+                row["seconds"],
+                row["pid"],
+            )
 
 
 async def missing_partitions(pool: Pool) -> list[str]:
@@ -78,20 +96,26 @@ async def _delete(pool: Pool, sql: str) -> int:
 
 
 async def _drop_tasks(pool: Pool, keep: timedelta) -> int:
+    """Look for many at once, since each look reads past what was removed before; remove few at once."""
     removed = 0
     while True:
-        async with pool.transaction() as connection:
-            rows = await connection.fetch(_SQL.old_tasks, keep, _BATCH)
-            task_ids = [row["task_id"] for row in rows]
-            for sql in _DROP_TASK:
-                await connection.execute(sql, task_ids)
+        async with pool.connection() as connection:
+            rows = await connection.fetch(_SQL.old_tasks, keep, _MOST_FOUND)
+        task_ids = [row["task_id"] for row in rows]
+        for first in range(0, len(task_ids), _BATCH):
+            async with pool.transaction() as connection:
+                for sql in _DROP_TASK:
+                    await connection.execute(sql, task_ids[first : first + _BATCH])
         removed += len(task_ids)
-        if len(task_ids) < _BATCH:
+        if len(task_ids) < _MOST_FOUND:
             return removed
 
 
 async def _drop_partitions(pool: Pool) -> int:
-    """Drop the empty partitions of past months; one that is in use is left for the next time."""
+    """Drop the empty partitions of past months; one that is in use is left for the next time.
+
+    The default partition rules DETACH … CONCURRENTLY out, so the lock's short timeout has to do.
+    """
     async with pool.connection() as connection:
         names = [row["name"] for row in await connection.fetch(_SQL.past_partitions)]
     dropped = 0

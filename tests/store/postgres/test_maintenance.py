@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 import asyncpg
+import pytest
 
 from podling.core.lifecycle import Cancel
 from podling.store.base import PeerMessage
+from podling.store.postgres import maintenance
 from podling.store.postgres.store import PostgresStore
 from tests.builders import build_batch, build_task, happening, insertion
 
@@ -78,6 +80,41 @@ async def test_tasks_ended_long_ago_go_with_everything_about_them(
     assert set(await store.load_tasks([old.task_id, new.task_id])) == {new.task_id}
     specs = await connection.fetch("SELECT task_id FROM task_specs")
     assert [row["task_id"] for row in specs] == [new.task_id]
+
+
+async def test_many_old_tasks_go_in_batches(store: PostgresStore, connection: asyncpg.Connection) -> None:
+    tasks = [build_task() for _ in range(2500)]
+    await store.commit(build_batch(map(insertion, tasks)))
+    await store.commit(build_batch(happening(task, Cancel()) for task in tasks))
+    assert (await store.maintain(timedelta(0))).tasks_removed == len(tasks)
+    assert await connection.fetchval("SELECT count(*) FROM task_specs") == 0
+
+
+async def test_who_keeps_a_transaction_open_is_named(
+    store: PostgresStore, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await connection.execute("SET application_name = 'a forgotten session'")
+    async with connection.transaction():
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        await maintenance.warn_of_old_transactions(store._pool, timedelta(minutes=1))
+        assert not caplog.messages
+        await maintenance.warn_of_old_transactions(store._pool, timedelta(0))
+    told = [message for message in caplog.messages if "a forgotten session" in message]
+    assert len(told) == 1
+    assert f"pg_terminate_backend({pid})" in told[0]
+
+
+async def test_a_partition_in_use_stays_until_the_next_time(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "CREATE TABLE ended_tasks_2020_01 PARTITION OF ended_tasks "
+        "FOR VALUES FROM ('2020-01-01+00') TO ('2020-02-01+00')"
+    )
+    async with connection.transaction():
+        await connection.fetch("SELECT FROM ended_tasks")
+        assert (await store.maintain()).partitions_dropped == 0
+    assert (await store.maintain()).partitions_dropped == 1
 
 
 async def test_an_empty_partition_of_the_past_is_dropped(
