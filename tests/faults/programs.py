@@ -36,7 +36,11 @@ class Cluster:
         own = ["--lease-seconds", str(self.lease_seconds)]
         variables = {"STORE_TYPE": "postgres", **environment}
         self._start(name, "master", [*own, *flags], variables)
-        until(f"{name} is ready\n{self.log(name)}", lambda: self.status_of(name, "/ready")[0] == 200)
+        until(f"{name} is ready (its log: {self.directory / name}.log)", lambda: self._is_ready(name))
+
+    def _is_ready(self, name: str) -> bool:
+        assert self.runs(name), self.log(name)
+        return bool(self.status_of(name, "/ready")[0] == 200)
 
     def start_worker(self, name: str, *flags: str, environment: Mapping[str, str] | None = None) -> None:
         """Start one that runs processes, and that knows every master; return without waiting."""
