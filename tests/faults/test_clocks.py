@@ -26,9 +26,7 @@ from tests.support import require
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 PARTS = ("postgres", "master-1", "worker-1")
 JUMPS = [
-    {"master-1": "+1h"},
-    {"worker-1": "-3y"},
-    {"postgres": "+3y"},
+    {"master-1": "+1h", "worker-1": "-3y", "postgres": "+3y"},
     {"master-1": "-2y", "worker-1": "+5y", "postgres": "-1h"},
 ]
 MORE_JUMPS = [{part: offset} for offset in ("-1h", "+10y", "-1y", "+1h") for part in PARTS] * 3

@@ -58,6 +58,7 @@ def _database_on(server: OwnPostgres, disk: SmallDisk) -> str:
     return server.dsn.removesuffix("/postgres") + "/podling"
 
 
+@pytest.mark.soak
 def test_a_full_log_stops_postgres_and_everything_goes_on_after_it(running: Cluster) -> None:
     with server_home() as home, small_disk(home.parent / "small", 24) as disk:
         server = OwnPostgres(home)

@@ -13,7 +13,7 @@ from tests.faults.programs import Cluster, Ledger, a_cluster, check_once_each
 MASTERS = ("master-1", "master-2")
 STREAMING = "SELECT count(*) AS count FROM pg_stat_replication WHERE sync_state = 'sync'"
 
-pytestmark = [pytest.mark.xdist_group("faults-failover"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("faults-failover"), pytest.mark.timeout(300)]
 
 
 @dataclass

@@ -48,6 +48,7 @@ def test_tasks_live_and_end_through_the_pooler(running: Cluster) -> None:
     check_once_each(running.client(*MASTERS), ledger, submitted.task_ids, "through the pooler")
 
 
+@pytest.mark.soak
 def test_another_master_leads_through_the_pooler(running: Cluster) -> None:
     ledger = Ledger(running.directory / "ledger")
     leader = until("one leads", lambda: running.leader(*MASTERS))
