@@ -243,7 +243,7 @@ class DebianPostgres:
         self._run("pg_ctl", "stop", "-w", "--mode=fast")
 
     def _run(self, program: str, *arguments: str) -> None:
-        user = _postgres_account() if os.geteuid() == 0 else {}
+        user = postgres_account() if os.geteuid() == 0 else {}
         subprocess.run(
             [str(DEBIAN_BINARIES / program), f"--pgdata={self._home / 'data'}", *arguments],
             check=True,
@@ -256,7 +256,7 @@ class DebianPostgres:
         )
 
 
-def _postgres_account() -> dict[str, object]:
+def postgres_account() -> dict[str, object]:
     entry = pwd.getpwnam("postgres")
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 

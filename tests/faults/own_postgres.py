@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from tests.e2e.programs import free_port
-from tests.postgres_servers import DEBIAN_BINARIES, _postgres_account
+from tests.postgres_servers import DEBIAN_BINARIES, postgres_account
 from tests.support import require
 
 PATIENCE_SECONDS = 60.0
@@ -35,7 +35,7 @@ class OwnPostgres:
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[int] = []
-        _own(home)
+        own(home)
 
     @property
     def dsn(self) -> str:
@@ -48,7 +48,7 @@ class OwnPostgres:
     def initialize(self, *arguments: str) -> None:
         password = self.home / "password"
         password.write_text(self.password)
-        _own(password)
+        own(password)
         flags = ["--auth=scram-sha-256", "--username=postgres", f"--pwfile={password}"]
         flags += ["--encoding=UTF8", "--locale=C", "--no-sync", *arguments]
         self._run("initdb", f"--pgdata={self.data}", *flags)
@@ -141,7 +141,7 @@ class OwnPostgres:
 
     def _options(self) -> dict[str, Any]:
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"} | self._environment
-        account = _postgres_account() if os.geteuid() == 0 else {}
+        account = postgres_account() if os.geteuid() == 0 else {}
         return {"cwd": self.home, "env": environment, **account}
 
 
@@ -153,7 +153,8 @@ async def _query(dsn: str, sql: str, arguments: tuple[Any, ...]) -> list[asyncpg
         await connection.close(timeout=PATIENCE_SECONDS)
 
 
-def _own(path: Path) -> None:
+def own(path: Path) -> None:
+    """Give a file or folder to the user that the server runs as."""
     if os.geteuid() == 0:
         shutil.chown(path, "postgres", "postgres")
 

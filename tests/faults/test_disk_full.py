@@ -11,7 +11,7 @@ from podling.client import nodes, tasks
 from podling.store.postgres.errors import DRIVER_ERRORS
 from tests.e2e.programs import until
 from tests.faults.load import load
-from tests.faults.own_postgres import OwnPostgres, _own, own_postgres, server_home
+from tests.faults.own_postgres import OwnPostgres, own, own_postgres, server_home
 from tests.faults.programs import Cluster, Ledger, a_cluster, check_once_each, ended
 from tests.faults.small_disk import SmallDisk, small_disk
 
@@ -52,7 +52,7 @@ def _database_on(server: OwnPostgres, disk: SmallDisk) -> str:
     """Make a database whose tables lie on the disk, while PostgreSQL's log lies elsewhere."""
     place = disk.path / "tables"
     place.mkdir()
-    _own(place)
+    own(place)
     server.query(f"CREATE TABLESPACE small LOCATION '{place}'")
     server.query("CREATE DATABASE podling TABLESPACE small")
     return server.dsn.removesuffix("/postgres") + "/podling"
@@ -62,7 +62,7 @@ def _database_on(server: OwnPostgres, disk: SmallDisk) -> str:
 def test_a_full_log_stops_postgres_and_everything_goes_on_after_it(running: Cluster) -> None:
     with server_home() as home, small_disk(home.parent / "small", 24) as disk:
         server = OwnPostgres(home)
-        _own(disk.path)
+        own(disk.path)
         server.initialize("--wal-segsize=1", f"--waldir={disk.path / 'log'}")
         server.start(max_wal_size="1GB", min_wal_size="2MB", wal_recycle="off")
         try:

@@ -104,6 +104,8 @@ def _advice(error: BaseException, where: str) -> str | None:
     match error:
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
             return f"the database at {where} refused the login: check user and password in DATABASE_URL"
+        case asyncpg.ProtocolViolationError() if "startup parameter" in str(error):
+            return f"a transaction pooler stands at {where}: give DATABASE_DIRECT_URL an address past it"
         case asyncpg.InvalidCatalogNameError():
             return f"the database of {where} does not exist: run CREATE DATABASE, or correct the name"
         case asyncpg.InsufficientPrivilegeError():

@@ -28,6 +28,8 @@ JOIN pg_attribute attribute ON attribute.attrelid = relation.oid AND attribute.a
 WHERE relation.relname IN ('tasks', 'nodes')
   AND relation.relkind IN ('r', 'p', 'v', 'm')
   AND pg_table_is_visible(relation.oid)
+  -- In a schema that somebody made for this login, what lies in public is nobody's concern.
+  AND (current_schema() IS DISTINCT FROM current_user OR namespace.nspname = current_schema())
 GROUP BY relation.relname, namespace.nspname
 
 -- name: make_table
