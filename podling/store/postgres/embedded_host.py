@@ -131,7 +131,10 @@ def make_shared_root() -> None:
 
 
 def place_data(directory: Path, account: Account) -> Path:
-    """Return the real data directory behind `directory/data`, made empty if there is none yet."""
+    """Return the real data directory behind `directory/data`, made empty if there is none yet.
+
+    Raises ConfigurationError for data that was put where the account cannot reach it.
+    """
     data = directory / "data"
     if not data.exists():
         if is_reachable(directory, account):
@@ -143,6 +146,11 @@ def place_data(directory: Path, account: Account) -> Path:
             (home / "data").mkdir(mode=0o700)
             _relink(data, home / "data")
         account.own(data.resolve())
+    if not is_reachable(data.resolve(), account):
+        raise ConfigurationError(
+            f"the database's own user cannot pass through the folders above {data.resolve()}: "
+            "move the directory of embedded:DIR to a place that it can reach, such as /var/lib"
+        )
     return data.resolve()
 
 

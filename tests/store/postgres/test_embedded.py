@@ -173,6 +173,26 @@ async def test_root_keeps_the_data_elsewhere_where_a_parent_is_closed(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+async def test_a_copy_is_the_same_database_where_the_other_user_can_reach_it(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_host, "SHARED_ROOT", open_folder / "shared")
+    closed = open_folder / "closed"
+    closed.mkdir(mode=0o700)
+    async with using(closed) as server:
+        await query(server, "CREATE TABLE kept AS SELECT 7 AS number")
+    for place in (closed / "copy", open_folder / "copy"):
+        place.mkdir()
+        command = ["cp", "-aL", str(closed / "data-dir"), str(place)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    with pytest.raises(ConfigurationError, match="a place that it can reach"):
+        async with using(closed / "copy"):
+            pass
+    async with using(open_folder / "copy") as restored:
+        assert await query(restored, "SELECT number FROM kept") == 7
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 def test_root_copies_binaries_that_the_other_user_cannot_reach(
     open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
