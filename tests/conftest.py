@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 from podling.store.base import Store
 from podling.store.memory.store import MemoryStore
@@ -18,6 +19,15 @@ def pytest_configure() -> None:
     """Let tests that are ended by a signal still stop the servers they have started."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a group on one process: pytest-xdist 3.8 writes it where pytest 9.2 looks no more."""
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            for mark in item.iter_markers("xdist_group"):
+                item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")
 
 
 @pytest.fixture(scope="session")
