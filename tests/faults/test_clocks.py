@@ -72,7 +72,7 @@ class Shifted:
 @pytest.fixture(scope="module")
 def shifted() -> Iterator[Shifted]:
     require(LIBRARY, "Debian's faketime is not installed")
-    with a_cluster(lease_seconds=4.0) as started:
+    with a_cluster(lease_seconds=12.0) as started:
         started.directory.chmod(0o755)
         clocks = Clocks(started.directory)
         with own_postgres(clocks.environment("postgres")) as server:

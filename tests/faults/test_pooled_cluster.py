@@ -25,7 +25,7 @@ def server() -> Iterator[OwnPostgres]:
 
 @pytest.fixture(scope="module")
 def running(server: OwnPostgres) -> Iterator[Cluster]:
-    with a_cluster(lease_seconds=4.0) as started:
+    with a_cluster(lease_seconds=8.0) as started:
         started.directory.chmod(0o755)
         folder = started.directory / "pooler"
         folder.mkdir()
