@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.programs import until
 from tests.faults.load import Load, load
-from tests.faults.programs import Cluster, Ledger, a_cluster, check_once_each
+from tests.faults.programs import Cluster, Ledger, a_cluster, check_once_each, report
 
 MASTERS = ("master-1", "master-2")
 
@@ -25,6 +25,7 @@ def running() -> Iterator[Cluster]:
         started.start_worker("worker-1")
         started.wait_for_workers(1)
         yield started
+        report(started.log("master-2"))
         started.stop()
         assert _postmaster(started) is None  # the last one stopped it
 

@@ -23,6 +23,7 @@ import asyncpg
 
 from podling.core.errors import ConfigurationError, StoreUnavailable
 from podling.store.postgres.embedded_host import Account, binaries, find_account, place_data, place_sockets
+from podling.store.postgres.errors import DRIVER_ERRORS, lost_connection
 from podling.store.postgres.file_lock import FileLock
 
 PREFIX = "embedded:"
@@ -265,7 +266,9 @@ async def _answers(dsn: str) -> bool:
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
         await connection.close(timeout=5)
-    except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
+    except DRIVER_ERRORS as error:
+        if not (lost_connection(error) or isinstance(error, TimeoutError)):
+            raise
         return False
     return True
 
