@@ -28,6 +28,7 @@ COMMANDS = {
     "cancel": "control:cancel",
     "retry": "control:retry",
     "replay": "control:replay",
+    "resolve": "control:resolve",
     "nodes": "nodes:nodes",
     "node": "node:app",
     "masters": "masters:masters",

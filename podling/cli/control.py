@@ -1,5 +1,6 @@
-"""`podling cancel`, `retry` and `replay`: what a person may do to a task."""
+"""`podling cancel`, `retry`, `replay` and `resolve`: what a person may do to a task."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -42,6 +43,26 @@ def retry(context: typer.Context, task: Annotated[str, _TASK]) -> None:
     cli: Invocation = context.obj
     answer = cli.client.send(tasks.retry(cli.task_id(task)))
     cli.show(answer, lambda: cli.line(f"{answer['taskId']} need not wait any longer"))
+
+
+class Outcome(StrEnum):
+    """What an operator says became of a held attempt."""
+
+    RETRY = "retry"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+def resolve(
+    context: typer.Context,
+    task: Annotated[str, _TASK],
+    outcome: Annotated[Outcome, typer.Argument(metavar="OUTCOME", help="What became of it.")],
+) -> None:
+    """Say what became of a held task whose node is lost: retry, completed, failed or cancelled."""
+    cli: Invocation = context.obj
+    answer = cli.client.send(tasks.resolve(cli.task_id(task), outcome.value))
+    cli.show(answer, lambda: cli.line(f"{answer['taskId']} {answer['status']}"))
 
 
 def replay(

@@ -115,6 +115,11 @@ def retry(task_id: str) -> Call[JsonObject]:
     return post(path_of("tasks", task_id, "retry"), json_object)
 
 
+def resolve(task_id: str, outcome: str) -> Call[JsonObject]:
+    """Say what became of a held task: `retry`, `completed`, `failed` or `cancelled`."""
+    return post(path_of("tasks", task_id, "resolve"), json_object, {"outcome": outcome})
+
+
 def replay(task_id: str, *, queue: str | None = None, run_at: str | None = None) -> Call[JsonObject]:
     """Submit an ended task again, as a new one."""
     given = {"queue": queue, "runAt": run_at}

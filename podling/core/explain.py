@@ -232,8 +232,8 @@ _STOPS = {
 
 def _held_advice(task: Task) -> str:
     return (
-        f"Bring node {task.node_id} back, or resolve the task as retry, completed, failed or"
-        " cancelled once you know what became of it."
+        f"Bring node {task.node_id} back, or say what became of it:"
+        f" podling resolve {task.task_id} retry|completed|failed|cancelled."
     )
 
 

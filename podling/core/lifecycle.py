@@ -16,6 +16,7 @@ from podling.core.transition import Actor, Transition, attempt_row
 from podling.core.value import value
 
 __all__ = [
+    "OUTCOMES",
     "TABLE",
     "Actor",
     "Assign",
@@ -169,9 +170,12 @@ class RetryNow:
     pass
 
 
+OUTCOMES = ("retry", "completed", "failed", "cancelled")
+
+
 @value
 class Resolve:
-    """An operator's word on a held attempt: `retry`, `completed`, `failed` or `cancelled`."""
+    """An operator's word on a held attempt: one of OUTCOMES."""
 
     outcome: str
 

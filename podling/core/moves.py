@@ -130,10 +130,13 @@ def lose(task: Task, reason: str, now: datetime, draw: float) -> Transition:
     return fail(lost, ErrorCode.NODE_LOST, reason, now, draw, AttemptStatus.LOST)
 
 
+_HELD_UNTIL = "waits until the node returns, or podling resolve says what became of it"
+
+
 def _hold(task: Task, reason: str, now: datetime) -> Transition:
     if task.held is not None:
         return Transition(task=task)
-    told = line(task, now, "held", f"{reason}; waits for the node or an operator", Actor.LEADER)
+    told = line(task, now, "held", f"{reason}; {_HELD_UNTIL}", Actor.LEADER)
     return Transition(task=moved(task, held=reason or "its node is lost"), events=(told,))
 
 

@@ -129,6 +129,7 @@ class FakeMaster:
                 web.post(f"{root}/tasks/{{id}}/cancel", self._cancel),
                 web.post(f"{root}/tasks/{{id}}/retry", self._retry),
                 web.post(f"{root}/tasks/{{id}}/replay", self._replay),
+                web.post(f"{root}/tasks/{{id}}/resolve", self._resolve),
                 web.get(f"{root}/nodes", self._nodes),
                 web.post(f"{root}/nodes/{{id}}/{{verb:cordon|uncordon}}", self._cordon),
                 web.delete(f"{root}/nodes/{{id}}", self._remove_node),
@@ -240,6 +241,14 @@ class FakeMaster:
         if task["status"] not in ENDED:
             return _refusal(409, "illegal_transition", "the task has not ended")
         return web.json_response(self.add_task(task["name"], replayOf=task["taskId"]), status=201)
+
+    async def _resolve(self, request: web.Request) -> web.Response:
+        task = self._task(request)
+        if not task.get("held"):
+            return _refusal(409, "illegal_transition", "the task is not held, so there is nothing to resolve")
+        outcome = (await request.json())["outcome"]
+        task.update(held=None, status="pending" if outcome == "retry" else outcome)
+        return web.json_response(task)
 
     async def _nodes(self, request: web.Request) -> web.Response:
         return web.json_response(self.nodes)

@@ -294,3 +294,16 @@ def test_retry_and_replay(cli: Cli, master: FakeMaster) -> None:
     shown = cli("replay", "over")
     assert master.tasks[shown.out.strip()]["replayOf"] == over["taskId"]
     assert cli("replay", "waiting").code == 4
+
+
+def test_resolve_says_what_became_of_a_held_task(cli: Cli, master: FakeMaster) -> None:
+    first = master.add_task("first", "running", held="its node is lost")
+    second = master.add_task("second", "running", held="its node is lost")
+    master.add_task("third", "running")
+    assert cli("resolve", "first", "completed").out == f"{first['taskId']} completed\n"
+    assert json.loads(cli("resolve", "second", "retry", "--json").out)["status"] == "pending"
+    assert second["held"] is None
+    refused = cli("resolve", "third", "failed")
+    assert (refused.code, "not held" in refused.err) == (4, True)
+    wrong = cli("resolve", "third", "lost")
+    assert wrong.code == 2 and "retry" in wrong.err

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from podling.core.errors import InvalidInput, PodlingError
+from podling.core.lifecycle import OUTCOMES
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
 from podling.core.task import ContainerState, HealthStatus, StopReason, Task, TaskStatus
@@ -52,6 +53,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{base}/{{id}}/cancel", cancel),
         web.post(f"{base}/{{id}}/retry", retry),
         web.post(f"{base}/{{id}}/replay", replay),
+        web.post(f"{base}/{{id}}/resolve", resolve),
     ]
 
 
@@ -179,6 +181,16 @@ async def replay(request: web.Request) -> web.Response:
     run_at = moment(given.get("runAt"), "runAt")
     task = await tasks.replay(context, path_id(request, "task"), given.get("queue"), run_at)
     return answer(_view(context, task), 201)
+
+
+async def resolve(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    given = load_object(await read_body(request))
+    refuse_unknown(given, frozenset({"outcome"}))
+    outcome = _text(given, "outcome")
+    if outcome not in OUTCOMES:
+        raise InvalidInput.field("outcome", f"must be one of {', '.join(OUTCOMES)}")
+    return answer(_view(context, await tasks.resolve(context, path_id(request, "task"), outcome)))
 
 
 _STATUS_FIELDS = frozenset(

@@ -9,7 +9,7 @@ from typing import Any
 
 from podling.core.errors import IdempotencyMismatch, IllegalTransition, InvalidInput, NotFound, PodlingError
 from podling.core.explain import Explanation, explain
-from podling.core.lifecycle import Cancel, Reported, RetryNow
+from podling.core.lifecycle import Cancel, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
 from podling.core.policy import validate_spec
 from podling.core.protocol import Report, ReportKind
@@ -122,6 +122,11 @@ async def cancel(context: MasterContext, task_id: str) -> Task:
 async def retry(context: MasterContext, task_id: str) -> Task:
     """Let the next attempt start now. Raises NotFound, IllegalTransition."""
     return await context.committer.apply(task_id, RetryNow())
+
+
+async def resolve(context: MasterContext, task_id: str, outcome: str) -> Task:
+    """Say what became of a held attempt. Raises NotFound, IllegalTransition if none is held."""
+    return await context.committer.apply(task_id, Resolve(outcome=outcome))
 
 
 async def replay(context: MasterContext, task_id: str, queue: str | None, run_at: datetime | None) -> Task:
