@@ -68,6 +68,8 @@ async def _serve(master: MasterSettings, worker: WorkerSettings) -> None:
 
 
 def _stop_at_signals(working: "Worker") -> None:
-    loop = asyncio.get_running_loop()
+    from podling.boot.worker import stopper
+
+    loop, stop = asyncio.get_running_loop(), stopper(working)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, working.stop)
+        loop.add_signal_handler(number, stop, f"it got {signal.Signals(number).name}")

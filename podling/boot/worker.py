@@ -47,22 +47,23 @@ async def serve(settings: WorkerSettings) -> None:
         log.warning(notice)
     async with opened_worker(settings) as worker:
         loop = asyncio.get_running_loop()
-        stop = _stopper(worker)
+        stop = stopper(worker)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, stop, f"it got {signal.Signals(number).name}")
         await worker.run()
         log.info("stopped; containers go on, and are adopted at the next start")
 
 
-def _stopper(worker: "Worker") -> Callable[[], None]:
+def stopper(worker: "Worker") -> Callable[[str], None]:
+    """Return what to call at a signal: the first stops the worker, the second ends the program."""
     asked = False
 
-    def stop() -> None:
+    def stop(reason: str) -> None:
         nonlocal asked
         if asked:
             os._exit(EXIT_AT_ONCE)
         asked = True
-        worker.stop()
+        worker.stop(reason)
 
     return stop
 

@@ -1,14 +1,20 @@
 """`podling node`: what an operator does to one node."""
 
+import time
 from typing import Annotated
 
 import typer
 
+from podling.cli.control import Outcome
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command, Group
+from podling.cli.text import parse_duration
 from podling.client import nodes as calls
 from podling.client.call import Call, JsonObject
-from podling.core.errors import InvalidInput, NotFound
+from podling.client.program import MASTER_AWAY_SECONDS
+from podling.core.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound
+
+POLL_SECONDS = 0.5
 
 app = typer.Typer(
     cls=Group,
@@ -34,11 +40,72 @@ def uncordon(context: typer.Context, node: Annotated[str, _NODE]) -> None:
     _do(context.obj, calls.uncordon(node_id), f"{node_id} takes new work")
 
 
+@app.command("drain", cls=Command)
+def drain(
+    context: typer.Context,
+    node: Annotated[str, _NODE],
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="Stop what still runs after so long: 0, 90, 10m."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when nothing is left on it.")] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Wait no longer (exit code 124): 90, 10m.")
+    ] = None,
+) -> None:
+    """Empty it: no new work; what runs ends, or is stopped at the deadline and goes elsewhere."""
+    cli: Invocation = context.obj
+    seconds = None if deadline is None else parse_duration(deadline, "--deadline")
+    patience = None if timeout is None else parse_duration(timeout, "--timeout")
+    if patience is not None and not wait:
+        raise InvalidInput("--timeout is only of use with --wait")
+    node_id = find(cli, node)
+    answer = cli.client.send(calls.drain(node_id, seconds))
+    if wait:
+        answer = _emptied(cli, node_id, patience)
+    left = answer.get("runningTasks", 0)
+    cli.show(answer, lambda: cli.line(f"{node_id} is drained" if not left else _draining(node_id, left)))
+
+
+def _draining(node_id: str, left: int) -> str:
+    return f"{node_id} takes no new work; {left} {'task is' if left == 1 else 'tasks are'} left"
+
+
+def _emptied(cli: Invocation, node_id: str, patience: float | None) -> JsonObject:
+    """Return the node once nothing is left on it. Raises DeadlineExceeded, Conflict if it is in use again."""
+    until = None if patience is None else time.monotonic() + patience
+    while True:
+        node = cli.client.send(calls.read(node_id).patient(MASTER_AWAY_SECONDS))
+        if not node.get("drain"):
+            raise Conflict("the drain was ended by somebody else: the node is in service again")
+        if not node.get("runningTasks"):
+            return node
+        if until is not None and time.monotonic() >= until:
+            message = f"{_draining(node_id, node['runningTasks'])} after {patience:g} s"
+            raise DeadlineExceeded(message, code="wait_timed_out")
+        time.sleep(POLL_SECONDS)
+
+
 @app.command("remove", cls=Command)
-def remove(context: typer.Context, node: Annotated[str, _NODE]) -> None:
-    """Take it off the list; a worker that still lives comes back by itself."""
+def remove(
+    context: typer.Context,
+    node: Annotated[str, _NODE],
+    lost: Annotated[
+        bool, typer.Option("--lost", help="It is gone for good: give up at once what was there.")
+    ] = False,
+    held: Annotated[
+        Outcome | None,
+        typer.Option(metavar="OUTCOME", help="With --lost: retry, completed, failed or cancelled."),
+    ] = None,
+) -> None:
+    """Take it off the list; a worker that still lives comes back by itself.
+
+    With --lost its tasks are retried elsewhere or failed as their onLost says, without waiting for a
+    lease; of those that would be held, --held says what became of them.
+    """
     node_id = find(context.obj, node)
-    _do(context.obj, calls.remove(node_id), f"{node_id} is removed")
+    call = calls.remove(node_id, lost=lost, held=held.value if held else None)
+    _do(context.obj, call, f"{node_id} is removed")
 
 
 def _do(cli: Invocation, call: Call[JsonObject], done: str) -> None:

@@ -48,4 +48,6 @@ def state(node: JsonObject) -> str:
         return str(node["status"])
     if node.get("unhealthy"):
         return "unhealthy"
+    if node.get("drain"):
+        return "draining" if node.get("runningTasks") else "drained"
     return "cordoned" if node.get("cordoned") else "online"

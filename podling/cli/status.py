@@ -72,7 +72,8 @@ def _running(masters: list[JsonObject]) -> str:
 
 def _counted(states: list[str]) -> str:
     always = ("online", "offline")
-    told = [word for word in ("online", "cordoned", "unhealthy", "offline") if word in (*always, *states)]
+    words = ("online", "cordoned", "draining", "drained", "unhealthy", "offline")
+    told = [word for word in words if word in (*always, *states)]
     return ", ".join(f"{states.count(word)} {word}" for word in told)
 
 

@@ -19,6 +19,8 @@ _STYLES = {
     "online": "green",
     "offline": "red",
     "cordoned": "yellow",
+    "draining": "yellow",
+    "drained": "yellow",
     "unhealthy": "red",
     "leads": "green",
     "silent": "red",

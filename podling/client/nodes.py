@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from podling.client.call import Call, JsonObject, get, json_array, json_object, path_of, post
+from podling.client.call import Call, JsonObject, get, json_array, json_object, path_of, post, query_of
 
 
 def listing() -> Call[list[JsonObject]]:
@@ -22,7 +22,17 @@ def uncordon(node_id: str) -> Call[JsonObject]:
     return post(path_of("nodes", node_id, "uncordon"), json_object)
 
 
-def remove(node_id: str) -> Call[JsonObject]:
-    """Take the node off the list."""
+def drain(node_id: str, deadline_seconds: float | None = None) -> Call[JsonObject]:
+    """Empty the node; what still runs after the deadline is stopped and goes elsewhere."""
+    body = None if deadline_seconds is None else {"deadlineSeconds": deadline_seconds}
+    return post(path_of("nodes", node_id, "drain"), json_object, body)
+
+
+def remove(node_id: str, *, lost: bool = False, held: str | None = None) -> Call[JsonObject]:
+    """Take the node off the list; `lost` also gives up at once what was there.
+
+    `held` is what becomes of tasks that would wait for it: retry, completed, failed or cancelled.
+    """
     call = post(path_of("nodes", node_id), json_object)
-    return replace(call, request=replace(call.request, method="DELETE"))
+    query = query_of(lost=lost, held=held)
+    return replace(call, request=replace(call.request, method="DELETE", query=query))

@@ -40,7 +40,7 @@ def _other_advice(reason: str) -> str:
         return f"Give a node the label it lacks, or change placement ({reason})."
     if reason.startswith("host port "):
         return "Stop the task that uses the host port, or leave hostPort out."
-    if reason == "cordoned":
+    if reason in ("cordoned", "draining"):
         return "Uncordon a node with podling node uncordon, or add one."
     if reason == "runtime unhealthy":
         return "Check the container engine on the nodes; see podling nodes."

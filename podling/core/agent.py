@@ -31,6 +31,7 @@ from podling.core.agent_events import (
     Looked,
     LookFailed,
     Moment,
+    NodeDrained,
     Noted,
     NotNoted,
     Prepared,
@@ -181,6 +182,11 @@ def _answered(turn: Turn, held: Held, sequence: int, outcome: ReportOutcome) -> 
 
 def _draining(turn: Turn, event: Draining) -> None:
     turn.state = replace(turn.state, draining=event.reason)
+    rules.change_all(turn, lambda held: held)
+
+
+def _node_drained(turn: Turn, event: NodeDrained) -> None:
+    turn.state = replace(turn.state, drained=event.reason)
     rules.change_all(turn, lambda held: held)
 
 
@@ -384,4 +390,5 @@ _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {
     RemoveFailed: _remove_failed,
     TimerFired: _timer_fired,
     Draining: _draining,
+    NodeDrained: _node_drained,
 }

@@ -25,7 +25,6 @@ from podling.core.agent_instructions import (
 )
 from podling.core.agent_turn import Turn
 from podling.core.protocol import AttemptKey, ReportKind, StopOrder
-from podling.core.retry import ErrorCode
 from podling.core.task import StopReason
 
 _NOT_MADE = frozenset({Phase.ABSENT, Phase.PREPARING})
@@ -54,7 +53,7 @@ def _ending(turn: Turn, held: Held) -> Ending | None:
     if held.order is not None:
         return ending_by_order(held, held.order.reason)
     if not held.may_run and (refusal := turn.refusal(held.assignment)) is not None:
-        return Ending(error_code=ErrorCode.RUNTIME, error=refusal, is_refusal=True)
+        return Ending(error_code=refusal[0], error=refusal[1], is_refusal=True)
     over = [one for one in held.containers if one.phase in (Phase.EXITED, Phase.FAILED, Phase.GONE)]
     for container in over:
         if (failure := failure_of(container)) is not None:

@@ -212,6 +212,7 @@ def final_of(held: Held, ending: Ending, now: datetime) -> Report:
 _STOPPED: dict[StopReason, tuple[ErrorCode | None, str]] = {
     StopReason.CANCEL: (ErrorCode.CANCELLED, "cancelled on request"),
     StopReason.DEADLINE: (ErrorCode.DEADLINE, "stopped because its deadline is over"),
+    StopReason.DRAIN: (ErrorCode.DRAINED, "stopped because its node is drained"),
     StopReason.TIMEOUT: (ErrorCode.TIMEOUT, "stopped because it ran longer than timeoutSeconds"),
     StopReason.DISCONNECT: (
         ErrorCode.DISCONNECTED,

@@ -272,6 +272,13 @@ class Draining:
     reason: str
 
 
+@value
+class NodeDrained:
+    """A master says that nothing is to be started on this node, or (None) that this is over."""
+
+    reason: str | None
+
+
 Event = (
     Restored
     | LeaseRenewed
@@ -300,4 +307,5 @@ Event = (
     | RemoveFailed
     | TimerFired
     | Draining
+    | NodeDrained
 )

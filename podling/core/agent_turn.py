@@ -8,6 +8,7 @@ from podling.core.agent_attempt import Held
 from podling.core.agent_events import Moment
 from podling.core.agent_instructions import Instruction, Send
 from podling.core.protocol import Assignment, AttemptKey, Report, StopOrder
+from podling.core.retry import ErrorCode
 from podling.core.value import value
 
 MOST_REMEMBERED = 2000
@@ -50,7 +51,8 @@ class AgentState:
     stopped: Mapping[AttemptKey, StopOrder] = field(default_factory=dict)
     lease: Lease | None = None
     is_lapsed: bool = False  # the lease has not been renewed in time
-    draining: str | None = None
+    draining: str | None = None  # why this program takes nothing new any more
+    drained: str | None = None  # why a master says that this node shall take nothing new
 
 
 class Turn:
@@ -96,14 +98,14 @@ class Turn:
         key = AttemptKey(task_id=order.task_id, attempt=order.attempt)
         self.state = replace(self.state, stopped=_kept({**self.state.stopped, key: order}))
 
-    def refusal(self, assignment: Assignment) -> str | None:
-        """Why nothing may be started for this assignment; None if it may."""
-        if self.state.draining is not None:
-            return self.state.draining
+    def refusal(self, assignment: Assignment) -> tuple[ErrorCode, str] | None:
+        """Why nothing may be started for this assignment, by code and sentence; None if it may."""
+        if (drained := self.state.draining or self.state.drained) is not None:
+            return ErrorCode.DRAINED, drained
         if assignment.spec.runtime not in self.state.runtimes:
-            return f"this worker has no runtime {assignment.spec.runtime}"
+            return ErrorCode.RUNTIME, f"this worker has no runtime {assignment.spec.runtime}"
         if self.state.is_lapsed and assignment.spec.on_disconnect == "stop":
-            return "the worker's lease has ended"
+            return ErrorCode.RUNTIME, "the worker's lease has ended"
         return None
 
 

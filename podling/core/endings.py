@@ -30,7 +30,7 @@ def fail(
 
     A task that had been told to stop ends instead: no new attempt, whatever the budget.
     """
-    if task.stop_reason is not None:
+    if task.must_end:
         return after_stop(task, None if attempt_status is AttemptStatus.FAILED else attempt_status)
     lost = is_infrastructure(error_code)
     charged = replace(task, losses=task.losses + lost, failures=task.failures + (not lost))
@@ -53,6 +53,16 @@ def _dead_letter_reason(task: Task, error_code: str, never_started: bool) -> str
     if not may_retry(task.spec.retry, error_code, task.exit_code):
         return "NON_RETRYABLE"
     return "MAX_ATTEMPTS_EXCEEDED" if task.failures >= task.spec.max_attempts else None
+
+
+def moved_away(task: Task, now: datetime, *, never_started: bool) -> Transition:
+    """Put back what was stopped because its node is drained; charged to no budget."""
+    code, message = ErrorCode.DRAINED, f"stopped because node {task.node_id} is drained"
+    if task.spec.delivery is Delivery.AT_MOST_ONCE and not never_started:
+        return finish(task, TaskStatus.FAILED, code, message, "AT_MOST_ONCE", AttemptStatus.CANCELLED)
+    waiting = replace(back_to_pending(task, now), error_code=code, error=message)
+    row = attempt_row(task, AttemptStatus.CANCELLED, code, message, waiting.run_at)
+    return Transition(task=waiting, attempt=row)
 
 
 def after_stop(task: Task, attempt_status: AttemptStatus | None = None) -> Transition:
@@ -105,4 +115,6 @@ def back_to_pending(task: Task, now: datetime, wait_seconds: float = 0.0) -> Tas
         containers=(),
         health_status=HealthStatus.UNKNOWN,
         held=None,
+        stop_reason=None,
+        stop_requested_at=None,
     )

@@ -223,6 +223,7 @@ def _scheduled_words(task: Task, view: View, where: str, details: Mapping[str, A
 _STOPS = {
     StopReason.CANCEL: "it was cancelled",
     StopReason.DEADLINE: "its deadline has passed",
+    StopReason.DRAIN: "its node is drained, so it goes elsewhere",
     StopReason.TIMEOUT: "it ran longer than its timeout",
     StopReason.DISCONNECT: "its worker lost every master",
     StopReason.STALE: "a newer attempt has taken its place",

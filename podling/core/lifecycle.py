@@ -22,8 +22,10 @@ __all__ = [
     "Assign",
     "Cancel",
     "Deadline",
+    "DeclareLost",
     "Event",
     "EventKind",
+    "Evict",
     "Lose",
     "Move",
     "QueueTimeout",
@@ -47,6 +49,8 @@ class EventKind(StrEnum):
     ENDED = "ended"
     REFUSED = "refused"
     LOSE = "lose"
+    DECLARE_LOST = "declare_lost"
+    EVICT = "evict"
     CANCEL = "cancel"
     RETRY_NOW = "retry_now"
     RESOLVE = "resolve"
@@ -102,6 +106,21 @@ TABLE: Mapping[EventKind, Move] = {
         {SCHEDULED, RUNNING},
         {PENDING, FAILED, CANCELLED},
         "its node is lost: retried, failed or held as it is, by `onLost`",
+        stays=True,
+    ),
+    EventKind.DECLARE_LOST: _move(
+        Actor.CLIENT,
+        {SCHEDULED, RUNNING},
+        {PENDING, FAILED, CANCELLED},
+        "an operator says that its node is gone for good: as `lose`, without waiting for a lease",
+        stays=True,
+    ),
+    EventKind.EVICT: _move(
+        Actor.LEADER,
+        {SCHEDULED, RUNNING},
+        set(),
+        "its node is drained and the time for it is over: its worker is told to stop it, and it goes"
+        " elsewhere, charged to no budget",
         stays=True,
     ),
     EventKind.CANCEL: _move(
@@ -160,6 +179,18 @@ class Lose:
 
 
 @value
+class DeclareLost:
+    attempt: int
+    reason: str
+
+
+@value
+class Evict:
+    attempt: int
+    reason: str
+
+
+@value
 class Cancel:
     actor: str = "client"
     reason: str = "cancelled on request"
@@ -190,7 +221,7 @@ class Deadline:
     pass
 
 
-Event = Assign | Reported | Lose | Cancel | RetryNow | Resolve | QueueTimeout | Deadline
+Event = Assign | Reported | Lose | DeclareLost | Evict | Cancel | RetryNow | Resolve | QueueTimeout | Deadline
 
 
 _REPORT_KINDS = {
@@ -210,6 +241,10 @@ def kind_of(event: Event) -> EventKind:
             return EventKind.ASSIGN
         case Lose():
             return EventKind.LOSE
+        case DeclareLost():
+            return EventKind.DECLARE_LOST
+        case Evict():
+            return EventKind.EVICT
         case Cancel():
             return EventKind.CANCEL
         case RetryNow():
@@ -247,8 +282,10 @@ def _apply(task: Task, event: Event, now: datetime, draw: float) -> Transition:
             return moves.assign(task, node_id, now)
         case Reported(report=report):
             return _REPORT_MOVES[report.kind](task, report, now, draw)
-        case Lose(reason=reason):
+        case Lose(reason=reason) | DeclareLost(reason=reason):
             return moves.lose(task, reason, now, draw)
+        case Evict(reason=reason):
+            return moves.evict(task, reason, now)
         case Cancel(actor=actor, reason=reason):
             return moves.cancel(task, actor, reason, now)
         case RetryNow():
@@ -274,7 +311,7 @@ def _check(task: Task, event: Event) -> None:
         case Reported(report=report, node_id=node_id):
             _check_fence(task, report.attempt, node_id)
             _check_report(task, report)
-        case Lose(attempt=attempt):
+        case Lose(attempt=attempt) | DeclareLost(attempt=attempt) | Evict(attempt=attempt):
             _check_fence(task, attempt, task.node_id)
         case Assign(attempt=int(attempt)) if attempt != task.attempt + 1:
             message = f"attempt {attempt} of task {task.task_id} was planned too late"
@@ -306,6 +343,8 @@ _VERBS: Mapping[EventKind, str] = {
     EventKind.ENDED: "end",
     EventKind.REFUSED: "be sent back by its worker",
     EventKind.LOSE: "be lost with its node",
+    EventKind.DECLARE_LOST: "be declared lost",
+    EventKind.EVICT: "be moved to another node",
     EventKind.CANCEL: "be cancelled",
     EventKind.RETRY_NOW: "be retried now",
     EventKind.RESOLVE: "be resolved",

@@ -14,7 +14,7 @@ def queue_timeout_at(task: Task) -> datetime | None:
 
 def deadline_at(task: Task) -> datetime | None:
     """Return when the whole task is overdue; None if it has ended, was told to stop, or has none."""
-    if task.status.is_terminal or task.stop_reason is not None:
+    if task.status.is_terminal or task.must_end:
         return None
     return later(task.created_at, task.spec.deadline_seconds)
 

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from podling.core.endings import after_stop, back_to_pending, end_unstarted, fail, finish
+from podling.core.endings import after_stop, back_to_pending, end_unstarted, fail, finish, moved_away
 from podling.core.errors import IllegalTransition
 from podling.core.limits import deadline_at, queue_timeout_at
 from podling.core.protocol import Report
 from podling.core.retry import ErrorCode, backoff_seconds
-from podling.core.spec import Delivery, OnLost
+from podling.core.spec import OnLost
 from podling.core.task import (
     AttemptStatus,
     ContainerState,
     HealthStatus,
     StopReason,
     Task,
+    TaskEvent,
     TaskStatus,
 )
 from podling.core.transition import Actor, Transition, attempt_row, cut, line, moved
@@ -58,7 +59,12 @@ def started(task: Task, report: Report, now: datetime, draw: float) -> Transitio
         health_status=report.health_status,
         held=None,
     )
-    return Transition(task=running, attempt=attempt_row(running, AttemptStatus.RUNNING))
+    told = () if task.held is None else (_released(task, now),)
+    return Transition(task=running, attempt=attempt_row(running, AttemptStatus.RUNNING), events=told)
+
+
+def _released(task: Task, now: datetime) -> TaskEvent:
+    return line(task, now, "released", f"node {task.node_id} came back with it, so it goes on", Actor.WORKER)
 
 
 def updated(task: Task, report: Report, now: datetime, draw: float) -> Transition:
@@ -83,6 +89,8 @@ def ended(task: Task, report: Report, now: datetime, draw: float) -> Transition:
     code = _error_code(report)
     if code is None:
         return finish(over, TaskStatus.COMPLETED, None, None)
+    if task.stop_reason is StopReason.DRAIN and report.stopped_by is StopReason.STALE:
+        return moved_away(over, now, never_started=report.never_started)
     return fail(over, code, report.error, now, draw, never_started=report.never_started)
 
 
@@ -91,6 +99,7 @@ _STOP_CODES: Mapping[StopReason, ErrorCode] = {
     StopReason.DISCONNECT: ErrorCode.DISCONNECTED,
     StopReason.CANCEL: ErrorCode.EXTERNAL,  # unless the task was told to stop, where no code counts
     StopReason.DEADLINE: ErrorCode.EXTERNAL,
+    StopReason.DRAIN: ErrorCode.DRAINED,
     StopReason.STALE: ErrorCode.EXTERNAL,
     StopReason.RESTART: ErrorCode.EXTERNAL,
 }
@@ -111,21 +120,25 @@ def refused(task: Task, report: Report, now: datetime, draw: float) -> Transitio
     over = moved(task, finished_at=report.at, containers=())
     row = attempt_row(over, AttemptStatus.REFUSED, report.error_code, message)
     told = line(task, now, "refused", f"node {task.node_id} sent it back: {message}", Actor.WORKER)
-    if task.stop_reason is not None:
+    if task.must_end:
         return Transition(task=after_stop(over).task, attempt=row, events=(told,))
-    wait = max(LEAST_REFUSAL_SECONDS, backoff_seconds(task.spec.retry, 1, draw))
-    return Transition(task=back_to_pending(over, now, wait), attempt=row, events=(told,))
+    code = report.error_code or ErrorCode.RUNTIME
+    wait = LEAST_REFUSAL_SECONDS
+    if code != ErrorCode.DRAINED:
+        wait = max(wait, backoff_seconds(task.spec.retry, 1, draw))
+    waiting = replace(back_to_pending(over, now, wait), error_code=code, error=message)
+    return Transition(task=waiting, attempt=row, events=(told,))
 
 
 def lose(task: Task, reason: str, now: datetime, draw: float) -> Transition:
     """What `onLost` says. What must not run twice, and may have started, waits."""
     lost = moved(task, finished_at=now)
-    if task.stop_reason is not None:
+    if task.must_end:
         return after_stop(lost, AttemptStatus.LOST)
     if task.spec.on_lost is OnLost.FAIL:
         code = ErrorCode.NODE_LOST
         return finish(lost, TaskStatus.FAILED, code, reason, str(code), AttemptStatus.LOST)
-    if task.spec.on_lost is OnLost.HOLD or task.spec.delivery is Delivery.AT_MOST_ONCE:
+    if task.spec.waits_when_lost:
         return _hold(task, reason, now)
     return fail(lost, ErrorCode.NODE_LOST, reason, now, draw, AttemptStatus.LOST)
 
@@ -138,6 +151,15 @@ def _hold(task: Task, reason: str, now: datetime) -> Transition:
         return Transition(task=task)
     told = line(task, now, "held", f"{reason}; {_HELD_UNTIL}", Actor.LEADER)
     return Transition(task=moved(task, held=reason or "its node is lost"), events=(told,))
+
+
+def evict(task: Task, reason: str, now: datetime) -> Transition:
+    """Have the worker stop it, so that it can go elsewhere; a held attempt has nobody to stop it."""
+    if task.stop_reason is not None or task.held is not None:
+        return Transition(task=task)
+    told = line(task, now, "drained", reason, Actor.LEADER)
+    stopping = moved(task, stop_reason=StopReason.DRAIN, stop_requested_at=now)
+    return Transition(task=stopping, events=(told,))
 
 
 def cancel(task: Task, actor: str, reason: str, now: datetime) -> Transition:

@@ -14,11 +14,23 @@ class NodeStatus(StrEnum):
 
 
 @value
+class Drain:
+    """An operator's wish that a node be emptied. What still runs after `deadline_seconds` is stopped.
+
+    The seconds are counted by the leader, on its own clock; `since` is for display.
+    """
+
+    since: datetime
+    deadline_seconds: float | None = None
+
+
+@value
 class Node:
     """`capacity` is what the machine has, `allocatable` what tasks may use of it; both by resource.
 
     `session_no` grows with every session of the node, and only the newest counts. A node that
-    registered by REST alone has `session_no` 0 and is never planned on.
+    registered by REST alone has `session_no` 0 and is never planned on. `instance` is new at every
+    start of its worker program. A node with a `drain` is `cordoned` too.
     """
 
     node_id: str
@@ -34,9 +46,11 @@ class Node:
     session_no: int = 0
     master_id: str | None = None
     cordoned: bool = False
+    drain: Drain | None = None
     unhealthy: str | None = None  # why its runtime takes no new work
     lost_reason: str | None = None
     version: str | None = None
+    instance: str | None = None
 
     @property
     def is_online(self) -> bool:

@@ -128,6 +128,8 @@ def unavailability(node: Node) -> Lack | None:
     if node.session_no == 0:
         message = "it is registered by REST only; no worker of it has a session"
         return Lack(reason="no session", message=message)
+    if node.drain is not None:
+        return Lack(reason="draining", message="it is being drained")
     if node.cordoned:
         return Lack(reason="cordoned", message="it is cordoned")
     if node.unhealthy is not None:

@@ -21,6 +21,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_EXIT = "UNKNOWN_EXIT"
     NODE_LOST = "NODE_LOST"
     DISCONNECTED = "DISCONNECTED"
+    DRAINED = "DRAINED"
     QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
     DEADLINE = "DEADLINE"
     CANCELLED = "CANCELLED"
@@ -34,6 +35,7 @@ INFRASTRUCTURE = frozenset(
         ErrorCode.UNKNOWN_EXIT,
         ErrorCode.NODE_LOST,
         ErrorCode.DISCONNECTED,
+        ErrorCode.DRAINED,
     }
 )
 """Not the task's fault: charged to `maxLosses`, never to `maxAttempts`."""
@@ -55,6 +57,7 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN_EXIT: "Nobody saw how it ended; check its effects before you replay it.",
     ErrorCode.NODE_LOST: "Its node stopped answering; see podling nodes.",
     ErrorCode.DISCONNECTED: "Its worker lost every master for a lease and stopped it; check the network.",
+    ErrorCode.DRAINED: "Its node was emptied on purpose; it goes on elsewhere, unless it is at_most_once.",
     ErrorCode.QUEUE_TIMEOUT: "No node had room in time; add capacity or raise queueTimeoutSeconds.",
     ErrorCode.DEADLINE: "It did not end within deadlineSeconds of its submission, retries included.",
     ErrorCode.CANCELLED: "It was cancelled on request.",

@@ -206,5 +206,12 @@ class TaskSpec:
         """The first container, which the task view shows."""
         return self.containers[0]
 
+    @property
+    def waits_when_lost(self) -> bool:
+        """Whether its task is held when its node is lost: by wish, or because it may have run."""
+        if self.on_lost is OnLost.FAIL:
+            return False
+        return self.on_lost is OnLost.HOLD or self.delivery is Delivery.AT_MOST_ONCE
+
 
 JsonObject = Mapping[str, Any]

@@ -47,6 +47,7 @@ class StopReason(StrEnum):
 
     CANCEL = "cancel"
     DEADLINE = "deadline"
+    DRAIN = "drain"  # its node is emptied; it goes elsewhere
     TIMEOUT = "timeout"
     DISCONNECT = "disconnect"
     STALE = "stale"  # the store knows a newer attempt, or the task has ended
@@ -138,6 +139,11 @@ class Task:
     held: str | None = None
     health_status: HealthStatus = HealthStatus.UNKNOWN
     containers: tuple[ContainerState, ...] = ()
+
+    @property
+    def must_end(self) -> bool:
+        """Whether no further attempt may follow: it was told to stop for good."""
+        return self.stop_reason in (StopReason.CANCEL, StopReason.DEADLINE)
 
     @property
     def container_id(self) -> str | None:

@@ -54,6 +54,7 @@ class MasterContext:
     other_masters: tuple[str, ...] = ()  # where those can be reached that are alive
     masters: Mapping[str, KnownMaster] = field(default_factory=dict)
     when_leading: list[Wakeup] = field(default_factory=list)
+    node_listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     @property
     def leads(self) -> bool:
@@ -71,6 +72,11 @@ class MasterContext:
             version=self.options.version,
             identity=self.options.identity,
         )
+
+    def node_changed(self, node_id: str) -> None:
+        """Tell those who listen that the view knows something new about the node."""
+        for listener in self.node_listeners:
+            listener(node_id)
 
     def lead(self, epoch: int | None) -> None:
         """Become the leader of this epoch, or stop being one."""

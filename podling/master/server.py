@@ -20,6 +20,7 @@ from podling.master.api.keys import BEATS, CONTEXT, FACTS, RELAY, SESSIONS, STRE
 from podling.master.context import MasterOptions, build
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
+from podling.master.loops.drains import Drains
 from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import NodeMonitor
 from podling.master.loops.peers import Peers
@@ -56,22 +57,23 @@ class MasterServer:
     def _make_loops(self) -> list[Loop]:
         context, poll = self.context, self.context.options.poll_seconds
         scheduler = Scheduler(context)
-        self.sessions = Sessions(context, scheduler.node_changed)
+        context.node_listeners.append(scheduler.node_changed)
+        self.sessions = Sessions(context, context.node_changed)
         self.beats = Beats(context, self.sessions)
         self.relay = Relay(context, self.sessions, self.streams)
         promoter = Promoter(context, scheduler.wakeup)
         deadlines = Deadlines(context)
-        monitor = NodeMonitor(context, scheduler.node_changed)
-        peers = Peers(
-            context, scheduler.node_changed, self.sessions.tell_masters, start_over=self._start_over
-        )
+        drains = Drains(context)
+        monitor = NodeMonitor(context, context.node_changed)
+        peers = Peers(context, context.node_changed, self.sessions.tell_masters, start_over=self._start_over)
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes])
-        context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup]
+        context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup, drains.wakeup]
         return [
             Loop("election", self._election.run_once, self._election.interval_seconds, self._election_due),
             Loop("scheduler", scheduler.run_once, poll, scheduler.wakeup),
             Loop("promoter", promoter.run_once, poll, promoter.wakeup),
             Loop("deadlines", deadlines.run_once, poll, deadlines.wakeup),
+            Loop("drains", drains.run_once, poll, drains.wakeup),
             Loop("node monitor", monitor.run_once, monitor.interval_seconds),
             Loop("beats", self.beats.run_once, poll),
             Loop("peers", peers.run_once, peers.interval_seconds),

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from podling.core.facts import StoreFacts
-from podling.core.node import Node, NodeStatus
+from podling.core.node import Drain, Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
 
@@ -239,6 +239,9 @@ class Store(Protocol):
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
         """Return the task's events in order of their commit."""
 
+    async def add_events(self, events: Sequence[TaskEvent]) -> None:
+        """Append lines that change nothing about their tasks; those of unknown tasks are left out."""
+
     async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
         """Return pending tasks that are due and not blocked, in claim order.
 
@@ -297,13 +300,21 @@ class Store(Protocol):
     # Nodes
 
     async def open_session(self, node: Node) -> int:
-        """Insert or replace the node as online; return its new session number. Clears a lost mark."""
+        """Insert or replace the node as online; return its new session number. Clears a lost mark.
+
+        What an operator has said about a known node (`cordoned`, `drain`) stays, here and below.
+        """
 
     async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
         """Replace (or insert) the node; False if its session number is no longer the expected one.
 
         An online node without sessions (`session_no` 0) loses its lost mark, and its counter grows.
         """
+
+    async def set_service(self, node_id: str, *, cordoned: bool, drain: Drain | None) -> Node | None:
+        """Keep what an operator says about the node; return it as it is now, None if it is unknown."""
+
+    async def load_node(self, node_id: str) -> Node | None: ...
 
     async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
         """Return nodes, newest registration first."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from podling.core.errors import InvalidInput
-from podling.core.node import Node
+from podling.core.node import Drain, Node
 from podling.core.quantity import parse_resource
 from podling.core.spec import CPU, MEMORY, SLOTS
 from podling.core.value import value
@@ -12,8 +12,8 @@ from podling.wire.body import refuse_unknown
 from podling.wire.codec import rfc3339
 
 OUTPUT_ONLY = frozenset(
-    "nodeId status runningTasks lastHeartbeat resources registeredAt cordoned unhealthy runtimes version"
-    " sessionNo masterId lostReason used".split()
+    "nodeId status runningTasks lastHeartbeat resources registeredAt cordoned drain unhealthy runtimes"
+    " version sessionNo masterId lostReason used".split()
 )
 
 _FIELDS = frozenset({"hostname", "port", "capacity", "cpu", "memory", "labels"})
@@ -102,12 +102,17 @@ def node_view(node: Node, used: Mapping[str, int], running_tasks: int) -> dict[s
         "runtimes": list(node.runtimes),
         "registeredAt": rfc3339(node.registered_at),
         "cordoned": node.cordoned,
+        "drain": None if node.drain is None else _drain_view(node.drain),
         "unhealthy": node.unhealthy,
         "lostReason": node.lost_reason,
         "version": node.version,
         "sessionNo": node.session_no,
         "masterId": node.master_id,
     }
+
+
+def _drain_view(drain: Drain) -> dict[str, Any]:
+    return {"since": rfc3339(drain.since), "deadlineSeconds": drain.deadline_seconds}
 
 
 def _machine(amounts: Mapping[str, int]) -> dict[str, int]:

@@ -159,8 +159,17 @@ class MastersKnown:
 
 
 @value
+class Drain:
+    """Start nothing more on this node and send back what has not started, or (None) start again."""
+
+    reason: str | None
+
+
+@value
 class Goodbye:
-    """The master ends the session; `reconnect` says whether the worker should dial again."""
+    """One side ends the session. From a master, `reconnect` says whether the worker should dial
+    again; from a worker, it was stopped, and nothing more comes from it.
+    """
 
     reason: str
     reconnect: bool = True
@@ -175,7 +184,7 @@ SUBPROTOCOLS = tuple(f"podling.{version}" for version in SPOKEN_VERSIONS)
 UNKNOWN_MESSAGE = "unknown_message"
 """The code of the error for a message of a kind that only a newer version knows."""
 
-WorkerMessage = Hello | BeatMessage | Reports | Inventory | StreamRefused
+WorkerMessage = Hello | BeatMessage | Reports | Inventory | StreamRefused | Goodbye
 MasterMessage = (
     Welcome
     | Desired
@@ -185,6 +194,7 @@ MasterMessage = (
     | ReportsAcknowledged
     | OpenStream
     | MastersKnown
+    | Drain
     | Goodbye
 )
 
@@ -202,6 +212,7 @@ _NAMES: dict[type[Any], str] = {
     ReportsAcknowledged: "reportsAcknowledged",
     OpenStream: "openStream",
     MastersKnown: "mastersKnown",
+    Drain: "drain",
     Goodbye: "goodbye",
 }
 _KINDS = {name: kind for kind, name in _NAMES.items()}

@@ -9,6 +9,7 @@ from podling.core.agent_events import (
     Acknowledged,
     Assigned,
     LeaseRenewed,
+    NodeDrained,
     Reconciled,
     StopOrdered,
 )
@@ -20,6 +21,7 @@ from podling.wire.session import (
     BeatAcknowledged,
     BeatMessage,
     Desired,
+    Drain,
     Goodbye,
     Inventory,
     MastersKnown,
@@ -59,6 +61,7 @@ class Conversation:
         """Talk until the line breaks. Raises Unavailable; ConfigurationError if sent away for good."""
         self._lease_seconds = welcome.lease_seconds
         self._renew(hello_sent_at)
+        self._shell.feed(NodeDrained(reason=None))  # the master says otherwise if it is
         self._reconcile(welcome.desired)
         parts = (self._read, self._beat, self._watch, self._report, self._take_inventory)
         try:
@@ -95,6 +98,8 @@ class Conversation:
                 self._beat_acknowledged(counter)
             case Desired():
                 self._reconcile(message)
+            case Drain(reason=reason):
+                self._shell.feed(NodeDrained(reason=reason))
             case OpenStream():
                 self._session.streams.open(self._url, message, self._refuse_stream)
             case MastersKnown(masters=masters):
@@ -130,7 +135,7 @@ class Conversation:
             self._counter += 1
             self._beats[self._counter] = self._shell.clock.monotonic()
             await self._line.send(BeatMessage(counter=self._counter, unhealthy=self._session.unhealthy))
-            await asyncio.sleep(self._beat_seconds)
+            await self._session.beating.wait(self._beat_seconds)
 
     async def _watch(self) -> None:
         """Give a master up that does not acknowledge: after a third of a lease, counted from when

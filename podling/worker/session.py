@@ -12,6 +12,7 @@ import aiohttp
 
 from podling.core.errors import ConfigurationError, PodlingError, Unavailable
 from podling.core.value import value
+from podling.kit.wakeup import Wakeup
 from podling.wire.session import (
     SUBPROTOCOLS,
     Goodbye,
@@ -30,6 +31,7 @@ from podling.worker.streams import Streams
 ANSWER_SECONDS = 10.0
 SEND_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
+LEAVE_SECONDS = 2.0
 MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -146,24 +148,39 @@ class Session:
     ) -> None:
         self.url: str | None = None
         self.unhealthy: str | None = None  # goes out with each beat
+        self.beating = Wakeup()  # sends the next beat at once
         self.options = options
         self.shell = shell
         self.streams = streams
         self.masters = masters
         self._http = http
         self._lease_seconds: float | None = None
+        self._line: Line | None = None
+        self._left = False
+        self._over = asyncio.Event()
+
+    async def leave(self, reason: str) -> None:
+        """Tell the master that this worker was stopped; return when it has heard it, or soon."""
+        self._left = True
+        if self._line is None:
+            return
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._line.send(Goodbye(reason=reason, reconnect=False))
+                await self._over.wait()
 
     async def run(self) -> None:
         """Keep a session for ever. Raises ConfigurationError if a master says not to come back."""
         pauses = waits(self.masters)
-        while True:
+        while not self._left:
             url = self.masters.take()
             try:
                 await self._talk(url)
             except ConfigurationError:
                 raise
             except (PodlingError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                _log.warning("no session with master %s: %s", url, _reason(error))
+                if not self._left:
+                    _log.warning("no session with master %s: %s", url, _reason(error))
             if self.url is not None:
                 self.url = None
                 pauses = waits(self.masters)
@@ -180,9 +197,13 @@ class Session:
             self.url, self._lease_seconds = url, welcome.lease_seconds
             _log.info("session %d with master %s", welcome.session_no, url)
             self.options.connected()
+            self._line = line
             await Conversation(self, line, url).run(welcome, sent_at)
         finally:
+            self._line = None
             await line.close()
+            if self._left:
+                self._over.set()
 
     def _patience(self) -> float:
         """Return how long one master is waited for: so that there is time for another, if there is one."""

@@ -94,9 +94,11 @@ class Worker:
         self._masters = Masters(options.master_urls)
         self._port = options.port
         self._stopping = asyncio.Event()
+        self._stop_reason = ""
 
-    def stop(self) -> None:
+    def stop(self, reason: str = "it was told to") -> None:
         """Have `run` return, after it has told what there is to tell; containers go on."""
+        self._stop_reason = reason
         self._stopping.set()
 
     async def run(self) -> None:
@@ -231,8 +233,9 @@ class Worker:
 
     async def _finish(self, shell: Shell, session: Session, tails: TailSender) -> None:
         """Tell and keep what can be within the time for a stop."""
-        shell.feed(Draining(reason=STOPPING))
         session.unhealthy = STOPPING
+        session.beating.set()
+        shell.feed(Draining(reason=STOPPING))
         try:
             async with asyncio.timeout(self._options.shutdown_timeout):
                 while not _is_quiet(shell, session):
@@ -240,6 +243,7 @@ class Worker:
                 await tails.flush()
         except TimeoutError:
             _log.warning("not all could be told in time; the journal keeps the rest for the next start")
+        await session.leave(self._stop_reason)
 
     # The session
 

@@ -39,6 +39,7 @@ class FakeMaster:
         self.requests: list[Json] = []
         self.on_submit: Callable[[Json], None] = lambda task: None
         self.on_cancel: Callable[[Json], None] = lambda task: task.update(status="cancelled")
+        self.on_read_node: Callable[[Json], None] = lambda node: None
         self.url = ""
         self._numbers = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop
@@ -132,6 +133,8 @@ class FakeMaster:
                 web.post(f"{root}/tasks/{{id}}/resolve", self._resolve),
                 web.get(f"{root}/nodes", self._nodes),
                 web.post(f"{root}/nodes/{{id}}/{{verb:cordon|uncordon}}", self._cordon),
+                web.get(f"{root}/nodes/{{id}}", self._read_node),
+                web.post(f"{root}/nodes/{{id}}/drain", self._drain),
                 web.delete(f"{root}/nodes/{{id}}", self._remove_node),
                 web.get(f"{root}/cluster", self._cluster),
                 web.get(f"{root}/doctor", self._doctor),
@@ -145,7 +148,13 @@ class FakeMaster:
     ) -> web.StreamResponse:
         body = await request.json() if request.can_read_body else None
         self.requests.append(
-            {"method": request.method, "path": request.path, "body": body, "headers": dict(request.headers)}
+            {
+                "method": request.method,
+                "path": request.path,
+                "query": dict(request.query),
+                "body": body,
+                "headers": dict(request.headers),
+            }
         )
         return await handler(request)
 
@@ -253,12 +262,28 @@ class FakeMaster:
     async def _nodes(self, request: web.Request) -> web.Response:
         return web.json_response(self.nodes)
 
+    def _node(self, request: web.Request) -> Json:
+        return next(node for node in self.nodes if node["nodeId"] == request.match_info["id"])
+
+    async def _read_node(self, request: web.Request) -> web.Response:
+        node = self._node(request)
+        self.on_read_node(node)
+        return web.json_response(node)
+
     async def _cordon(self, request: web.Request) -> web.Response:
-        node = next(node for node in self.nodes if node["nodeId"] == request.match_info["id"])
+        node = self._node(request)
         node["cordoned"] = request.match_info["verb"] == "cordon"
         return web.json_response(node)
 
+    async def _drain(self, request: web.Request) -> web.Response:
+        body = await request.json() if await request.read() else {}
+        node = self._node(request)
+        node.update(cordoned=True, drain={"deadlineSeconds": body.get("deadlineSeconds")})
+        return web.json_response(node, status=202)
+
     async def _remove_node(self, request: web.Request) -> web.Response:
+        if self._node(request).get("runningTasks") and "lost" not in request.query:
+            return _refusal(409, "node_busy", "the node still has tasks")
         self.nodes = [node for node in self.nodes if node["nodeId"] != request.match_info["id"]]
         return web.json_response({"message": "node deregistered successfully"})
 

@@ -50,8 +50,37 @@ def test_node_verbs_take_an_id_a_prefix_or_a_host(cli: Cli, master: FakeMaster) 
     assert master.nodes[0]["cordoned"]
     assert cli("node", "uncordon", "al").code == 0
     assert not master.nodes[0]["cordoned"]
-    assert cli("node", "remove", "beta").code == 0
+    assert cli("node", "remove", "beta", "--lost").code == 0
     assert [left["nodeId"] for left in master.nodes] == ["alpha"]
+
+
+def test_drain_says_what_is_left_and_waits_on_request(cli: Cli, master: FakeMaster) -> None:
+    master.nodes = [node("n1")]
+    assert cli("node", "drain", "n1").out == "n1 takes no new work; 2 tasks are left\n"
+    assert cli("nodes").out.splitlines()[1].split()[2] == "draining"
+    master.on_read_node = lambda read: read.update(runningTasks=max(0, read["runningTasks"] - 1))
+    assert cli("node", "drain", "n1", "--deadline", "2m", "--wait").out == "n1 is drained\n"
+    assert master.nodes[0]["drain"] == {"deadlineSeconds": 120.0}
+    assert cli("nodes").out.splitlines()[1].split()[2] == "drained"
+
+
+def test_a_drain_is_not_waited_for_for_ever(cli: Cli, master: FakeMaster) -> None:
+    master.nodes = [node("n1")]
+    shown = cli("node", "drain", "n1", "--wait", "--timeout", "0")
+    assert (shown.code, shown.err) == (124, "podling: n1 takes no new work; 2 tasks are left after 0 s\n")
+    master.on_read_node = lambda read: read.update(drain=None)
+    ended = cli("node", "drain", "n1", "--wait")
+    assert (ended.code, "in service again" in ended.err) == (4, True)
+    assert cli("node", "drain", "n1", "--timeout", "5").code == 2
+
+
+def test_a_dead_node_is_removed_on_an_operators_word(cli: Cli, master: FakeMaster) -> None:
+    master.nodes = [node("n1")]
+    refused = cli("node", "remove", "n1")
+    assert (refused.code, refused.err) == (4, "podling: the node still has tasks\n")
+    assert cli("node", "remove", "n1", "--lost", "--held", "retry").code == 0
+    assert master.requests[-1]["query"] == {"lost": "true", "held": "retry"}
+    assert master.nodes == []
 
 
 def test_no_such_node(cli: Cli, master: FakeMaster) -> None:

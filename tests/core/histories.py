@@ -11,8 +11,10 @@ from podling.core.lifecycle import (
     Assign,
     Cancel,
     Deadline,
+    DeclareLost,
     Event,
     EventKind,
+    Evict,
     Lose,
     QueueTimeout,
     Reported,
@@ -67,6 +69,10 @@ class Step:
                 return Assign(node_id=self.node)
             case EventKind.LOSE:
                 return Lose(attempt=task.attempt + self.attempt_offset, reason="no beat for 12 s")
+            case EventKind.DECLARE_LOST:
+                return DeclareLost(attempt=task.attempt + self.attempt_offset, reason="gone for good")
+            case EventKind.EVICT:
+                return Evict(attempt=task.attempt + self.attempt_offset, reason="its node is drained")
             case EventKind.CANCEL:
                 return Cancel()
             case EventKind.RETRY_NOW:

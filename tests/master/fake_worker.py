@@ -25,6 +25,7 @@ from podling.wire.session import (
     BeatAcknowledged,
     BeatMessage,
     Desired,
+    Drain,
     Goodbye,
     Hello,
     Inventory,
@@ -75,6 +76,7 @@ class FakeWorker:
         self.beats_acknowledged: set[int] = set()
         self.streams: list[OpenStream] = []
         self.masters: tuple[str, ...] = ()
+        self.drains: list[Drain] = []
         self.serve_log: ServeLog | None = None
         self._counter = count(1)
         self._sequence = count(1)
@@ -260,6 +262,8 @@ class FakeWorker:
                     self.beats_acknowledged.add(counter)
                 case MastersKnown(masters=masters):
                     self.masters = masters
+                case Drain():
+                    self.drains.append(message)
                 case Goodbye():
                     self.goodbye = message
                 case OpenStream():

@@ -237,7 +237,7 @@ async def test_nodes_of_other_masters_are_taken_over_changed_and_removed(world: 
     await world.store.open_session(build_node("node-1"))
     await peers.run_once()
     assert _sessions(one) == {"node-1": 1} and changed == ["node-1"]
-    await world.store.save_node(build_node("node-1", session_no=1, cordoned=True))
+    await world.store.set_service("node-1", cordoned=True, drain=None)
     await peers.run_once()
     node = one.view.node("node-1")
     assert node is not None and node.cordoned and changed == ["node-1"] * 2

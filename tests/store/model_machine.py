@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from podling.core.errors import PodlingError, StaleAttempt, StaleEpoch
 from podling.core.lifecycle import apply
-from podling.core.node import NodeStatus
+from podling.core.node import Drain, NodeStatus
 from podling.core.task import AttemptStatus, Task, TaskStatus
 from podling.store.base import Batch, LogTail, Store, TaskQuery, TaskWrite, WriteResult, WriteStatus
 from podling.store.memory.store import MemoryStore
@@ -242,11 +242,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), node_id=st.sampled_from(NODES))
     def change_nodes(self, data: st.DataObject, node_id: str) -> None:
-        match data.draw(st.sampled_from(["open", "save", "beat", "beat", "mark", "mark", "remove"])):
+        match data.draw(st.sampled_from(["open", "save", "serve", "beat", "beat", "mark", "mark", "remove"])):
             case "open":
                 self.open_session(node_id)
             case "save":
                 self.save_node(data, node_id)
+            case "serve":
+                drain = data.draw(st.none() | st.just(Drain(since=self.now, deadline_seconds=1.5)))
+                cordoned = drain is not None or data.draw(st.booleans())
+                self.both(lambda store: store.set_service(node_id, cordoned=cordoned, drain=drain))
             case "beat":
                 sessions = data.draw(st.dictionaries(st.sampled_from(NODES), st.integers(0, 3)))
                 self.both(lambda store: store.beat(sessions, self.now))

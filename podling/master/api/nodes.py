@@ -7,15 +7,18 @@ from typing import Any
 from aiohttp import web
 
 from podling.core.errors import InvalidInput
+from podling.core.lifecycle import OUTCOMES
 from podling.core.logrecord import TAIL_BYTES, decode
 from podling.core.node import Node
-from podling.master.api.http import answer, path_id, query, read_body
+from podling.master.api.http import answer, boolean, path_id, query, read_body
 from podling.master.api.keys import CONTEXT
 from podling.master.context import MasterContext
-from podling.master.operations import nodes
+from podling.master.operations import nodes, removal
 from podling.store.base import LogTail
-from podling.wire.body import load_object
+from podling.wire.body import load_object, refuse_unknown
 from podling.wire.nodes import node_view, parse_registration
+
+LONGEST_DRAIN_SECONDS = 10 * 365 * 86_400
 
 
 def routes() -> list[web.RouteDef]:
@@ -29,6 +32,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{base}/{{id}}/deregister", deregister),
         web.post(f"{base}/{{id}}/cordon", cordon),
         web.post(f"{base}/{{id}}/uncordon", uncordon),
+        web.post(f"{base}/{{id}}/drain", drain),
         web.post(f"{base}/{{id}}/tails", save_tails),
     ]
 
@@ -61,7 +65,17 @@ async def heartbeat(request: web.Request) -> web.Response:
 
 
 async def deregister(request: web.Request) -> web.Response:
-    await nodes.deregister(request.app[CONTEXT], path_id(request, "node"))
+    context, node_id = request.app[CONTEXT], path_id(request, "node")
+    given = query(request, "lost", "held")
+    held = given.get("held")
+    if held is not None and held not in OUTCOMES:
+        raise InvalidInput.field("held", f"must be one of {', '.join(OUTCOMES)}")
+    if boolean(given.get("lost"), "lost"):
+        await removal.remove_as_lost(context, node_id, held)
+    elif held is not None:
+        raise InvalidInput.field("held", "is only of use with lost")
+    else:
+        await removal.deregister(context, node_id)
     return answer({"message": "node deregistered successfully"})
 
 
@@ -76,6 +90,23 @@ async def uncordon(request: web.Request) -> web.Response:
 async def _cordon(request: web.Request, cordoned: bool) -> web.Response:
     context = request.app[CONTEXT]
     return answer(_view(context, await nodes.cordon(context, path_id(request, "node"), cordoned)))
+
+
+async def drain(request: web.Request) -> web.Response:
+    context, node_id = request.app[CONTEXT], path_id(request, "node")
+    body = await read_body(request)
+    given = load_object(body) if body else {}
+    refuse_unknown(given, frozenset({"deadlineSeconds"}))
+    view = _view(context, await nodes.drain(context, node_id, _deadline(given.get("deadlineSeconds"))))
+    return answer(view, 202 if view["runningTasks"] else 200)
+
+
+def _deadline(item: Any) -> float | None:
+    if item is None:
+        return None
+    if isinstance(item, bool) or not isinstance(item, int | float) or not 0 <= item <= LONGEST_DRAIN_SECONDS:
+        raise InvalidInput.field("deadlineSeconds", f"must be a number from 0 to {LONGEST_DRAIN_SECONDS}")
+    return float(item)
 
 
 async def save_tails(request: web.Request) -> web.Response:

@@ -33,7 +33,10 @@ _log = logging.getLogger(__name__)
 HELLO_SECONDS = 10.0
 SEND_SECONDS = 30.0
 SILENT_LEASES = 3  # after which a connection is dead, whatever the kernel thinks of it
+MOST_WAITING = 1000  # messages that may wait for the store; the worker sends the others again
 MOST_MESSAGE_BYTES = 32 * 1024 * 1024
+
+_Work = Reports | Inventory | BeatMessage | StreamRefused
 
 
 def routes() -> list[web.RouteDef]:
@@ -85,7 +88,8 @@ class _Conversation:
         self._context = request.app[CONTEXT]
         self._socket = socket
         self._session = session
-        self._work: asyncio.Queue[Reports | Inventory | BeatMessage | StreamRefused] = asyncio.Queue(1000)
+        self._work: asyncio.Queue[_Work | Goodbye] = asyncio.Queue(MOST_WAITING)
+        self._is_behind = False
 
     async def run(self) -> None:
         """Return when the first of the three has ended."""
@@ -120,11 +124,25 @@ class _Conversation:
                 if self._app[SESSIONS].is_current(self._session):
                     self._app[BEATS].note(self._session, message.counter)
                 if shorten(message.unhealthy) != self._unhealthy():
-                    await self._work.put(message)
+                    self._put(message)
             case Reports() | Inventory() | StreamRefused():
+                self._put(message)
+            case Goodbye():
                 await self._work.put(message)
+                await self._work.put(message)
+                await asyncio.sleep(SEND_SECONDS)  # ended when what came before it is worked off
             case _:
                 raise InvalidInput("a worker does not send that message")
+
+    def _put(self, message: _Work) -> None:
+        """Have it worked off, if there is room: beats must be read, however slow the store is."""
+        try:
+            self._work.put_nowait(message)
+            self._is_behind = False
+        except asyncio.QueueFull:
+            if not self._is_behind:
+                _log.warning("node %s tells more than the store can take", self._session.node_id)
+            self._is_behind = True
 
     def _unhealthy(self) -> str | None:
         node = self._context.view.node(self._session.node_id)
@@ -152,6 +170,9 @@ class _Conversation:
                     await self._app[RELAY].refused(stream_id, error)
                 case BeatMessage():
                     await self._app[SESSIONS].note_health(self._session, message.unhealthy)
+                case Goodbye():
+                    await self._app[SESSIONS].leave(self._session, message.reason)
+                    return
 
     async def _apply(self, reports: Reports) -> None:
         outcomes = await asyncio.gather(*(self._apply_one(item) for item in reports.items))

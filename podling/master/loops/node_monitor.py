@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from podling.core.lifecycle import Lose
 from podling.core.node import Node, NodeStatus
+from podling.core.task import Task
 from podling.master.committer import Happening
 from podling.master.context import MasterContext
 from podling.store.base import Beat
@@ -44,13 +45,26 @@ class NodeMonitor:
         beats = await self._context.store.load_beats()
         if self._context.epoch != self._epoch:
             return self.interval_seconds  # the store was away meanwhile, also for the nodes' beats
-        self._forget_all_but({beat.node_id for beat in beats})
+        orphans = self._orphans({beat.node_id for beat in beats})
+        self._forget_all_but({beat.node_id for beat in (*beats, *orphans)})
         for beat in beats:
             if beat.lost:
                 await self._lose(beat)
             elif self._stood_still(beat):
                 await self._mark(beat)
+        for orphan in orphans:
+            if self._stood_still(orphan):
+                await self._lose_tasks(orphan.node_id, f"node {orphan.node_id} was removed from the list")
         return self.interval_seconds
+
+    def _orphans(self, known: Set[str]) -> list[Beat]:
+        """Return a beat that never grows for each node that has live attempts and no record."""
+        view, now = self._context.view, self._context.clock.now()
+        return [
+            Beat(node_id=node_id, session_no=-1, counter=-1, at=now)
+            for node_id in view.totals()
+            if node_id not in known and view.node(node_id) is None
+        ]
 
     def _forget_all_but(self, node_ids: Set[str]) -> None:
         self._seen = {node_id: seen for node_id, seen in self._seen.items() if node_id in node_ids}
@@ -66,7 +80,7 @@ class NodeMonitor:
 
     async def _mark(self, beat: Beat) -> None:
         node = self._context.view.node(beat.node_id)
-        if node is None or node.status is NodeStatus.OFFLINE or self._epoch is None:
+        if node is None or self._epoch is None or not (node.is_online or self._waiting_on(node.node_id)):
             return
         if await self._context.store.mark_lost(beat.node_id, beat.counter, self._epoch):
             _log.warning("node %s (%s) is lost: no beat for a whole lease", node.node_id, node.hostname)
@@ -77,12 +91,20 @@ class NodeMonitor:
         if node is None:
             return
         reason = f"node {node.hostname} ({node.node_id}) did not answer for a whole lease"
-        if node.status is NodeStatus.ONLINE and not await self._put_offline(node, beat, reason):
+        if node.is_online and not await self._put_offline(node, beat, reason):
             return  # it came back meanwhile
+        if not node.is_online and node.lost_reason not in (None, reason):
+            reason = f"{node.lost_reason}, and it was not back within a whole lease"
+        await self._lose_tasks(beat.node_id, reason)
+
+    def _waiting_on(self, node_id: str) -> list[Task]:
+        """Return the node's live tasks about which nothing was decided yet."""
+        return [task for task in self._context.view.live_tasks_on(node_id) if task.held is None]
+
+    async def _lose_tasks(self, node_id: str, reason: str) -> None:
         happenings = [
             Happening(task.task_id, Lose(attempt=task.attempt, reason=reason), task)
-            for task in self._context.view.live_tasks_on(beat.node_id)
-            if task.held is None
+            for task in self._waiting_on(node_id)
         ]
         await self._context.committer.apply_as_leader(happenings)
 

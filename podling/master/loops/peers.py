@@ -80,11 +80,20 @@ class Peers:
         before = {node.node_id: node for node in view.nodes()}
         loaded = {node.node_id: node for node in await self._context.store.load_nodes()}
         for node in loaded.values():
+            known = view.node(node.node_id)
+            if _is_another(known, node):
+                view.remove_node(node.node_id)  # removed, and back with sessions counted anew
             if _is_news(view.node(node.node_id), node):
                 view.put_node(node)
                 self._node_changed(node.node_id)
         for node_id in _gone(before, loaded):
             view.remove_node(node_id)
+
+
+def _is_another(known: Node | None, node: Node) -> bool:
+    if known is None or known.session_no <= node.session_no:
+        return False
+    return known.registered_at != node.registered_at
 
 
 def _is_news(known: Node | None, node: Node) -> bool:

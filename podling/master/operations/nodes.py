@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from podling.core.errors import Conflict, NotFound
-from podling.core.node import Node, NodeStatus
+from podling.core.node import Drain, Node, NodeStatus
 from podling.core.policy import validate_node_registration
 from podling.kit.ids import new_id
 from podling.master.context import MasterContext
@@ -79,44 +78,43 @@ def _still_without_session(known: Node, node: Node) -> Node:
     return node
 
 
-async def deregister(context: MasterContext, node_id: str) -> None:
-    """Take a node off the list. Raises NotFound, Conflict while it runs tasks or is connected."""
-    node = _find(context, node_id)
-    running = context.view.running_tasks(node_id)
-    if running:
-        raise Conflict(
-            f"the node still has {running} tasks; cordon it and wait, or cancel them",
-            code="node_busy",
-            details={"nodeId": node_id, "runningTasks": running},
-        )
-    if node.session_no > 0 and node.status is NodeStatus.ONLINE:
-        raise Conflict("the node's worker is connected; stop the worker first", code="node_online")
-    await asyncio.shield(_remove(context, node_id))
-
-
 async def list_nodes(context: MasterContext) -> Sequence[Node]:
     """Return all nodes, newest registration first, with their last heartbeats."""
-    nodes = await context.store.load_nodes()
-    beats = {beat.node_id: beat.at for beat in await context.store.load_beats()}
-    return [_with_beat(node, beats.get(node.node_id)) for node in nodes]
+    return await context.store.load_nodes()
 
 
 async def get_node(context: MasterContext, node_id: str) -> Node:
     """Raises NotFound."""
-    found = next((node for node in await list_nodes(context) if node.node_id == node_id), None)
+    found = await context.store.load_node(node_id)
     if found is None:
         raise NotFound.of("node")
     return found
 
 
 async def cordon(context: MasterContext, node_id: str, cordoned: bool) -> Node:
-    """Take no new work there (True), or again (False). Raises NotFound, Conflict."""
-    node = replace(_find(context, node_id), cordoned=cordoned)
-    if not await asyncio.shield(_save(context, node, node.session_no)):
-        # It has begun a newer session at another master.
-        node = replace(await get_node(context, node_id), cordoned=cordoned)
-        if not await asyncio.shield(_save(context, node, node.session_no)):
-            raise Conflict("the node is connecting at the moment; try again")
+    """Take no new work there (True), or again (False); either ends a drain. Raises NotFound."""
+    return await _serve(context, node_id, cordoned, None)
+
+
+async def drain(context: MasterContext, node_id: str, deadline_seconds: float | None) -> Node:
+    """Empty the node: no new work, and what has not started goes elsewhere at once. Raises NotFound.
+
+    What runs is waited for, or stopped after `deadline_seconds` to go elsewhere, charged to nothing.
+    """
+    wish = Drain(since=context.clock.now(), deadline_seconds=deadline_seconds)
+    return await _serve(context, node_id, True, wish)
+
+
+async def _serve(context: MasterContext, node_id: str, cordoned: bool, wish: Drain | None) -> Node:
+    async def serve() -> Node | None:
+        node = await context.store.set_service(node_id, cordoned=cordoned, drain=wish)
+        if node is not None:
+            context.view.put_node(node)
+            context.node_changed(node_id)
+        return node
+
+    if (node := await asyncio.shield(serve())) is None:
+        raise NotFound.of("node")
     return node
 
 
@@ -138,11 +136,6 @@ async def save_tails(context: MasterContext, node_id: str, tails: Sequence[LogTa
 # Store and view change together, also if the caller has gone meanwhile.
 
 
-async def _remove(context: MasterContext, node_id: str) -> None:
-    await context.store.remove_node(node_id)
-    context.view.remove_node(node_id)
-
-
 async def _change(context: MasterContext, node_id: str, change: Callable[[Node], Node]) -> Node:
     """Write what `change` makes of the node; again, if the node has connected anew at another master."""
     for _ in range(MOST_TRIES):
@@ -162,9 +155,9 @@ async def _save(context: MasterContext, node: Node, expected_session_no: int | N
 
 
 async def _refresh(context: MasterContext, node_id: str) -> None:
-    stored = {node.node_id: node for node in await context.store.load_nodes()}
-    if node_id in stored:
-        context.view.put_node(stored[node_id])
+    stored = await context.store.load_node(node_id)
+    if stored is not None:
+        context.view.put_node(stored)
     else:
         context.view.remove_node(node_id)
 
@@ -174,9 +167,3 @@ def _find(context: MasterContext, node_id: str) -> Node:
     if node is None:
         raise NotFound.of("node")
     return node
-
-
-def _with_beat(node: Node, at: datetime | None) -> Node:
-    if at is None or at <= node.last_heartbeat:
-        return node
-    return replace(node, last_heartbeat=at)

@@ -19,6 +19,7 @@ from podling.core.retry import ErrorCode
 from podling.core.task import StopReason, Task
 from podling.core.timeline import RESTORED
 from podling.master.context import MasterContext
+from podling.master.sessions.returned import note_returned
 from podling.wire.session import Desired
 
 FORGOTTEN = "its node came back without its journal: whether it ran, and how it ended, is not known"
@@ -26,9 +27,17 @@ AFTER_BACKUP = "it was live in the backup that was restored, and has ended since
 
 
 async def reconcile(
-    context: MasterContext, node_id: str, held: Sequence[HeldAttempt], *, starts_afresh: bool = False
+    context: MasterContext,
+    node_id: str,
+    held: Sequence[HeldAttempt],
+    *,
+    starts_afresh: bool = False,
+    restarted: bool = False,
 ) -> Desired:
-    """Return the verdict over an inventory; see `Hello` for `starts_afresh`. Raises StoreUnavailable."""
+    """Return the verdict over an inventory. Raises StoreUnavailable.
+
+    See `Hello` for `starts_afresh`; `restarted`: the worker program is another one than before.
+    """
     supposed = [task.task_id for task in context.view.live_tasks_on(node_id)]
     tasks = dict(await context.store.load_tasks([*{item.task_id for item in held}.union(supposed)]))
     await _unhold(context, node_id, held, tasks)
@@ -40,6 +49,7 @@ async def reconcile(
             _dismiss(item, stop, forget)
         elif item.state is not HeldState.ENDED and (order := stop_order_of(task)):
             stop.append(order)
+    await note_returned(context, node_id, held, tasks, restarted)
     missing = _missing(tasks.values(), node_id, held)
     if starts_afresh:
         await _end_unknown(context, node_id, missing, FORGOTTEN)
@@ -132,7 +142,9 @@ def stop_order_of(task: Task) -> StopOrder | None:
     """Return the order that a live task has been given, if any."""
     if task.stop_reason is None:
         return None
-    return StopOrder(task_id=task.task_id, attempt=task.attempt, reason=task.stop_reason)
+    # To its worker, an attempt that goes elsewhere is one that the master has given up.
+    reason = StopReason.STALE if task.stop_reason is StopReason.DRAIN else task.stop_reason
+    return StopOrder(task_id=task.task_id, attempt=task.attempt, reason=reason)
 
 
 def assignment_of(task: Task) -> Assignment:

@@ -20,11 +20,12 @@ from podling.master.committer import Applied
 from podling.master.context import MasterContext
 from podling.master.sessions.reconcile import assignment_of, reconcile, stop_order_of
 from podling.master.sessions.session import Session
-from podling.wire.session import Assign, Hello, MastersKnown, Stop, Welcome
+from podling.wire.session import Assign, Drain, Hello, MastersKnown, Stop, Welcome
 
 _log = logging.getLogger(__name__)
 
 REPLACED = "a newer session of this node has begun"
+DRAINED = "the node is drained"
 TWIN = "another worker with this node id has connected"
 LONGEST_TEXT = 500
 
@@ -37,6 +38,7 @@ class Sessions:
         self._node_changed = node_changed
         self._by_node: dict[str, Session] = {}
         context.feed.listen(self._deliver)
+        context.node_listeners.append(self._tell_drain)
 
     def get(self, node_id: str) -> Session | None:
         return self._by_node.get(node_id)
@@ -47,14 +49,20 @@ class Sessions:
     async def open(self, node_id: str, hello: Hello) -> tuple[Session, Welcome]:
         """Admit a worker: number its session, end the older one, compare what it holds."""
         _check(hello)
-        known = self._context.view.node(node_id)
+        known = await self._context.store.load_node(node_id)
         node = _node_from(node_id, hello, known, self._context)
         number = await self._context.store.open_session(node)
         session = Session(node_id, number, hello.instance, hello.protocol_version)
         if self._replace(session):
             self._context.view.put_node(replace(node, session_no=number))
         try:
-            desired = await reconcile(self._context, node_id, hello.held, starts_afresh=hello.starts_afresh)
+            desired = await reconcile(
+                self._context,
+                node_id,
+                hello.held,
+                starts_afresh=hello.starts_afresh,
+                restarted=known is not None and known.instance not in (None, hello.instance),
+            )
         except BaseException:
             self.forget(session)
             raise
@@ -106,6 +114,29 @@ class Sessions:
         if await self._context.store.save_node(changed, session.session_no):
             self._context.view.put_node(changed)
             self._node_changed(session.node_id)
+
+    async def leave(self, session: Session, reason: str) -> None:
+        """The worker was stopped, and says so: its node is offline without being lost.
+
+        What runs there goes on; the node monitor waits for it as long as for a silent one.
+        """
+        node = self._context.view.node(session.node_id)
+        if node is None or node.session_no != session.session_no or not self.is_current(session):
+            return
+        stopped = f"its worker was stopped: {shorten(reason)}"
+        gone = replace(node, status=NodeStatus.OFFLINE, lost_reason=stopped)
+        if await self._context.store.save_node(gone, session.session_no):
+            self._context.view.put_node(gone)
+            self._node_changed(session.node_id)
+            _log.info("node %s (%s) is offline: %s", node.node_id, node.hostname, stopped)
+
+    def _tell_drain(self, node_id: str) -> None:
+        """Tell the node's worker what an operator has said, if it does not know."""
+        session, node = self._by_node.get(node_id), self._context.view.node(node_id)
+        if session is None or node is None or session.drained == (node.drain is not None):
+            return
+        session.drained = node.drain is not None
+        session.send(Drain(reason=DRAINED if session.drained else None))
 
     def _deliver(self, applied: Sequence[Applied]) -> None:
         assignments: dict[str, list[Assignment]] = defaultdict(list)
@@ -178,6 +209,8 @@ def _node_from(node_id: str, hello: Hello, known: Node | None, context: MasterCo
         last_heartbeat=now,
         master_id=context.options.master_id,
         cordoned=known.cordoned if known else False,
+        drain=known.drain if known else None,
         unhealthy=shorten(hello.unhealthy),
         version=shorten(hello.version),
+        instance=shorten(hello.instance),
     )

@@ -19,6 +19,7 @@ class Session:
     protocol_version: int = PROTOCOL_VERSION
     outgoing: asyncio.Queue[MasterMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
     closing: bool = False
+    drained: bool = False  # the worker has been told to start nothing more
 
     @property
     def goes_to_masters(self) -> bool:

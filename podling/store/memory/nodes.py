@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from podling.core.node import Node, NodeStatus
+from podling.core.node import Drain, Node, NodeStatus
 from podling.store.base import Beat
 
 
@@ -18,7 +18,8 @@ class NodeTable:
     def open_session(self, node: Node) -> int:
         known = self._nodes.get(node.node_id)
         number = known.session_no + 1 if known else 1
-        self._nodes[node.node_id] = replace(node, status=NodeStatus.ONLINE, session_no=number)
+        opened = replace(node, status=NodeStatus.ONLINE, session_no=number)
+        self._nodes[node.node_id] = _as_served(opened, known)
         self._restart_beat(self._nodes[node.node_id])
         return number
 
@@ -26,7 +27,7 @@ class NodeTable:
         known = self._nodes.get(node.node_id)
         if expected_session_no is not None and (known is None or known.session_no != expected_session_no):
             return False
-        self._nodes[node.node_id] = node
+        self._nodes[node.node_id] = _as_served(node, known)
         beat = self._beats.get(node.node_id)
         # Nothing is planned on a node without sessions, so its mark fences nothing and may go.
         if beat is None or (node.session_no == 0 and node.is_online):
@@ -35,6 +36,17 @@ class NodeTable:
             at = max(beat.at, node.last_heartbeat)
             self._beats[node.node_id] = replace(beat, session_no=node.session_no, at=at)
         return True
+
+    def set_service(self, node_id: str, cordoned: bool, drain: Drain | None) -> Node | None:
+        known = self._nodes.get(node_id)
+        if known is None:
+            return None
+        self._nodes[node_id] = replace(known, cordoned=cordoned, drain=drain)
+        return self.load_one(node_id)
+
+    def load_one(self, node_id: str) -> Node | None:
+        node = self._nodes.get(node_id)
+        return None if node is None else self._with_beat(node)
 
     def load(self, status: NodeStatus | None) -> list[Node]:
         chosen = [self._with_beat(node) for node in self._nodes.values() if status in (None, node.status)]
@@ -76,3 +88,8 @@ class NodeTable:
             counter=known.counter + 1 if known else 0,
             at=node.last_heartbeat,
         )
+
+
+def _as_served(node: Node, known: Node | None) -> Node:
+    """Return the node with what an operator has said about the one that is known."""
+    return node if known is None else replace(node, cordoned=known.cordoned, drain=known.drain)

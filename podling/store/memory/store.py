@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from podling.core.facts import StoreFacts
-from podling.core.node import Node, NodeStatus
+from podling.core.node import Drain, Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.kit.clock import Clock, SystemClock
 from podling.store.base import (
@@ -150,6 +150,9 @@ class MemoryStore(Store):
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
         return self._tasks.events(task_id)
 
+    async def add_events(self, events: Sequence[TaskEvent]) -> None:
+        self._tasks.add_events(events)
+
     async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
         return self._tasks.pending.page(limit, skip_task_ids)
 
@@ -222,6 +225,12 @@ class MemoryStore(Store):
 
     async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
         return self._nodes.save(node, expected_session_no)
+
+    async def set_service(self, node_id: str, *, cordoned: bool, drain: Drain | None) -> Node | None:
+        return self._nodes.set_service(node_id, cordoned, drain)
+
+    async def load_node(self, node_id: str) -> Node | None:
+        return self._nodes.load_one(node_id)
 
     async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
         return self._nodes.load(status)

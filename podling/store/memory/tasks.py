@@ -81,6 +81,11 @@ class TaskTable:
     def events(self, task_id: str) -> list[TaskEvent]:
         return list(self._events.get(task_id, ()))
 
+    def add_events(self, events: Iterable[TaskEvent]) -> None:
+        for event in events:
+            if self.get(event.task_id) is not None:
+                self._events.setdefault(event.task_id, []).append(event)
+
     def forget_ended(self, keep_seconds: float) -> None:
         """Forget the tasks that ended at least so long ago."""
         latest = self._clock.monotonic() - keep_seconds

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import asyncpg
 
-from podling.core.node import Node, NodeStatus
+from podling.core.node import Drain, Node, NodeStatus
 from podling.store.base import Beat
 from podling.store.postgres.errors import translated
 from podling.store.postgres.leader import LeaderGuard
@@ -26,9 +26,8 @@ class Nodes:
 
     async def open_session(self, node: Node) -> int:
         async with self._transaction() as connection:
-            session_no = int(
-                await connection.fetchval(_SQL.open_session, node.node_id, node.registered_at, to_json(node))
-            )
+            row = (node.node_id, node.registered_at, to_json(node), *_service(node.cordoned, node.drain))
+            session_no = int(await connection.fetchval(_SQL.open_session, *row))
             await connection.execute(_SQL.start_beats, node.node_id, session_no, node.last_heartbeat)
             return session_no
 
@@ -39,7 +38,8 @@ class Nodes:
                 if held != expected_session_no:
                     return False
             row = (node.node_id, node.status, node.session_no, node.registered_at, to_json(node))
-            saved = await connection.fetchval(_SQL.save, *row, expected_session_no)
+            service = _service(node.cordoned, node.drain)
+            saved = await connection.fetchval(_SQL.save, *row, *service, expected_session_no)
             if saved is None:
                 return False
             # Nothing is planned on a node without sessions, so its mark fences nothing and may go.
@@ -47,6 +47,14 @@ class Nodes:
             sql = _SQL.start_beats if restarts else _SQL.save_heartbeat
             await connection.execute(sql, node.node_id, node.session_no, node.last_heartbeat)
             return True
+
+    async def set_service(self, node_id: str, *, cordoned: bool, drain: Drain | None) -> Node | None:
+        row = await self._pool.fetch_row(_SQL.set_service, node_id, *_service(cordoned, drain))
+        return None if row is None else read_node(row)
+
+    async def load_node(self, node_id: str) -> Node | None:
+        row = await self._pool.fetch_row(_SQL.load_one, node_id)
+        return None if row is None else read_node(row)
 
     async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
         return read_nodes(await self._pool.fetch(_SQL.load, status))
@@ -79,13 +87,21 @@ class Nodes:
 
 
 def read_nodes(rows: Sequence[asyncpg.Record]) -> list[Node]:
-    """Put the record and its beat together."""
-    return [
-        replace(
-            from_json(Node, row["body"]),
-            status=NodeStatus(row["status"]),
-            session_no=row["session_no"],
-            last_heartbeat=row["at"],
-        )
-        for row in rows
-    ]
+    return [read_node(row) for row in rows]
+
+
+def read_node(row: asyncpg.Record) -> Node:
+    """Put together what its worker said, what an operator said, and its beat."""
+    return replace(
+        from_json(Node, row["body"]),
+        status=NodeStatus(row["status"]),
+        session_no=row["session_no"],
+        cordoned=row["cordoned"],
+        drain=None if row["drain"] is None else from_json(Drain, row["drain"]),
+        last_heartbeat=row["at"],
+    )
+
+
+def _service(cordoned: bool, drain: Drain | None) -> tuple[bool, str | None]:
+    """Return the columns that only an operator changes."""
+    return cordoned, None if drain is None else to_json(drain)

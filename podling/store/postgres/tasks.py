@@ -22,7 +22,7 @@ from podling.store.postgres.hints import Notifier
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
-from podling.store.postgres.rows import read_all, read_task, to_json
+from podling.store.postgres.rows import event_row, read_all, read_task, to_json
 from podling.store.postgres.specs import SpecCache
 
 _SQL = load("tasks")
@@ -78,6 +78,10 @@ class Tasks:
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
         rows = await self._pool.fetch(_SQL.events, task_id)
         return read_all(TaskEvent, (row["body"] for row in rows))
+
+    async def add_events(self, events: Sequence[TaskEvent]) -> None:
+        if events:
+            await self._pool.fetch(_SQL.add_events, to_json([event_row(event) for event in events]))
 
     async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
         return await self._read(_SQL.ready, limit, list(skip_task_ids))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from podling.core.errors import StaleEpoch
-from podling.core.node import Node, NodeStatus
+from podling.core.node import Drain, Node, NodeStatus
 from podling.store.base import Beat, Store
 from tests.builders import NOW, at, build_node
 
@@ -34,9 +34,11 @@ def rich_node() -> Node:
         session_no=3,
         master_id="master-1",
         cordoned=True,
+        drain=Drain(since=at(-7.25), deadline_seconds=60.0),
         unhealthy="the engine does not answer",
         lost_reason="no beat",
         version="0.1.0",
+        instance="start-1",
         status=NodeStatus.OFFLINE,
         registered_at=at(-100.5),
         last_heartbeat=at(0.000001),
@@ -92,11 +94,11 @@ async def test_saving_may_expect_the_session(store: Store) -> None:
     node = build_node()
     first = await store.open_session(node)
     second = await store.open_session(node)
-    cordoned = replace(node, session_no=second, cordoned=True)
-    assert not await store.save_node(cordoned, first)
-    assert not (await node_of(store)).cordoned
-    assert await store.save_node(cordoned, second)
-    assert (await node_of(store)).cordoned
+    unhealthy = replace(node, session_no=second, unhealthy="no answer")
+    assert not await store.save_node(unhealthy, first)
+    assert (await node_of(store)).unhealthy is None
+    assert await store.save_node(unhealthy, second)
+    assert (await node_of(store)).unhealthy == "no answer"
 
 
 async def test_an_expected_session_of_an_unknown_node_is_no_session(store: Store) -> None:

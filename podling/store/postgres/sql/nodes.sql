@@ -1,6 +1,6 @@
 -- name: open_session
-INSERT INTO node_records (node_id, status, session_no, registered_at, body)
-VALUES ($1, 'online', 1, $2, $3)
+INSERT INTO node_records (node_id, status, session_no, registered_at, body, cordoned, drain)
+VALUES ($1, 'online', 1, $2, $3, $4, $5)
 ON CONFLICT (node_id) DO UPDATE
 SET status = excluded.status,
     session_no = node_records.session_no + 1,
@@ -15,14 +15,14 @@ ON CONFLICT (node_id) DO UPDATE
 SET session_no = excluded.session_no, counter = node_beats.counter + 1, at = excluded.at, lost = false
 
 -- name: save
-INSERT INTO node_records (node_id, status, session_no, registered_at, body)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO node_records (node_id, status, session_no, registered_at, body, cordoned, drain)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (node_id) DO UPDATE
 SET status = excluded.status,
     session_no = excluded.session_no,
     registered_at = excluded.registered_at,
     body = excluded.body
-WHERE $6::bigint IS NULL OR node_records.session_no = $6
+WHERE $8::bigint IS NULL OR node_records.session_no = $8
 RETURNING node_id
 
 -- name: session_no
@@ -34,12 +34,27 @@ VALUES ($1, $2, 0, $3)
 ON CONFLICT (node_id) DO UPDATE
 SET session_no = excluded.session_no, at = greatest(node_beats.at, excluded.at)
 
+-- name: set_service
+WITH changed AS (
+    UPDATE node_records SET cordoned = $2, drain = $3 WHERE node_id = $1
+    RETURNING node_id, body, status, session_no, cordoned, drain
+)
+SELECT n.body, n.status, n.session_no, n.cordoned, n.drain, b.at
+FROM changed n
+JOIN node_beats b ON b.node_id = n.node_id
+
 -- name: load
-SELECT n.body, n.status, n.session_no, b.at
+SELECT n.body, n.status, n.session_no, n.cordoned, n.drain, b.at
 FROM node_records n
 JOIN node_beats b ON b.node_id = n.node_id
 WHERE $1::text IS NULL OR n.status = $1
 ORDER BY n.registered_at DESC, n.node_id DESC
+
+-- name: load_one
+SELECT n.body, n.status, n.session_no, n.cordoned, n.drain, b.at
+FROM node_records n
+JOIN node_beats b ON b.node_id = n.node_id
+WHERE n.node_id = $1
 
 -- name: remove
 DELETE FROM node_records WHERE node_id = $1 RETURNING node_id

@@ -1,0 +1,34 @@
+"""Lines of the timeline that change nothing about their task."""
+
+from podling.core.task import TaskEvent
+from podling.store.base import Store
+from tests.builders import NOW, assignment, build_batch, build_task, ended, happening, insertion
+
+
+def line_of(task_id: str, message: str) -> TaskEvent:
+    return TaskEvent(
+        task_id=task_id, at=NOW, type="note", actor="worker", message=message, attempt=2, details={"a": [1]}
+    )
+
+
+async def test_they_are_appended_whether_the_task_has_ended_or_not(store: Store) -> None:
+    task, other = build_task(), build_task()
+    await store.commit(build_batch([insertion(task), insertion(other)]))
+    await store.add_events([line_of(task.task_id, "one"), line_of(other.task_id, "other")])
+    live = assignment(task)
+    await store.commit(build_batch([live]))
+    over = happening(live.task, ended(live.task))
+    await store.commit(build_batch([over]))
+    await store.add_events([line_of(task.task_id, "two")])
+    assert list(await store.load_events(task.task_id)) == [
+        line_of(task.task_id, "one"),
+        line_of(task.task_id, "two"),
+    ]
+    assert (await store.load_tasks([task.task_id]))[task.task_id] == over.task
+    assert list(await store.load_events(other.task_id)) == [line_of(other.task_id, "other")]
+
+
+async def test_nobodys_are_left_out(store: Store) -> None:
+    await store.add_events([line_of("nobody", "lost")])
+    await store.add_events([])
+    assert not await store.load_events("nobody")
