@@ -11,6 +11,7 @@ from podling.core.agent_events import (
     Draining,
     IntentFailed,
     LeaseRenewed,
+    NodeDrained,
     NotNoted,
     Seen,
     StopOrdered,
@@ -283,6 +284,30 @@ def test_draining_sends_back_what_has_not_started_and_leaves_the_rest(world: Wor
     world.settle()
     assert [(r.task_id, r.kind) for r in world.state.outbox.values()] == [("t2", ReportKind.REFUSED)]
     assert len(world.running()) == 1
+
+
+def test_a_drained_node_sends_back_what_has_not_started_until_it_is_over(world: World) -> None:
+    run(world)
+    world.assign(assignment("t2"))
+    world.feed(NodeDrained(reason="the node is drained"))
+    world.assign(assignment("t3"))
+    world.settle()
+    sent_back = [(r.task_id, r.kind, r.error_code) for r in world.state.outbox.values()]
+    assert sorted(sent_back) == [(name, ReportKind.REFUSED, "DRAINED") for name in ("t2", "t3")]
+    assert len(world.running()) == 1
+    world.feed(NodeDrained(reason=None))
+    world.assign(assignment("t4"))
+    world.settle()
+    assert len(world.running()) == 2
+
+
+def test_the_end_of_a_drain_does_not_undo_the_end_of_the_program(world: World) -> None:
+    world.feed(Draining(reason="shutting down"))
+    world.feed(NodeDrained(reason=None))
+    world.assign(assignment("t1"))
+    world.settle()
+    (report,) = world.state.outbox.values()
+    assert (report.kind, report.error) == (ReportKind.REFUSED, "shutting down")
 
 
 def test_a_full_disk_at_the_intent_sends_it_back(world: World) -> None:

@@ -144,13 +144,16 @@ class RunningMaster:
         return await self.until(task_id, lambda task: task["status"] in statuses, seconds)
 
     async def stop(self) -> None:
-        if self._stopped:
-            return
-        self._stopped = True
         await self.api.close()
         for worker in self._workers:
             await worker.close()
-        await self.server.stop()
+        await self.stop_server()
+
+    async def stop_server(self) -> None:
+        """Stop the master alone; its clients and workers see what that is like."""
+        if not self._stopped:
+            self._stopped = True
+            await self.server.stop()
 
 
 class Masters:

@@ -16,6 +16,7 @@ from podling.wire.session import (
     BeatAcknowledged,
     BeatMessage,
     Desired,
+    Goodbye,
     Hello,
     Inventory,
     MasterMessage,
@@ -46,6 +47,7 @@ class SmallMaster:
     beats: list[BeatMessage] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     refusals: list[StreamRefused] = field(default_factory=list)
+    goodbyes: list[Goodbye] = field(default_factory=list)
     tails: list[dict[str, Any]] = field(default_factory=list)
     facts: list[dict[str, Any]] = field(default_factory=list)
     streams: dict[str, bytes] = field(default_factory=dict)
@@ -129,6 +131,9 @@ class SmallMaster:
                 await socket.send_str(pack(Desired()))
             case StreamRefused():
                 self.refusals.append(message)
+            case Goodbye():
+                self.goodbyes.append(message)
+                await socket.close()
 
     async def ready(self, request: web.Request) -> web.Response:
         return web.json_response({"clusterId": self.cluster_id}, status=200 if self.is_ready else 503)

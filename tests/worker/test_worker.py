@@ -10,7 +10,7 @@ from podling.core.errors import ConfigurationError, RuntimeFailure
 from podling.core.protocol import AttemptKey, HeldState, ReportKind, StopOrder
 from podling.core.spec import ContainerSpec, OnDisconnect, OnLost, RestartPolicy
 from podling.core.task import StopReason
-from podling.wire.session import Assign, Desired, Goodbye, OpenStream, Stop
+from podling.wire.session import Assign, Desired, Drain, Goodbye, OpenStream, Stop
 from tests.worker.conftest import assignment, running_worker
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import SmallMaster, small_master
@@ -335,6 +335,39 @@ async def test_an_older_session_sent_away_ends_the_program(
             await master.send(Goodbye(reason="another worker with this node id", reconnect=False))
             await asyncio.sleep(0)
             await master.until("it has hung up", lambda: master.socket and master.socket.closed)
+
+
+async def test_a_clean_stop_is_told_after_everything_else(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
+) -> None:
+    async with running_worker(tmp_path, runtime, master.url) as worker:
+        container = await start(master, runtime)
+        await master.send(Assign(items=(assignment("t2"),)))
+        await master.running("t2")
+        runtime.end(container, 3)
+        worker.stop("it got SIGTERM")
+        await master.until("the worker has said goodbye", lambda: master.goodbyes)
+        assert (await master.end_of()).exit_code == 3
+    assert master.goodbyes == [Goodbye(reason="it got SIGTERM", reconnect=False)]
+    assert master.beats[-1].unhealthy == "the worker is shutting down"
+    assert len(master.hellos) == 2, "it came back after the goodbye"
+    assert runtime.stops == []  # what runs is adopted at the next start
+
+
+async def test_a_drained_node_starts_nothing_until_it_is_told_that_it_is_over(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
+) -> None:
+    async with running_worker(tmp_path, runtime, master.url):
+        container = await start(master, runtime)
+        await master.send(Drain(reason="the node is drained"))
+        await master.send(Assign(items=(assignment("t2"),)))
+        refused = await master.end_of("t2")
+        assert (refused.kind, refused.error_code) == (ReportKind.REFUSED, "DRAINED")
+        await master.send(Drain(reason=None))
+        await master.send(Assign(items=(assignment("t3"),)))
+        await master.running("t3")
+        runtime.end(container, 0)
+        assert (await master.end_of("t1")).exit_code == 0
 
 
 async def test_a_worker_without_work_joins_another_cluster(

@@ -1,0 +1,121 @@
+"""Nodes that are taken off the list, dead ones on an operator's word."""
+
+from typing import Any
+
+from podling.core.lifecycle import Assign
+from podling.core.task import StopReason, TaskStatus
+from podling.master.committer import Happening
+from podling.master.loops.node_monitor import NodeMonitor
+from podling.master.loops.peers import Peers
+from tests.builders import at, build_node
+from tests.master.fake_worker import FakeWorker, held
+from tests.master.masters import RunningMaster
+from tests.master.world import LEASE, World, insert
+
+
+async def _started(master: RunningMaster, worker: FakeWorker, **fields: Any) -> Any:
+    task = await master.api.submit(**fields)
+    work = await worker.assigned(task["taskId"])
+    await worker.start(work)
+    return work
+
+
+async def _remove(master: RunningMaster, node_id: str, **query: str) -> Any:
+    return await master.api.call("DELETE", f"/nodes/{node_id}", params=query)
+
+
+async def test_a_dead_nodes_tasks_go_elsewhere_without_waiting_for_the_lease(master: RunningMaster) -> None:
+    worker = await master.worker("one")
+    work = await _started(master, worker)
+    fails = await _started(master, worker, onLost="fail")
+    await worker.vanish()
+    other = await master.worker("two")
+    busy = await _remove(master, "one")
+    assert (busy.status, busy.code) == (409, "node_busy")
+    assert "--lost" in busy.json["error"]
+    assert (await _remove(master, "one", lost="true")).status == 200
+    assert (await master.api.get("/nodes/one")).status == 404
+    await other.end(await other.assigned(work.task_id, 2))
+    first = (await master.api.get(f"/tasks/{work.task_id}/attempts")).json[0]
+    assert (first["status"], first["errorCode"]) == ("lost", "NODE_LOST")
+    assert "an operator removed node one.test (one) as lost" in first["error"]
+    failed = await master.api.task(fails.task_id)
+    assert (failed["status"], failed["errorCode"]) == ("failed", "NODE_LOST")
+
+
+async def test_what_would_be_held_needs_a_word_of_its_own(master: RunningMaster) -> None:
+    worker = await master.worker("one")
+    once = await _started(master, worker, delivery="at_most_once")
+    holds = await _started(master, worker, onLost="hold")
+    await worker.vanish()
+    refused = await _remove(master, "one", lost="true")
+    assert (refused.status, refused.code) == (409, "node_held")
+    assert set(refused.json["details"]["taskIds"]) == {once.task_id, holds.task_id}
+    assert "podling resolve" in refused.json["error"]
+    for work in (once, holds):
+        assert (await master.api.task(work.task_id))["status"] == "running"
+    assert (await _remove(master, "one", lost="true", held="failed")).status == 200
+    for work in (once, holds):
+        task = await master.api.task(work.task_id)
+        assert (task["status"], task["held"], task["errorCode"]) == ("failed", None, "NODE_LOST")
+
+
+async def test_a_worker_that_lived_after_all_stops_what_was_given_away(master: RunningMaster) -> None:
+    worker = await master.worker("one")
+    work = await _started(master, worker)
+    other = await master.worker("two")
+    assert (await _remove(master, "one", lost="true")).status == 200
+    goodbye = await worker.ended()  # its next beat does not count any more
+    assert goodbye is not None and goodbye.reconnect
+    await other.assigned(work.task_id, 2)
+    welcome = await worker.connect([held(work)])
+    assert [(order.task_id, order.reason) for order in welcome.desired.stop] == [
+        (work.task_id, StopReason.STALE)
+    ]
+    assert (await master.api.node("one"))["status"] == "online"
+
+
+async def test_queries_that_mean_nothing_are_refused(master: RunningMaster) -> None:
+    for query, field in (
+        ({"lost": "maybe"}, "lost"),
+        ({"lost": "true", "held": "lost"}, "held"),
+        ({"held": "retry"}, "held"),
+        ({"force": "true"}, "force"),
+    ):
+        answer = await _remove(master, "one", **query)
+        assert (answer.status, answer.field) == (400, field)
+    assert (await _remove(master, "one", lost="true")).status == 404
+
+
+async def test_attempts_on_a_node_without_a_record_are_lost_after_a_lease(world: World) -> None:
+    """What a crash between the two steps of a removal leaves behind."""
+    context = await world.leader()
+    monitor = NodeMonitor(context, lambda _: None)
+    task = await insert(context)
+    await context.committer.apply_as_leader([Happening(task.task_id, Assign(node_id="removed"))])
+    await monitor.run_once()
+    world.clock.passed += LEASE - 0.1
+    await monitor.run_once()
+    assert await _status(world, task.task_id) is TaskStatus.SCHEDULED
+    world.clock.passed += 0.2
+    await monitor.run_once()
+    assert await _status(world, task.task_id) is TaskStatus.PENDING
+
+
+async def _status(world: World, task_id: str) -> TaskStatus:
+    return (await world.store.load_tasks([task_id]))[task_id].status
+
+
+async def test_a_node_that_was_removed_and_came_back_is_known_everywhere(world: World) -> None:
+    """Its sessions are counted from one again; another master saw nothing of it in between."""
+    one, two = world.context("one"), world.context("two")
+    await Peers(two, lambda _: None).run_once()
+    for _ in range(3):
+        await world.store.open_session(build_node())
+    peers = Peers(one, lambda _: None)
+    await peers.run_once()
+    await world.store.remove_node("node-1")
+    await world.store.open_session(build_node(hostname="again", registered_at=at(60)))
+    await peers.run_once()
+    node = one.view.node("node-1")
+    assert node is not None and (node.session_no, node.hostname) == (1, "again")
