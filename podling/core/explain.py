@@ -111,7 +111,7 @@ def _due(
         status=task.status,
         summary=summary,
         reasons=(*reasons, *_history(task, last)),
-        nodes=_node_fits(task, view),
+        nodes=_node_fits(task, view, monotonic),
         queue_position=ahead + 1,
         next_event_at=_next(task, now),
         advice=advice,
@@ -154,13 +154,19 @@ def _code(reason: str) -> str:
     return reason.replace(" ", "_")
 
 
-def _node_fits(task: Task, view: View) -> tuple[NodeFit, ...]:
+def _node_fits(task: Task, view: View, monotonic: float | None) -> tuple[NodeFit, ...]:
     requirement = view.requirement(task)
-    found = [(view.lacks(node.node_id, requirement), node.node_id) for node in view.nodes()]
-    found.sort(key=lambda item: (len(item[0]), item[1]))
+    left = view.seconds_to_back_off(task, monotonic)
+    found = []
+    for node in view.nodes():
+        lacks = [lack.message for lack in view.lacks(node.node_id, requirement)]
+        if node.node_id in left:
+            seconds = left[node.node_id]
+            lacks.append(f"for {seconds:.0f} s it backs off, because it could not make such a container")
+        found.append((len(lacks), node.node_id, tuple(lacks)))
+    found.sort()
     return tuple(
-        NodeFit(node_id=node_id, fits=not lacks, lacks=tuple(lack.message for lack in lacks))
-        for lacks, node_id in found[:MOST_NODES]
+        NodeFit(node_id=node_id, fits=not lacks, lacks=lacks) for _, node_id, lacks in found[:MOST_NODES]
     )
 
 

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
+from podling.core.backoff import BackOffs
 from podling.core.node import Node
 from podling.core.nodeindex import Eligible, NodeIndex
 from podling.core.placement import Lack, Requirement, lacks_of, requirement_of, shortages
@@ -70,7 +71,7 @@ class View:
         self._live: dict[str, tuple[Task, Requirement]] = {}
         self._on_node: dict[str, dict[str, None]] = {}
         self._by_shape: dict[str, dict[str, int]] = {}
-        self._penalties: dict[str, dict[str, float]] = {}
+        self.back_offs = BackOffs()
         self._requirements: OrderedDict[str, Requirement] = OrderedDict()
 
     # Feeding
@@ -135,7 +136,7 @@ class View:
 
     def penalise(self, node_id: str, shape: str, until: float) -> None:
         """Plan nothing of this shape on the node before `until`, unless no other could ever take it."""
-        self._penalties.setdefault(shape, {})[node_id] = until
+        self.back_offs.keep_off(node_id, shape, until)
 
     # Reading
 
@@ -234,16 +235,19 @@ class View:
 
         None does where every eligible node would: a bad node is better than none at all.
         """
-        penalties = self._penalties.get(shape)
-        if penalties is None:
+        current = self.back_offs.current(shape, now)
+        if not current:
             return {}
-        current = {node_id: until for node_id, until in penalties.items() if until > now}
-        if current:
-            self._penalties[shape] = current
-        else:
-            del self._penalties[shape]
         found = {node_id: until for node_id, until in current.items() if node_id in eligible}
         return found if any(node_id not in found for node_id in eligible) else {}
+
+    def seconds_to_back_off(self, task: Task, now: float | None) -> Mapping[str, float]:
+        """Return for how long each node backs off for the task's shape, if it does."""
+        if now is None:
+            return {}
+        eligible = self.index.eligible(self.requirement(task))
+        backing_off = self.backing_off(task.shape, eligible, now)
+        return {node_id: until - now for node_id, until in backing_off.items()}
 
     def why_not(
         self, requirement: Requirement, eligible: Eligible, backing_off: Mapping[str, float]
@@ -261,7 +265,7 @@ class View:
 def plan(view: View, page: Sequence[Task], now: float, most_checks: int = MOST_CHECKS) -> Plan:
     """Give as many tasks of the page to nodes as fit, in the order of the page.
 
-    `now` is the clock that `View.penalise` was told of. The same view and page make the same plan.
+    `now` is the clock that `View.back_offs` were told of. The same view and page make the same plan.
     """
     draft = _Draft(view, now, most_checks)
     for task in page:

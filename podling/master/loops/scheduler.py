@@ -14,8 +14,8 @@ from podling.master.context import MasterContext
 
 PAGE = 500
 MOST_UNBLOCKED = 5000  # of a shape, in one pass
-BACK_OFF_SECONDS = 30.0
 
+_MADE = frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED})
 _NODE_AT_FAULT = frozenset(
     {ErrorCode.IMAGE_PULL, ErrorCode.IMAGE_MISSING, ErrorCode.CREATE, ErrorCode.RUNTIME}
 )
@@ -51,13 +51,15 @@ class Scheduler:
             self.wakeup.set()
 
     def _back_off(self, change: Applied) -> None:
-        """Keep a shape off a node that just failed to make a container of it."""
+        """Keep a shape off a node that just failed to make a container of it, until it has made one."""
         before, after = change.before, change.after
-        if before is None or before.node_id is None or after.status.is_live:
+        if before is None or before.node_id is None:
             return
-        if after.error_code in _NODE_AT_FAULT and after.status is not TaskStatus.COMPLETED:
-            until = self._context.clock.monotonic() + BACK_OFF_SECONDS
-            self._context.view.penalise(before.node_id, after.shape, until)
+        back_offs = self._context.view.back_offs
+        if after.status in _MADE:
+            back_offs.started(before.node_id, after.shape)
+        elif not after.status.is_live and after.error_code in _NODE_AT_FAULT:
+            back_offs.failed(before.node_id, after.shape, self._context.clock.monotonic())
 
     async def run_once(self) -> float | None:
         if not self._context.leads:
