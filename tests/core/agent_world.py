@@ -108,6 +108,7 @@ class Call:
 @dataclass
 class World:
     now: float = 1000.0
+    stepped: float = 0.0  # by how much somebody has set the wall clock
     state: AgentState = field(default_factory=lambda: AgentState(runtimes=RUNTIMES, exact_runtimes=EXACT))
     rows: dict[AttemptKey, JournalRow] = field(default_factory=dict)
     writes: list[Instruction] = field(default_factory=list)
@@ -139,7 +140,7 @@ class World:
             self._take(instruction)
 
     def moment(self) -> Moment:
-        return Moment(monotonic=self.now, wall=_EPOCH + timedelta(seconds=self.now))
+        return Moment(monotonic=self.now, wall=_EPOCH + timedelta(seconds=self.now + self.stepped))
 
     def _take(self, instruction: Instruction) -> None:
         match instruction:

@@ -286,6 +286,22 @@ def test_draining_sends_back_what_has_not_started_and_leaves_the_rest(world: Wor
     assert len(world.running()) == 1
 
 
+@pytest.mark.parametrize("step", [5 * 3600.0, -5 * 3600.0])
+def test_a_clock_that_is_set_moves_neither_timeouts_nor_the_lease(world: World, step: float) -> None:
+    """I24, on the worker."""
+    run(world, timeout_seconds=60.0)
+    for _ in range(10):
+        world.stepped += step
+        world.now += 5.0
+        world.feed(LeaseRenewed(sent_at=world.now, lease_seconds=LEASE_SECONDS))
+        world.pass_time(0.0)
+    assert world.state.attempts[KEY].order is None
+    world.feed(LeaseRenewed(sent_at=world.now + 5.0, lease_seconds=LEASE_SECONDS))
+    world.pass_time(10.0)
+    order = world.state.attempts[KEY].order
+    assert order is not None and order.reason is StopReason.TIMEOUT
+
+
 def test_a_drained_node_sends_back_what_has_not_started_until_it_is_over(world: World) -> None:
     run(world)
     world.assign(assignment("t2"))

@@ -99,7 +99,7 @@ async def test_a_stopped_node_without_tasks_is_not_declared_lost(world: World) -
 # Restart, move, return
 
 
-async def test_a_restarted_worker_s_adoptions_are_told(master: RunningMaster) -> None:
+async def test_a_restarted_workers_adoptions_are_told(master: RunningMaster) -> None:
     worker = await master.worker("one")
     work, over = await _started(master, worker), await _started(master, worker)
     await worker.vanish()

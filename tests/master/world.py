@@ -17,11 +17,14 @@ LEASE = 10.0
 
 
 class ManualClock:
+    """`stepped` is by how much somebody has set the wall clock, which moves nothing else."""
+
     def __init__(self) -> None:
         self.passed = 0.0
+        self.stepped = 0.0
 
     def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.passed)
+        return NOW + timedelta(seconds=self.passed + self.stepped)
 
     def monotonic(self) -> float:
         return self.passed

@@ -1,0 +1,91 @@
+"""Somebody sets a master's clock by hours: leases, drains and back-offs take no notice (I24)."""
+
+import pytest
+
+from podling.core.node import NodeStatus
+from podling.core.task import StopReason, Task, TaskStatus
+from podling.master.loops.drains import Drains
+from podling.master.loops.election import Election
+from podling.master.loops.node_monitor import NodeMonitor
+from podling.master.operations import nodes
+from tests.builders import build_node
+from tests.master.world import LEASE, World, assigned
+
+HOURS = [5 * 3600.0, -5 * 3600.0, 3e8, -3e8]
+
+
+@pytest.mark.parametrize("step", HOURS)
+async def test_a_node_is_lost_after_a_lease_and_not_before(world: World, step: float) -> None:
+    context = await world.leader()
+    number = await world.store.open_session(build_node())
+    context.view.put_node(build_node(session_no=number))
+    task = await assigned(context)
+    monitor = NodeMonitor(context, lambda _: None)
+    await monitor.run_once()
+    world.clock.stepped += step
+    world.clock.passed += LEASE - 0.1
+    await monitor.run_once()
+    assert context.view.nodes()[0].status is NodeStatus.ONLINE
+    assert await world.store.beat({"node-1": number}, world.clock.now()) == {"node-1"}
+    await monitor.run_once()
+    world.clock.stepped -= 2 * step
+    world.clock.passed += LEASE - 0.1
+    await monitor.run_once()
+    assert context.view.nodes()[0].status is NodeStatus.ONLINE
+    world.clock.passed += 0.2
+    await monitor.run_once()
+    assert context.view.nodes()[0].status is NodeStatus.OFFLINE
+    assert (await world.store.load_tasks([task.task_id]))[task.task_id].status is TaskStatus.PENDING
+
+
+@pytest.mark.parametrize("step", HOURS)
+async def test_nobody_takes_over_from_a_leader_that_renews(world: World, step: float) -> None:
+    one, two = world.context("one"), world.context("two")
+    leading, watching = Election(one), Election(two)
+    for _ in range(3):
+        await leading.run_once()
+        await watching.run_once()
+        world.clock.stepped += step
+        world.clock.passed += LEASE / 4
+    assert one.leads and not two.leads
+    world.clock.passed += LEASE
+    await watching.run_once()
+    assert two.leads
+
+
+@pytest.mark.parametrize("step", HOURS)
+async def test_the_deadline_of_a_drain_is_counted_by_the_leader(world: World, step: float) -> None:
+    context = await world.leader()
+    context.view.put_node(build_node(session_no=await world.store.open_session(build_node())))
+    task = await assigned(context)
+    drains = Drains(context)
+    await nodes.drain(context, "node-1", 60.0)
+    assert await drains.run_once() == pytest.approx(60.0)
+    world.clock.stepped += step
+    world.clock.passed += 59.0
+    assert await drains.run_once() == pytest.approx(1.0)
+    assert (await _stored(world, task.task_id)).stop_reason is None
+    world.clock.passed += 1.0
+    await drains.run_once()
+    assert (await _stored(world, task.task_id)).stop_reason is StopReason.DRAIN
+
+
+async def test_a_new_leader_counts_the_deadline_of_a_drain_anew(world: World) -> None:
+    first, second = await world.leader("one"), world.context("two")
+    first.view.put_node(build_node(session_no=await world.store.open_session(build_node())))
+    task = await assigned(first)
+    second.view.put_node(await nodes.drain(first, "node-1", 60.0))
+    second.view.put_task(task)
+    drains, election = Drains(second), Election(second)
+    await election.run_once()
+    world.clock.passed += 100.0
+    await election.run_once()
+    assert second.leads
+    assert await drains.run_once() == pytest.approx(60.0)
+    world.clock.passed += 60.0
+    await drains.run_once()
+    assert (await _stored(world, task.task_id)).stop_reason is StopReason.DRAIN
+
+
+async def _stored(world: World, task_id: str) -> Task:
+    return (await world.store.load_tasks([task_id]))[task_id]
