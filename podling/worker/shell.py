@@ -70,6 +70,7 @@ _log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 SaveLog = Callable[[AttemptKey], Awaitable[None]]
+KeptLease = Callable[[], tuple[float | None, float | None]]
 
 
 class Shell:
@@ -114,14 +115,19 @@ class Shell:
             Forget: self._forget,
         }
 
-    async def open(self, lease_seconds: float | None = None, lease_sent_at: float | None = None) -> None:
-        """Open the runtimes, and take over what they and the journal have. Raises RuntimeFailure."""
+    async def open(self, kept_lease: KeptLease = lambda: (None, None)) -> None:
+        """Open the runtimes, and take over what they and the journal have. Raises RuntimeFailure.
+
+        `kept_lease` is asked afterwards for the lease's seconds, and when its renewal was asked for.
+        """
+        rows = self._journal.rows()  # nothing writes yet
         for runtime in self.runtimes.values():
             await runtime.open(self._observe)
         seen = await self._inventory()
+        lease_seconds, lease_sent_at = kept_lease()
         self.feed(
             Restored(
-                rows=self._journal.rows(),
+                rows=rows,
                 seen=seen,
                 lease_seconds=lease_seconds,
                 lease_sent_at=lease_sent_at,

@@ -31,6 +31,7 @@ from podling.worker.masters import Masters, refuse_two_clusters
 from podling.worker.runtime.base import Runtime
 from podling.worker.session import Session, SessionOptions, learn_cluster
 from podling.worker.shell import Shell
+from podling.worker.standby import Standby, held_by_journal
 from podling.worker.streams import Streams
 from podling.worker.tails import TailSender
 
@@ -95,6 +96,7 @@ class Worker:
         self._port = options.port
         self._stopping = asyncio.Event()
         self._stop_reason = ""
+        self._lease: tuple[float | None, float | None] = self._kept_lease()
 
     def stop(self, reason: str = "it was told to") -> None:
         """Have `run` return, after it has told what there is to tell; containers go on."""
@@ -115,6 +117,7 @@ class Worker:
                     await self._serve(cluster_id, http)
                 except _LeftCluster as left:
                     cluster_id = left.cluster_id
+                    await self._drop_tails()
                     await self._move(cluster_id)
 
     def _headers(self) -> dict[str, str]:
@@ -155,8 +158,15 @@ class Worker:
             stopped.cancel()
             await asyncio.gather(work, stopped, return_exceptions=True)
 
+    async def _drop_tails(self) -> None:
+        """Logs of one cluster are nothing for the masters of another."""
+        files = LogFiles(self._directory.path / "logs")
+        for key in await asyncio.to_thread(files.pending_tails):
+            await files.drop_tail(key)
+
     async def _move(self, cluster_id: str) -> None:
         _log.info("node %s is of cluster %s", self._options.node_id, cluster_id)
+        self._lease = None, None
         await self._journal.write(Clear())
         await self._journal.write(WriteMeta(name="clusterId", value=cluster_id))
 
@@ -180,16 +190,31 @@ class Worker:
         session = self._session(cluster_id, http, shell, streams, (tails.wakeup, facts.wakeup))
         async with AsyncExitStack() as stack:
             stack.push_async_callback(shell.close)
-            opening = asyncio.create_task(shell.open(*self._kept_lease()))
-            if not await self._unless_stopped(opening):
+            if not await self._open(cluster_id, http, shell):
                 return
-            opening.result()
             stack.push_async_callback(streams.close)
             stack.push_async_callback(api.stop)
             self._port = await api.start(self._options.host, self._port)
             tails.resume()
             session.unhealthy = await shell.check()
             await self._work(shell, session, tails, logs, facts, http)
+
+    async def _open(self, cluster_id: str, http: aiohttp.ClientSession, shell: Shell) -> bool:
+        """Take over what is there, beating meanwhile; False if told to stop first. Raises RuntimeFailure."""
+        self._port = check_address(self._options.host, self._port)
+        hello = self._hello(held_by_journal(self._journal.rows()), STARTING)
+        node_id = self._options.node_id
+        standby = Standby(self._masters, http, self._clock, node_id, cluster_id, hello, self._keep_lease)
+        opening = asyncio.create_task(shell.open(lambda: self._lease))
+        beating = asyncio.create_task(standby.run())
+        try:
+            if not await self._unless_stopped(opening):
+                return False
+            opening.result()
+            return True
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
 
     async def _work(
         self,
@@ -305,6 +330,7 @@ class Worker:
         return kept["seconds"], kept["sentAt"] if kept["boot"] == _boot_id() else None
 
     def _keep_lease(self, sent_at: float, seconds: float) -> None:
+        self._lease = seconds, sent_at
         kept = {"boot": _boot_id(), "sentAt": sent_at, "seconds": seconds}
         write = WriteMeta(name="lease", value=orjson.dumps(kept).decode())
         self._journal.write_later(write)

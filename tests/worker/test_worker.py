@@ -159,6 +159,28 @@ async def test_a_runtime_that_hangs_at_the_start_does_not_hold_up_a_stop(
     assert len(master.hellos) == 2 * starts_before
 
 
+async def test_a_worker_whose_engine_hangs_at_a_restart_beats_and_keeps_what_runs(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
+) -> None:
+    """Longer than a lease: neither is the node lost, nor are its containers stopped."""
+    master.lease_seconds = 1.0
+    async with running_worker(tmp_path, runtime, master.url, crash=True):
+        container = await start(master, runtime)
+    runtime.may_open.clear()
+    hellos = len(master.hellos)
+    master.beats.clear()
+    async with running_worker(tmp_path, runtime, master.url):
+        await master.until("it beats for longer than a lease", lambda: len(master.beats) > 6)
+        (hello,) = master.hellos[hellos:]
+        assert [(item.task_id, item.state) for item in hello.held] == [("t1", HeldState.RUNNING)]
+        assert {beat.unhealthy for beat in master.beats} == {"the worker is starting"}
+        runtime.may_open.set()
+        await master.until("the session proper", lambda: master.hellos[-1].unhealthy is None)
+        runtime.end(container, 0)
+        assert (await master.end_of()).exit_code == 0
+    assert runtime.stops == []
+
+
 async def test_the_end_of_the_lease_stops_what_must_not_outlive_it(
     tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
 ) -> None:
