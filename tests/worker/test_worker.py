@@ -408,6 +408,28 @@ async def test_a_worker_without_work_joins_another_cluster(
         assert "podling-cluster-2-t2-1" in runtime.containers
 
 
+async def test_logs_of_an_old_cluster_are_not_brought_to_the_new_one(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
+) -> None:
+    master.tail_status = 503
+    async with running_worker(tmp_path, runtime, master.url):
+        container = await start(master, runtime)
+        runtime.write(container, "of the old one\n")
+        runtime.end(container, 0)
+        await master.end_of()
+        master.cluster_id, master.tail_status = "cluster-2", 200
+        master.beats.clear()
+        await master.hang_up()
+        await connected(master)
+        await master.send(Assign(items=(assignment("t2"),)))
+        await master.running("t2")
+        second = "podling-cluster-2-t2-1"
+        runtime.write(second, "of the new one\n")
+        runtime.end(second, 0)
+        await master.until("its log is there", lambda: master.tails)
+    assert {tail["taskId"] for tail in master.tails} == {"t2"}
+
+
 async def test_only_a_new_journal_is_said_to_start_afresh(
     tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
 ) -> None:
