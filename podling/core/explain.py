@@ -1,6 +1,6 @@
 """Why a task is where it is: one sentence, the reasons behind it, and what a person can do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
@@ -175,7 +175,7 @@ def _node_fits(task: Task, view: View, monotonic: float | None) -> tuple[NodeFit
 
 def _live(task: Task, view: View, now: datetime) -> Explanation:
     summary, reason = _live_words(task, view)
-    reasons = [reason]
+    reasons = [reason, *_node_reasons(task, view)]
     if task.health_status is HealthStatus.UNHEALTHY:
         reasons.append(Reason(code="unhealthy", message="its liveness probe fails"))
     if task.restart_count:
@@ -189,6 +189,24 @@ def _live(task: Task, view: View, now: datetime) -> Explanation:
         next_event_at=_next(task, now),
         advice=_held_advice(task) if task.held is not None else None,
     )
+
+
+def _node_reasons(task: Task, view: View) -> Iterator[Reason]:
+    """Say what its node's state means for a live task."""
+    node = view.node(task.node_id or "")
+    if node is None:
+        return
+    details = {"nodeId": node.node_id}
+    if node.drain is not None:
+        seconds = node.drain.deadline_seconds
+        limit = "" if seconds is None else f", or is moved elsewhere {seconds:g} s after the drain began"
+        yield Reason(
+            code="node_draining", message=f"its node is drained: it may end there{limit}", details=details
+        )
+    if node.status is not NodeStatus.ONLINE and task.status is TaskStatus.RUNNING and task.held is None:
+        why = _clause(node.lost_reason or "its worker is not connected")
+        message = f"its node is offline ({why}); after a lease of silence onLost decides"
+        yield Reason(code="node_offline", message=message, details=details)
 
 
 def _live_words(task: Task, view: View) -> tuple[str, Reason]:

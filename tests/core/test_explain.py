@@ -1,12 +1,14 @@
 """One sentence for every state that a task can reach."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.core.explain import MOST_NODES, explain
 from podling.core.lifecycle import EventKind
-from podling.core.node import Node, NodeStatus
+from podling.core.node import Drain, Node, NodeStatus
 from podling.core.spec import OnLost
 from podling.core.task import HealthStatus, Task, TaskStatus
 from podling.core.view import View
@@ -150,6 +152,25 @@ def test_a_running_task_says_since_when_and_when_it_must_end() -> None:
     assert explanation.summary == "Attempt 1 runs on node node-1 since 2026-03-01T12:00:02Z."
     assert explanation.next_event_at == at(62)
     assert [reason.code for reason in explanation.reasons] == ["running", "unhealthy"]
+
+
+def test_a_live_task_says_what_its_nodes_state_means_for_it() -> None:
+    history = lived(build_task(), Step(kind=EventKind.ASSIGN), Step(kind=EventKind.STARTED))
+
+    def told(**node: Any) -> dict[str, str]:
+        explanation = explain(history.task, history.rows(), view_of(sized("node-1", **node)), 0, history.now)
+        return {reason.code: reason.message for reason in explanation.reasons}
+
+    assert set(told()) == {"running"}
+    draining = told(cordoned=True, drain=Drain(since=NOW, deadline_seconds=600.0))
+    assert draining["node_draining"] == (
+        "its node is drained: it may end there, or is moved elsewhere 600 s after the drain began"
+    )
+    stopped = told(status=NodeStatus.OFFLINE, lost_reason="its worker was stopped: it got SIGTERM")
+    assert stopped["node_offline"] == (
+        "its node is offline (its worker was stopped: it got SIGTERM);"
+        " after a lease of silence onLost decides"
+    )
 
 
 def test_a_held_task_asks_for_an_operator() -> None:
