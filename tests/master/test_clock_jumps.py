@@ -4,12 +4,13 @@ import pytest
 
 from podling.core.node import NodeStatus
 from podling.core.task import StopReason, Task, TaskStatus
+from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.drains import Drains
 from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import NodeMonitor
 from podling.master.operations import nodes
 from tests.builders import build_node
-from tests.master.world import LEASE, World, assigned
+from tests.master.world import LEASE, World, assigned, insert
 
 HOURS = [5 * 3600.0, -5 * 3600.0, 3e8, -3e8]
 
@@ -85,6 +86,39 @@ async def test_a_new_leader_counts_the_deadline_of_a_drain_anew(world: World) ->
     world.clock.passed += 60.0
     await drains.run_once()
     assert (await _stored(world, task.task_id)).stop_reason is StopReason.DRAIN
+
+
+async def test_a_clock_set_forward_ends_no_task_before_its_time(world: World) -> None:
+    context = await world.leader()
+    deadlines = Deadlines(context)
+    waiting = await insert(context, queue_timeout_seconds=60.0)
+    limited = await insert(context, deadline_seconds=100.0)
+    await deadlines.run_once()
+    for _ in range(2):
+        world.clock.stepped += 5 * 3600.0
+        world.clock.passed += 29.0
+        await deadlines.run_once()
+    later = await insert(context, queue_timeout_seconds=10.0)
+    for task in (waiting, limited, later):
+        assert (await _stored(world, task.task_id)).status is TaskStatus.PENDING
+    world.clock.passed += 10.0  # 68 s of real time
+    await deadlines.run_once()
+    for task in (waiting, later):
+        assert (await _stored(world, task.task_id)).error_code == "QUEUE_TIMEOUT"
+    assert (await _stored(world, limited.task_id)).status is TaskStatus.PENDING
+    world.clock.passed += 40.0
+    await deadlines.run_once()
+    assert (await _stored(world, limited.task_id)).error_code == "DEADLINE"
+
+
+async def test_a_clock_set_back_makes_nobody_overdue(world: World) -> None:
+    context = await world.leader()
+    deadlines = Deadlines(context)
+    task = await insert(context, queue_timeout_seconds=60.0)
+    await deadlines.run_once()
+    world.clock.stepped -= 5 * 3600.0
+    await deadlines.run_once()
+    assert (await _stored(world, task.task_id)).status is TaskStatus.PENDING
 
 
 async def _stored(world: World, task_id: str) -> Task:
