@@ -96,7 +96,7 @@ class View:
             self._release(*known)
         for node_id in list(self.index.nodes):
             self.remove_node(node_id)
-        self._penalties.clear()
+        self.back_offs = BackOffs()
 
     def put_task(self, task: Task) -> None:
         """Take in what a task is now: a live one occupies its node, any other releases it."""
