@@ -2,13 +2,14 @@
 
 import secrets
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 
 
-def new_id(now: datetime) -> str:
+def new_id(now: datetime, draw_bits: Callable[[int], int] = secrets.randbits) -> str:
     """Return a UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random bits."""
     milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
-    random_bits = secrets.randbits(74)
+    random_bits = draw_bits(74)
     number = milliseconds << 80
     number |= 0x7 << 76
     number |= (random_bits >> 62) << 64

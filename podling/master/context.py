@@ -1,6 +1,7 @@
 """What every operation, loop and session of one master shares."""
 
 import random
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from podling.core.view import View
 from podling.kit.clock import Clock
+from podling.kit.ids import new_id
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Committer
 from podling.master.feed import Feed
@@ -49,6 +51,7 @@ class MasterContext:
     view: View
     feed: Feed
     committer: Committer
+    draw_bits: Callable[[int], int]
     cluster_id: str = ""
     epoch: int | None = None
     other_masters: tuple[str, ...] = ()  # where those can be reached that are alive
@@ -59,6 +62,10 @@ class MasterContext:
     @property
     def leads(self) -> bool:
         return self.epoch is not None
+
+    def new_id(self) -> str:
+        """Return an identifier that nobody has used, for a task or a node."""
+        return new_id(self.clock.now(), self.draw_bits)
 
     def master_urls(self) -> tuple[str, ...]:
         """Return where masters can be reached, this one first."""
@@ -91,9 +98,18 @@ def build(
     store: Store,
     clock: Clock,
     draw: Callable[[], float] = random.random,
+    draw_bits: Callable[[int], int] = secrets.randbits,
 ) -> MasterContext:
     """Join the parts. Nothing is started and the store is not opened."""
     view = View()
     feed = Feed(view)
     committer = Committer(store, clock, draw, options.master_id, view.task, feed.publish)
-    return MasterContext(options=options, store=store, clock=clock, view=view, feed=feed, committer=committer)
+    return MasterContext(
+        options=options,
+        store=store,
+        clock=clock,
+        view=view,
+        feed=feed,
+        committer=committer,
+        draw_bits=draw_bits,
+    )

@@ -3,6 +3,9 @@
 import asyncio
 import errno
 import logging
+import random
+import secrets
+from collections.abc import Callable
 from functools import partial
 from ssl import SSLContext
 from typing import Any
@@ -43,8 +46,15 @@ CHANGES_PER_POLL = 2  # a task submitted at one master, for a node of another, w
 class MasterServer:
     """`start` opens the store and the port; `stop` finishes what was accepted and closes both."""
 
-    def __init__(self, options: MasterOptions, store: Store, clock: Clock) -> None:
-        self.context = build(options, store, clock)
+    def __init__(
+        self,
+        options: MasterOptions,
+        store: Store,
+        clock: Clock,
+        draw: Callable[[], float] = random.random,
+        draw_bits: Callable[[int], int] = secrets.randbits,
+    ) -> None:
+        self.context = build(options, store, clock, draw, draw_bits)
         self.streams = Streams()
         self._changes = ChangesFeed(self.context)
         self._election_due, self._relay_due = Wakeup(), Wakeup()
@@ -91,6 +101,13 @@ class MasterServer:
 
     async def start(self, host: str, port: int, ssl_context: SSLContext | None = None) -> int:
         """Return the port that was bound. Raises ConfigurationError, StoreUnavailable."""
+        await self.join()
+        bound = await self._serve(host, port, ssl_context)
+        self.run_loops()
+        return bound
+
+    async def join(self) -> None:
+        """Open the store, be known there, and know what it holds. Raises StoreUnavailable."""
         context = self.context
         await context.store.open()
         context.cluster_id = await context.store.cluster_id()
@@ -98,11 +115,12 @@ class MasterServer:
         self._registered = True
         await self._changes.start()
         await self._first_election()
-        bound = await self._serve(host, port, ssl_context)
+
+    def run_loops(self) -> None:
+        """Begin to work; `stop` ends it."""
+        listening = self.context.store.listen(self._changes.wakeup.set, self._called)
         self._running = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
-        listening = context.store.listen(self._changes.wakeup.set, self._called)
         self._running.append(asyncio.create_task(listening))
-        return bound
 
     def _called(self) -> None:
         """Another master left a message, or the leadership."""

@@ -34,7 +34,8 @@ from podling.wire.session import (
 )
 
 if TYPE_CHECKING:
-    from podling.worker.session import Line, Session
+    from podling.worker.line import Line
+    from podling.worker.session import Session
 
 INVENTORY_SECONDS = 30.0
 SEND_AGAIN_SECONDS = 5.0

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from podling.core.agent_events import JournalRow, Notes
 from podling.core.agent_instructions import Forget, WriteExit, WriteIntent, WriteNotes
@@ -72,6 +72,21 @@ class Clear:
 
 _Statement = WriteIntent | WriteNotes | WriteExit | Forget | WriteMeta
 Write = _Statement | Clear
+
+
+class AttemptJournal(Protocol):
+    """What a worker needs of a journal; see `Journal`."""
+
+    @property
+    def problem(self) -> str | None: ...
+
+    def rows(self) -> tuple[JournalRow, ...]: ...
+
+    def meta(self, name: str) -> str | None: ...
+
+    async def write(self, write: Write, *, urgent: bool = True) -> None: ...
+
+    def write_later(self, write: Write) -> None: ...
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The worker's session: one WebSocket to a master, dialled again for as long as the worker lives."""
+"""The worker's session: one connection to a master, dialled again for as long as the worker lives."""
 
 import asyncio
 import logging
@@ -13,53 +13,18 @@ import aiohttp
 from podling.core.errors import ConfigurationError, PodlingError, Unavailable
 from podling.core.value import value
 from podling.kit.wakeup import Wakeup
-from podling.wire.session import (
-    SUBPROTOCOLS,
-    Goodbye,
-    Hello,
-    Welcome,
-    WorkerMessage,
-    pack,
-    unpack,
-    version_of,
-)
+from podling.wire.session import Goodbye, Hello, Welcome
 from podling.worker.conversation import Conversation
+from podling.worker.line import Dial, Line
 from podling.worker.masters import Masters
 from podling.worker.shell import Shell
 from podling.worker.streams import Streams
 
 ANSWER_SECONDS = 10.0
-SEND_SECONDS = 10.0
-CLOSE_SECONDS = 1.0
 LEAVE_SECONDS = 2.0
-MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 _log = logging.getLogger(__name__)
-
-
-class Line:
-    """Messages over a WebSocket; every wait has a deadline but that for the next message."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self.protocol_version = version_of(socket.protocol)
-
-    async def send(self, message: WorkerMessage) -> None:
-        async with asyncio.timeout(SEND_SECONDS):
-            await self._socket.send_str(pack(message))
-
-    async def receive(self) -> object:
-        """Return the next message. Raises Unavailable when the master has hung up."""
-        message = await self._socket.receive()
-        if message.type is not aiohttp.WSMsgType.TEXT:
-            raise Unavailable("the master hung up")
-        return unpack(message.data)
-
-    async def close(self) -> None:
-        with suppress(TimeoutError, aiohttp.ClientError, OSError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._socket.close()
 
 
 @value
@@ -69,25 +34,15 @@ class SessionOptions:
     `hello` makes the first message. `admitted` is given each welcome before anything else is done
     with it, and raises if the worker cannot serve that master. `connected` is called after that,
     and `renewed` with every renewal of the lease: when it was asked for (monotonic), its seconds.
+    `draw` gives random numbers in [0, 1) for the pauses between tries.
     """
 
-    node_id: str
     hello: Callable[[], Hello]
     admitted: Callable[[Welcome], None]
     connected: Callable[[], None]
     renewed: Callable[[float, float], None]
     heartbeat_interval: float | None = None
-
-
-async def dial(http: aiohttp.ClientSession, url: str, node_id: str, patience: float) -> Line:
-    """Open the line to a master. Raises Unavailable, TimeoutError, OSError, ClientError."""
-    address = f"{url}/api/v1/nodes/{node_id}/session"
-    try:
-        async with asyncio.timeout(patience):
-            socket = await http.ws_connect(address, max_msg_size=MOST_MESSAGE_BYTES, protocols=SUBPROTOCOLS)
-            return Line(socket)
-    except aiohttp.WSServerHandshakeError as error:
-        raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
+    draw: Callable[[], float] = random.random
 
 
 async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> Welcome:
@@ -108,12 +63,14 @@ async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> W
     raise Unavailable("it did not answer hello with welcome")
 
 
-async def learn_cluster(masters: Masters, http: aiohttp.ClientSession, node_id: str, hello: Hello) -> str:
+async def learn_cluster(
+    masters: Masters, dial: Dial, hello: Hello, draw: Callable[[], float] = random.random
+) -> str:
     """Ask the masters, until one answers, which cluster they are. Raises ConfigurationError."""
-    for wait in waits(masters):
+    for wait in waits(masters, draw):
         url = masters.take()
         try:
-            line = await dial(http, url, node_id, ANSWER_SECONDS)
+            line = await dial(url, ANSWER_SECONDS)
             try:
                 welcome = await greet(line, hello)
                 masters.stay()
@@ -128,11 +85,11 @@ async def learn_cluster(masters: Masters, http: aiohttp.ClientSession, node_id: 
     raise AssertionError("waits never ends")
 
 
-def waits(masters: Masters) -> Iterator[float]:
+def waits(masters: Masters, draw: Callable[[], float] = random.random) -> Iterator[float]:
     """Yield the pauses between tries: short until every master has been tried, then longer."""
     for seconds in chain(BACKOFF_SECONDS, repeat(BACKOFF_SECONDS[-1])):
         for _ in masters.all:
-            yield seconds * random.uniform(0.5, 1.5)
+            yield seconds * (0.5 + draw())
 
 
 class Session:
@@ -142,7 +99,7 @@ class Session:
         self,
         options: SessionOptions,
         masters: Masters,
-        http: aiohttp.ClientSession,
+        dial: Dial,
         shell: Shell,
         streams: Streams,
     ) -> None:
@@ -153,7 +110,7 @@ class Session:
         self.shell = shell
         self.streams = streams
         self.masters = masters
-        self._http = http
+        self._dial = dial
         self._lease_seconds: float | None = None
         self._line: Line | None = None
         self._left = False
@@ -171,7 +128,7 @@ class Session:
 
     async def run(self) -> None:
         """Keep a session for ever. Raises ConfigurationError if a master says not to come back."""
-        pauses = waits(self.masters)
+        pauses = waits(self.masters, self.options.draw)
         while not self._left:
             url = self.masters.take()
             try:
@@ -183,12 +140,12 @@ class Session:
                     _log.warning("no session with master %s: %s", url, _reason(error))
             if self.url is not None:
                 self.url = None
-                pauses = waits(self.masters)
+                pauses = waits(self.masters, self.options.draw)
             await asyncio.sleep(next(pauses))
 
     async def _talk(self, url: str) -> None:
         patience = self._patience()
-        line = await dial(self._http, url, self.options.node_id, patience)
+        line = await self._dial(url, patience)
         try:
             sent_at = self.shell.clock.monotonic()
             welcome = await greet(line, self.options.hello(), patience)

@@ -56,7 +56,8 @@ from podling.core.errors import RuntimeFailure, Unavailable
 from podling.core.protocol import Assignment, AttemptKey
 from podling.kit.clock import Clock
 from podling.kit.wakeup import Wakeup
-from podling.worker.journal import Journal
+from podling.worker.journal import AttemptJournal
+from podling.worker.kept_lease import Lease
 from podling.worker.runtime.base import ContainerWork, Found, Gone, Runtime
 from podling.worker.runtime.meter import Meter, metered
 from podling.worker.spans import Spans, StartSpans
@@ -70,14 +71,13 @@ _log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 SaveLog = Callable[[AttemptKey], Awaitable[None]]
-KeptLease = Callable[[], tuple[float | None, float | None]]
 
 
 class Shell:
     """The worker's hands. `state` is the agent's; `sending` wakes whoever sends the outbox."""
 
     def __init__(
-        self, *, cluster_id: str, runtimes: Mapping[str, Runtime], journal: Journal, clock: Clock
+        self, *, cluster_id: str, runtimes: Mapping[str, Runtime], journal: AttemptJournal, clock: Clock
     ) -> None:
         self.cluster_id = cluster_id
         self.runtimes = runtimes
@@ -115,7 +115,7 @@ class Shell:
             Forget: self._forget,
         }
 
-    async def open(self, kept_lease: KeptLease = lambda: (None, None)) -> None:
+    async def open(self, kept_lease: Callable[[], Lease] = lambda: (None, None)) -> None:
         """Open the runtimes, and take over what they and the journal have. Raises RuntimeFailure.
 
         `kept_lease` is asked afterwards for the lease's seconds, and when its renewal was asked for.

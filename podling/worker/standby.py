@@ -11,8 +11,9 @@ from podling.core.errors import ConfigurationError, PodlingError, Unavailable
 from podling.core.protocol import HeldAttempt, HeldState
 from podling.kit.clock import Clock
 from podling.wire.session import BeatAcknowledged, BeatMessage, Goodbye, Hello
+from podling.worker.line import Line, dial
 from podling.worker.masters import Masters
-from podling.worker.session import ANSWER_SECONDS, Line, dial, greet, waits
+from podling.worker.session import ANSWER_SECONDS, greet, waits
 
 PATIENCE_SECONDS = 1.0  # most starts need less, and no second session
 
@@ -70,7 +71,7 @@ class Standby:
             await asyncio.sleep(wait)
 
     async def _talk(self, url: str) -> None:
-        line = await dial(self._http, url, self._node_id, ANSWER_SECONDS)
+        line = await dial(self._http, self._node_id, url, ANSWER_SECONDS)
         try:
             sent_at = self._clock.monotonic()
             welcome = await greet(line, self._hello)

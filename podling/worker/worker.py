@@ -5,11 +5,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import aiohttp
-import orjson
 
 from podling.core.agent import held_attempts, is_idle
 from podling.core.agent_attempt import Phase
@@ -25,6 +24,8 @@ from podling.worker.api import WorkerApi, check_address
 from podling.worker.datadir import DataDirectory
 from podling.worker.facts import FACTS_SECONDS, FactsSender
 from podling.worker.journal import Clear, Journal, WriteMeta
+from podling.worker.kept_lease import KeptLease, boot_id
+from podling.worker.line import dial
 from podling.worker.log_files import LogFiles
 from podling.worker.logs import Logs
 from podling.worker.masters import Masters, refuse_two_clusters
@@ -93,10 +94,10 @@ class Worker:
         self._make_runtimes = make_runtimes
         self._clock = clock
         self._masters = Masters(options.master_urls)
+        self._kept_lease = KeptLease(journal, boot_id())
         self._port = options.port
         self._stopping = asyncio.Event()
         self._stop_reason = ""
-        self._lease: tuple[float | None, float | None] = self._kept_lease()
 
     def stop(self, reason: str = "it was told to") -> None:
         """Have `run` return, after it has told what there is to tell; containers go on."""
@@ -132,7 +133,8 @@ class Worker:
             return None
         trying.result()
         hello = replace(self._hello((), STARTING), starts_afresh=True)
-        learning = asyncio.create_task(learn_cluster(self._masters, http, self._options.node_id, hello))
+        dialling = partial(dial, http, self._options.node_id)
+        learning = asyncio.create_task(learn_cluster(self._masters, dialling, hello))
         if not await self._unless_stopped(learning):
             return None
         cluster_id = learning.result()
@@ -166,7 +168,7 @@ class Worker:
 
     async def _move(self, cluster_id: str) -> None:
         _log.info("node %s is of cluster %s", self._options.node_id, cluster_id)
-        self._lease = None, None
+        self._kept_lease.forget()
         await self._journal.write(Clear())
         await self._journal.write(WriteMeta(name="clusterId", value=cluster_id))
 
@@ -204,8 +206,8 @@ class Worker:
         self._port = check_address(self._options.host, self._port)
         hello = self._hello(held_by_journal(self._journal.rows()), STARTING)
         node_id = self._options.node_id
-        standby = Standby(self._masters, http, self._clock, node_id, cluster_id, hello, self._keep_lease)
-        opening = asyncio.create_task(shell.open(lambda: self._lease))
+        standby = Standby(self._masters, http, self._clock, node_id, cluster_id, hello, self._kept_lease.keep)
+        opening = asyncio.create_task(shell.open(lambda: self._kept_lease.current))
         beating = asyncio.create_task(standby.run())
         try:
             if not await self._unless_stopped(opening):
@@ -263,7 +265,7 @@ class Worker:
         shell.feed(Draining(reason=STOPPING))
         try:
             async with asyncio.timeout(self._options.shutdown_timeout):
-                while not _is_quiet(shell, session):
+                while not is_quiet(shell, session):
                     await shell.changed()
                 await tails.flush()
         except TimeoutError:
@@ -285,14 +287,14 @@ class Worker:
                 wakeup.set()
 
         options = SessionOptions(
-            node_id=self._options.node_id,
             hello=lambda: self._hello(held_attempts(shell.state), session.unhealthy),
             admitted=lambda welcome: self._admit(cluster_id, welcome, shell, session),
             connected=connected,
-            renewed=self._keep_lease,
+            renewed=self._kept_lease.keep,
             heartbeat_interval=self._options.heartbeat_interval,
         )
-        session = Session(options, self._masters, http, shell, streams)
+        dialling = partial(dial, http, self._options.node_id)
+        session = Session(options, self._masters, dialling, shell, streams)
         return session
 
     def _hello(self, held: tuple[HeldAttempt, ...], unhealthy: str | None) -> Hello:
@@ -319,28 +321,8 @@ class Worker:
         session.unhealthy = f"{running} attempts of another cluster, {cluster_id}, still run here"
         raise Unavailable(f"it is of another cluster, and {session.unhealthy}")
 
-    # The lease over a restart of the program
 
-    def _kept_lease(self) -> tuple[float | None, float | None]:
-        """Return the lease's seconds, and when its renewal was asked for if that was since the boot."""
-        text = self._journal.meta("lease")
-        if text is None:
-            return None, None
-        kept = orjson.loads(text)
-        return kept["seconds"], kept["sentAt"] if kept["boot"] == _boot_id() else None
-
-    def _keep_lease(self, sent_at: float, seconds: float) -> None:
-        self._lease = seconds, sent_at
-        kept = {"boot": _boot_id(), "sentAt": sent_at, "seconds": seconds}
-        write = WriteMeta(name="lease", value=orjson.dumps(kept).decode())
-        self._journal.write_later(write)
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def _is_quiet(shell: Shell, session: Session) -> bool:
+def is_quiet(shell: Shell, session: Session) -> bool:
     """Whether nothing is on its way: what runs may run on without this program."""
     if session.url is not None and shell.state.outbox:
         return False

@@ -3,16 +3,28 @@
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from podling.core.errors import IllegalTransition, InvalidInput, NotFound, PodlingError, StaleAttempt
+from podling.core.errors import (
+    IllegalTransition,
+    InvalidInput,
+    NotFound,
+    PodlingError,
+    StaleAttempt,
+    Unavailable,
+)
 from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
 from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
+from podling.master.context import MasterContext
+from podling.master.sessions.beats import Beats
 from podling.master.sessions.reconcile import reconcile
-from podling.master.sessions.registry import shorten
+from podling.master.sessions.registry import Sessions, shorten
+from podling.master.sessions.relay import Relay
 from podling.master.sessions.session import Session
 from podling.wire.session import (
     SUBPROTOCOLS,
@@ -21,6 +33,7 @@ from podling.wire.session import (
     Goodbye,
     Hello,
     Inventory,
+    MasterMessage,
     Reports,
     ReportsAcknowledged,
     StreamRefused,
@@ -43,50 +56,92 @@ def routes() -> list[web.RouteDef]:
     return [web.get("/api/v1/nodes/{id}/session", serve_session)]
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a master needs to speak with workers."""
+
+    context: MasterContext
+    sessions: Sessions
+    beats: Beats
+    relay: Relay
+
+
+class Line(Protocol):
+    """One worker's connection, whatever carries it."""
+
+    async def send(self, message: MasterMessage) -> None:
+        """Raises TimeoutError, ConnectionError."""
+
+    async def receive(self, patience: float) -> object:
+        """Return the next message. Raises InvalidInput, TimeoutError, Unavailable at the end of the line."""
+
+
 async def serve_session(request: web.Request) -> web.StreamResponse:
     """Speak the worker protocol until either side ends it."""
     node_id = validate_node_id(request.match_info["id"])
     socket = web.WebSocketResponse(max_msg_size=MOST_MESSAGE_BYTES, compress=False, protocols=SUBPROTOCOLS)
     await socket.prepare(request)
+    app = request.app
+    desk = Desk(app[CONTEXT], app[SESSIONS], app[BEATS], app[RELAY])
     try:
-        session, welcome = await request.app[SESSIONS].open(node_id, await _hello(socket))
-    except PodlingError as error:
-        reconnect = not isinstance(error, InvalidInput)
-        with suppress(ConnectionError):
-            await _send(socket, pack(Goodbye(reason=error.message, reconnect=reconnect)))
-        await socket.close()
-        return socket
-    try:
-        await _send(socket, pack(welcome))
-        await _Conversation(request, socket, session).run()
+        await serve(desk, node_id, _WebSocketLine(socket))
     finally:
-        request.app[SESSIONS].forget(session)
         await socket.close()
     return socket
 
 
-async def _hello(socket: web.WebSocketResponse) -> Hello:
+async def serve(desk: Desk, node_id: str, line: Line) -> None:
+    """Admit a worker, and speak with it until either side ends it."""
     try:
-        message = unpack(await socket.receive_str(timeout=HELLO_SECONDS))
-    except (TypeError, TimeoutError):
+        session, welcome = await desk.sessions.open(node_id, await _hello(line))
+    except PodlingError as error:
+        reconnect = not isinstance(error, InvalidInput)
+        with suppress(ConnectionError):
+            await line.send(Goodbye(reason=error.message, reconnect=reconnect))
+        return
+    try:
+        await line.send(welcome)
+        await _Conversation(desk, line, session).run()
+    finally:
+        desk.sessions.forget(session)
+
+
+async def _hello(line: Line) -> Hello:
+    try:
+        message = await line.receive(HELLO_SECONDS)
+    except (Unavailable, TimeoutError):
         raise InvalidInput("the first message has to be hello") from None
     if not isinstance(message, Hello):
         raise InvalidInput("the first message has to be hello")
     return message
 
 
-async def _send(socket: web.WebSocketResponse, text: str) -> None:
-    async with asyncio.timeout(SEND_SECONDS):
-        await socket.send_str(text)
+class _WebSocketLine:
+    """The port `Line` over a WebSocket."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, message: MasterMessage) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._socket.send_str(pack(message))
+
+    async def receive(self, patience: float) -> object:
+        message = await self._socket.receive(timeout=patience)
+        if message.type is not WSMsgType.TEXT:
+            raise Unavailable("the worker hung up")
+        return unpack(message.data)
 
 
 class _Conversation:
     """Three tasks: read, write, and work on reports, so that none of them holds up a beat."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, session: Session) -> None:
-        self._app = request.app
-        self._context = request.app[CONTEXT]
-        self._socket = socket
+    def __init__(self, desk: Desk, line: Line, session: Session) -> None:
+        self._context = desk.context
+        self._sessions = desk.sessions
+        self._beats = desk.beats
+        self._relay = desk.relay
+        self._line = line
         self._session = session
         self._work: asyncio.Queue[_Work | Goodbye] = asyncio.Queue(MOST_WAITING)
         self._is_behind = False
@@ -106,11 +161,10 @@ class _Conversation:
     async def _read(self) -> None:
         patience = self._context.options.lease_seconds * SILENT_LEASES
         while True:
-            message = await self._socket.receive(timeout=patience)
-            if message.type is not WSMsgType.TEXT:
-                return
             try:
-                await self._take(unpack(message.data))
+                await self._take(await self._line.receive(patience))
+            except Unavailable:
+                return  # it hung up
             except InvalidInput as error:
                 if error.code == UNKNOWN_MESSAGE:
                     _log.warning("node %s says something newer: %s", self._session.node_id, error.message)
@@ -121,14 +175,13 @@ class _Conversation:
     async def _take(self, message: object) -> None:
         match message:
             case BeatMessage():
-                if self._app[SESSIONS].is_current(self._session):
-                    self._app[BEATS].note(self._session, message.counter)
+                if self._sessions.is_current(self._session):
+                    self._beats.note(self._session, message.counter)
                 if shorten(message.unhealthy) != self._unhealthy():
                     self._put(message)
             case Reports() | Inventory() | StreamRefused():
                 self._put(message)
             case Goodbye():
-                await self._work.put(message)
                 await self._work.put(message)
                 await asyncio.sleep(SEND_SECONDS)  # ended when what came before it is worked off
             case _:
@@ -151,14 +204,14 @@ class _Conversation:
     async def _write(self) -> None:
         while True:
             message = await self._session.outgoing.get()
-            await _send(self._socket, pack(message))
+            await self._line.send(message)
             if isinstance(message, Goodbye):
                 return
 
     async def _work_off(self) -> None:
         while True:
             message = await self._work.get()
-            if not self._app[SESSIONS].is_current(self._session):
+            if not self._sessions.is_current(self._session):
                 return
             match message:
                 case Reports():
@@ -167,11 +220,11 @@ class _Conversation:
                     desired = await reconcile(self._context, self._session.node_id, message.held)
                     self._session.send(desired)
                 case StreamRefused(stream_id=stream_id, error=error):
-                    await self._app[RELAY].refused(stream_id, error)
+                    await self._relay.refused(stream_id, error)
                 case BeatMessage():
-                    await self._app[SESSIONS].note_health(self._session, message.unhealthy)
+                    await self._sessions.note_health(self._session, message.unhealthy)
                 case Goodbye():
-                    await self._app[SESSIONS].leave(self._session, message.reason)
+                    await self._sessions.leave(self._session, message.reason)
                     return
 
     async def _apply(self, reports: Reports) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from podling.core.errors import Conflict, NotFound
 from podling.core.node import Drain, Node, NodeStatus
 from podling.core.policy import validate_node_registration
-from podling.kit.ids import new_id
 from podling.master.context import MasterContext
 from podling.store.base import LogTail
 from podling.wire.nodes import Registration
@@ -27,7 +26,7 @@ async def register(context: MasterContext, registration: Registration) -> Node:
     now = context.clock.now()
     known = _same_place(context, registration)
     node = Node(
-        node_id=known.node_id if known else new_id(now),
+        node_id=known.node_id if known else context.new_id(),
         hostname=registration.hostname,
         port=registration.port,
         status=NodeStatus.ONLINE,

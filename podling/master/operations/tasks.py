@@ -16,7 +16,6 @@ from podling.core.protocol import Report, ReportKind
 from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatus
 from podling.core.timeline import TimelineLine, timeline
-from podling.kit.ids import new_id
 from podling.master.context import MasterContext
 from podling.store.base import TaskQuery, WriteResult
 from podling.wire.codec import encode
@@ -31,7 +30,8 @@ async def submit(context: MasterContext, spec: TaskSpec) -> tuple[Task, bool]:
     """
     spec = validate_spec(spec, allow_simulated=context.options.allow_simulated)
     body_hash = hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
-    answer = await context.committer.insert(_new_task(spec, context.clock.now()), body_hash)
+    task = _new_task(context.new_id(), spec, context.clock.now())
+    answer = await context.committer.insert(task, body_hash)
     if isinstance(answer, WriteResult):
         return await _repeated(context, spec, answer), False
     return answer, True
@@ -56,9 +56,9 @@ async def submit_many(
     return list(await asyncio.gather(*map(one, specs)))
 
 
-def _new_task(spec: TaskSpec, now: datetime) -> Task:
+def _new_task(task_id: str, spec: TaskSpec, now: datetime) -> Task:
     return Task(
-        task_id=new_id(now),
+        task_id=task_id,
         spec=spec,
         status=TaskStatus.PENDING,
         version=1,

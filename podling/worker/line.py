@@ -1,0 +1,67 @@
+"""The worker's end of a session's connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+import aiohttp
+
+from podling.core.errors import Unavailable
+from podling.wire.session import SUBPROTOCOLS, WorkerMessage, pack, unpack, version_of
+
+SEND_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+MOST_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+class Line(Protocol):
+    """Messages to and from one master, whatever carries them."""
+
+    protocol_version: int
+
+    async def send(self, message: WorkerMessage) -> None:
+        """Raises TimeoutError, OSError."""
+
+    async def receive(self) -> object:
+        """Return the next message. Raises Unavailable when the master has hung up."""
+
+    async def close(self) -> None: ...
+
+
+Dial = Callable[[str, float], Awaitable[Line]]
+"""Opens the line to the master of this URL within so many seconds; see `dial` for what it raises."""
+
+
+class WebSocketLine:
+    """Every wait has a deadline but that for the next message."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self.protocol_version = version_of(socket.protocol)
+
+    async def send(self, message: WorkerMessage) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._socket.send_str(pack(message))
+
+    async def receive(self) -> object:
+        message = await self._socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise Unavailable("the master hung up")
+        return unpack(message.data)
+
+    async def close(self) -> None:
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._socket.close()
+
+
+async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: float) -> Line:
+    """Open the line to a master. Raises Unavailable, TimeoutError, OSError, ClientError."""
+    address = f"{url}/api/v1/nodes/{node_id}/session"
+    try:
+        async with asyncio.timeout(patience):
+            socket = await http.ws_connect(address, max_msg_size=MOST_MESSAGE_BYTES, protocols=SUBPROTOCOLS)
+            return WebSocketLine(socket)
+    except aiohttp.WSServerHandshakeError as error:
+        raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
