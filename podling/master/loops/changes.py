@@ -60,7 +60,7 @@ class ChangesFeed:
                 await self._reload()
             batches = await self._context.store.changes_after(self._cursors, MOST_PER_PASS)
             news = [batch for batch in batches if self._is_news(batch)]
-            await self._take_over({change.task_id for batch in news for change in batch.changes})
+            await self._take_over(change.task_id for batch in news for change in batch.changes)
             for batch in batches:
                 self._cursors[batch.master_id] = batch.number
             self._read_at = asked_at
@@ -71,8 +71,8 @@ class ChangesFeed:
         snapshot = await self._context.store.snapshot()
         for node in snapshot.nodes:
             self._context.view.put_node(node)
-        live = {task.task_id for task in snapshot.live_tasks}
-        await self._take_over(live.union(self._context.view.live_task_ids()))
+        live = [task.task_id for task in snapshot.live_tasks]
+        await self._take_over([*live, *self._context.view.live_task_ids()])
         self._cursors = dict(snapshot.cursors)
 
     async def catch_up(self) -> None:
@@ -90,7 +90,7 @@ class ChangesFeed:
             self._committed_meanwhile |= {item.after.task_id: item.after.version for item in applied}
 
     async def _take_over(self, task_ids: Iterable[str]) -> None:
-        if not (changed := list(task_ids)):
+        if not (changed := list(dict.fromkeys(task_ids))):
             return
         self._committed_meanwhile = {}
         try:

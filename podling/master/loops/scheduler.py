@@ -84,7 +84,8 @@ class Scheduler:
     async def _unblock(self) -> None:
         """Put back as many blocked tasks of each shape as there is room for, the first ones first."""
         view, now = self._context.view, self._context.clock.monotonic()
-        rooms = {shape: room for shape in self._marked if (room := view.room_for(shape, now, MOST_UNBLOCKED))}
+        room_of = {shape: view.room_for(shape, now, MOST_UNBLOCKED) for shape in sorted(self._marked)}
+        rooms = {shape: room for shape, room in room_of.items() if room}
         if not rooms or self._context.epoch is None:
             return
         came_back = await self._context.store.unblock(rooms, self._context.epoch)

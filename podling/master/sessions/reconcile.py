@@ -39,7 +39,8 @@ async def reconcile(
     See `Hello` for `starts_afresh`; `restarted`: the worker program is another one than before.
     """
     supposed = [task.task_id for task in context.view.live_tasks_on(node_id)]
-    tasks = dict(await context.store.load_tasks([*{item.task_id for item in held}.union(supposed)]))
+    wanted = dict.fromkeys([*(item.task_id for item in held), *supposed])
+    tasks = dict(await context.store.load_tasks(list(wanted)))
     await _unhold(context, node_id, held, tasks)
     stop: list[StopOrder] = []
     forget: list[AttemptKey] = []

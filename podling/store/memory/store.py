@@ -52,11 +52,12 @@ class MemoryStore(Store):
         self,
         clock: Clock | None = None,
         *,
+        cluster_id: str | None = None,
         most_ended: int = MOST_ENDED,
         most_changes: int = MOST_CHANGES,
         most_tail_bytes: int = MOST_TAIL_BYTES,
     ) -> None:
-        self._cluster_id = str(uuid.uuid4())
+        self._cluster_id = cluster_id or str(uuid.uuid4())
         self._masters = MasterTable()
         self._tails = TailTable(most_tail_bytes)
         clock = clock or SystemClock()
