@@ -118,6 +118,16 @@ class Committer:
                 raise answer
         return answers
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether something may have been committed of which the view has not heard."""
+        return bool(self._unsure)
+
+    async def settle_doubt(self) -> None:
+        """See to it that what was unsure is in the feed, or never will be. Raises StoreUnavailable."""
+        async with self._turn:
+            await self._close_doubt()
+
     def was_unsure(self, number: int) -> bool:
         """Whether it was not known if this batch was written; asked once, by who finds it was."""
         known = number in self._unsure

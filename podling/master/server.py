@@ -66,7 +66,7 @@ class MasterServer:
 
     def _make_loops(self) -> list[Loop]:
         context, poll = self.context, self.context.options.poll_seconds
-        scheduler = Scheduler(context)
+        scheduler = Scheduler(context, self._changes.catch_up)
         context.node_listeners.append(scheduler.node_changed)
         self.sessions = Sessions(context, context.node_changed)
         self.beats = Beats(context, self.sessions)

@@ -1,6 +1,6 @@
 """Gives ready tasks to nodes, page by page in claim order."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from podling.core.errors import PodlingError
@@ -26,10 +26,16 @@ class Scheduler:
 
     A page that is not full has nobody behind it, and is simply planned again when something changes.
     While nobody waits, what is submitted is planned at once, without asking the store for it.
+
+    A plan is only as good as the view: an assignment whose commit was not answered takes room that
+    the view shows as free, so `catch_up` reads the feed before anything else is given away.
     """
 
-    def __init__(self, context: MasterContext) -> None:
+    def __init__(
+        self, context: MasterContext, catch_up: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._context = context
+        self._catch_up = catch_up
         self.wakeup = Wakeup()
         self._marked: set[str] = set()  # shapes with tasks out of the ready order
         self._epoch: int | None = None
@@ -64,12 +70,19 @@ class Scheduler:
     async def run_once(self) -> float | None:
         if not self._context.leads:
             return None
+        await self._clear_up()
         await self._start_epoch()
         await self._unblock()
         await self._place_fresh()
         while self._context.leads and await self._place_page():
             pass
         return None
+
+    async def _clear_up(self) -> None:
+        """Learn what became of commits that were not answered."""
+        if self._catch_up is not None and self._context.committer.is_unsure:
+            await self._context.committer.settle_doubt()
+            await self._catch_up()
 
     async def _start_epoch(self) -> None:
         """A new leader learns what the last one had marked."""
