@@ -76,6 +76,7 @@ class Committer:
         self._publish = publish
         self._number = 1  # of the next batch
         self._epoch: int | None = None
+        self.in_flight: int | None = None  # the number that the store has not answered yet
         self._in_doubt = False  # the store did not answer to that number before
         self._unsure: set[int] = set()  # such numbers, until the feed has told what became of them
         self._turn = asyncio.Lock()  # numbers reach the store in their order
@@ -219,7 +220,7 @@ class Committer:
         await self._close_doubt()
         writes = tuple(draft.write for draft in plan.drafts.values())
         try:
-            results = await self._store.commit(self._batch(writes, epoch))
+            results = await self._send(self._batch(writes, epoch))
         except Exception:
             self._in_doubt = True
             self._unsure.add(self._number)
@@ -233,9 +234,16 @@ class Committer:
         If it came later than the next number, everybody who follows the feed would have missed it.
         """
         if self._in_doubt:
-            await self._store.commit(self._batch((), None))
+            await self._send(self._batch((), None))
             self._in_doubt = False
             self._number += 1
+
+    async def _send(self, batch: Batch) -> Sequence[WriteResult]:
+        self.in_flight = batch.number
+        try:
+            return await self._store.commit(batch)
+        finally:
+            self.in_flight = None
 
     def _batch(self, writes: tuple[TaskWrite, ...], epoch: int | None) -> Batch:
         return Batch(

@@ -59,9 +59,10 @@ class ChangesFeed:
             if asked_at - self._read_at > RELOAD_AFTER_SECONDS:
                 await self._reload()
             batches = await self._context.store.changes_after(self._cursors, MOST_PER_PASS)
-            news = [batch for batch in batches if self._is_news(batch)]
+            answered = [batch for batch in batches if not self._is_in_flight(batch)]
+            news = [batch for batch in answered if self._is_news(batch)]
             await self._take_over(change.task_id for batch in news for change in batch.changes)
-            for batch in batches:
+            for batch in answered:
                 self._cursors[batch.master_id] = batch.number
             self._read_at = asked_at
         return 0.0 if len(batches) == MOST_PER_PASS else None
@@ -79,6 +80,11 @@ class ChangesFeed:
         """Return when everything that was committed before the call is known."""
         while await self.run_once() is not None:
             pass
+
+    def _is_in_flight(self, batch: ChangeBatch) -> bool:
+        """Left for the next pass: only the store's answer, or its absence, says whether it is news."""
+        own = batch.master_id == self._context.options.master_id
+        return own and batch.number == self._context.committer.in_flight
 
     def _is_news(self, batch: ChangeBatch) -> bool:
         if batch.master_id != self._context.options.master_id:
