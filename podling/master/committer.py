@@ -130,10 +130,12 @@ class Committer:
             await self._close_doubt()
 
     def was_unsure(self, number: int) -> bool:
-        """Whether it was not known if this batch was written; asked once, by who finds it was."""
-        known = number in self._unsure
-        self._unsure.discard(number)
-        return known
+        """Whether it was not known if this batch was written."""
+        return number in self._unsure
+
+    def now_known(self, number: int) -> None:
+        """The view has learned what was changed by the batches up to this one."""
+        self._unsure = {unsure for unsure in self._unsure if unsure > number}
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has been written."""

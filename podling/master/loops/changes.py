@@ -64,6 +64,7 @@ class ChangesFeed:
             await self._take_over(change.task_id for batch in news for change in batch.changes)
             for batch in answered:
                 self._cursors[batch.master_id] = batch.number
+            self._tell_committer()
             self._read_at = asked_at
         return 0.0 if len(batches) == MOST_PER_PASS else None
 
@@ -75,6 +76,12 @@ class ChangesFeed:
         live = [task.task_id for task in snapshot.live_tasks]
         await self._take_over([*live, *self._context.view.live_task_ids()])
         self._cursors = dict(snapshot.cursors)
+        self._tell_committer()
+
+    def _tell_committer(self) -> None:
+        number = self._cursors.get(self._context.options.master_id)
+        if number is not None:
+            self._context.committer.now_known(number)
 
     async def catch_up(self) -> None:
         """Return when everything that was committed before the call is known."""
