@@ -53,9 +53,10 @@ bench: setup ## SCENARIO=containers|latency|… STORE=memory|postgres
 	@bin/ensure-docker && bin/make-image
 	@$(PYTHON) -m bench $(SCENARIO) --store $(STORE)
 
-soak: setup ## the long runs: kill -9 at fifty seeded steps, every fault
+soak: setup ## the long runs: kill -9 at fifty seeded steps, every fault, simulated clusters
 	@bin/prepare-tests
 	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/e2e tests/faults --timeout 3600 $(PYTEST_FLAGS)
+	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/sim -k "as_long_as" -s $(PYTEST_FLAGS)
 
 clean: ## remove what was built or cached, and the stopped cluster's files; .venv stays
 	@bin/cluster stop

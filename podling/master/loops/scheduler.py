@@ -31,9 +31,7 @@ class Scheduler:
     the view shows as free, so `catch_up` reads the feed before anything else is given away.
     """
 
-    def __init__(
-        self, context: MasterContext, catch_up: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    def __init__(self, context: MasterContext, catch_up: Callable[[], Awaitable[None]] | None = None) -> None:
         self._context = context
         self._catch_up = catch_up
         self.wakeup = Wakeup()

@@ -1,0 +1,155 @@
+"""The database: the real store in memory, behind connections that are late, break, and lose replies.
+
+What it has committed stays, whatever happens to it. A request takes effect at one moment, which may
+come after whoever asked has given up.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from podling.core.errors import PodlingError, StoreUnavailable
+from podling.core.task import Task
+from podling.store.base import Batch, Store
+from tests.sim.laws import Laws
+from tests.sim.loop import SimulatedLoop, run_at_once
+from tests.sim.network import Network
+from tests.sim.story import Story
+
+HOST = "db"
+ANSWER_SECONDS = 5.0
+
+
+class Database:
+    """`store` is what it holds."""
+
+    def __init__(
+        self, store: Store, loop: SimulatedLoop, network: Network, story: Story, laws: Laws, seed: str
+    ) -> None:
+        self.store: Any = store
+        self.is_down = False
+        self.slow_seconds = 0.0
+        self.stuck_seconds = 0.0  # how long some commits are on their way; most have been given up by then
+        self.breaks = 0.0  # the share of requests whose connection breaks, before or after the effect
+        self.is_deaf = False  # no hint arrives anywhere
+        self._loop = loop
+        self._network = network
+        self._story = story
+        self._laws = laws
+        self._chance = random.Random(f"{seed} database")
+        self._listeners: dict[str, Callable[[], None]] = {}
+
+    def heal(self) -> None:
+        self.is_down = False
+        self.slow_seconds = self.stuck_seconds = self.breaks = 0.0
+
+    def request(
+        self, host: str, name: str, arguments: tuple[Any, ...], future: "asyncio.Future[Any]"
+    ) -> None:
+        """Begin a call that came over the wire."""
+        wait = self._chance.random() * 0.002 + self._chance.random() * self.slow_seconds
+        if name == "commit" and self.stuck_seconds and self._chance.random() < 0.2:
+            wait += self._chance.random() * self.stuck_seconds
+            self._story.fault(f"a commit of {host} arrives {wait:.1f} s late")
+        self._loop.later(wait, self._take, host, name, arguments, future)
+
+    def _take(self, host: str, name: str, arguments: tuple[Any, ...], future: "asyncio.Future[Any]") -> None:
+        broken = StoreUnavailable("the connection to the database broke")
+        fate = self._chance.random()
+        if self.is_down or fate < self.breaks / 2:
+            self._reply(host, future, broken)
+            return
+        answer = self._carry_out(host, name, arguments)
+        if fate < self.breaks:
+            self._story.fault(f"{host} does not hear what became of {name}")
+            answer = broken if self._chance.random() < 0.7 else None
+            if answer is None:
+                return
+        self._reply(host, future, answer)
+
+    def _carry_out(self, host: str, name: str, arguments: tuple[Any, ...]) -> Any:
+        self._story.tell("store", host=host, call=name)
+        before = self._before(name, arguments)
+        try:
+            answer = run_at_once(getattr(self.store, name)(*arguments))
+        except PodlingError as error:
+            return error
+        self._laws.observe(host, name, arguments, before, answer)
+        if name in ("commit", "post", "resign_leadership"):
+            self._hint()
+        return (answer,)
+
+    def _before(self, name: str, arguments: tuple[Any, ...]) -> Mapping[str, Task]:
+        if name != "commit":
+            return {}
+        batch: Batch = arguments[0]
+        found: Mapping[str, Task] = run_at_once(
+            self.store.load_tasks([write.task.task_id for write in batch.tasks])
+        )
+        return found
+
+    def _reply(self, host: str, future: "asyncio.Future[Any]", answer: Any) -> None:
+        self._network.post(HOST, host, _settle, future, answer)
+
+    def _hint(self) -> None:
+        for host, tell in self._listeners.items():
+            if not self.is_deaf and self._chance.random() > 0.05:
+                self._network.post(HOST, host, tell)
+
+    def listen(self, host: str, tell: Callable[[], None]) -> None:
+        self._listeners[host] = tell
+
+
+def _settle(future: "asyncio.Future[Any]", answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, PodlingError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer[0])
+
+
+class Connection:
+    """One master's view of the database: the port `Store`."""
+
+    kind = "postgres"
+
+    def __init__(self, database: Database, network: Network, host: str) -> None:
+        self._database = database
+        self._network = network
+        self._host = host
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._call, name)
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None]) -> None:
+        hinted = asyncio.Event()
+        self._database.listen(self._host, hinted.set)
+        while True:
+            on_hint()
+            on_call()
+            await hinted.wait()
+            hinted.clear()
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        sent = tuple(_copied(one) for one in arguments)
+        self._network.post(self._host, HOST, self._database.request, self._host, name, sent, future)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await future
+        except TimeoutError:
+            raise StoreUnavailable("the database does not answer") from None
+
+
+def _copied(argument: Any) -> Any:
+    """What is sent is what was there at that moment."""
+    if isinstance(argument, dict):
+        return dict(argument)
+    return list(argument) if isinstance(argument, list) else argument

@@ -1,0 +1,275 @@
+"""A whole cluster in one process: masters, workers, database and network under one seed."""
+
+import logging
+import random
+from dataclasses import dataclass
+
+from podling.core.task import Task, TaskStatus
+from podling.store.base import TaskQuery
+from podling.store.memory.store import MemoryStore
+from tests.sim.chaos import Chaos
+from tests.sim.clients import Clients
+from tests.sim.database import Database
+from tests.sim.journal import SimulatedJournal
+from tests.sim.laws import Laws
+from tests.sim.ledger import Ledger
+from tests.sim.loop import SimulatedLoop, run_at_once
+from tests.sim.machine import Machine
+from tests.sim.network import Network
+from tests.sim.programs import SimulatedMaster, SimulatedWorker
+from tests.sim.story import MachineClock, Story
+
+MOST_SETTLE_SECONDS = 300.0
+CALM_SECONDS = 20.0  # until workers start once more, so that they forget what a full disk kept
+LOOK_EVERY = 100  # steps, for what is seen only by looking at all of the world
+MOST_SHOWN = 20
+
+
+class LawBroken(AssertionError):
+    """The seed, the laws that it broke, and what had happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a world went through. `sum` is the same for the same seed and program."""
+
+    seed: int
+    steps: int
+    seconds: float
+    faults: int
+    submitted: int
+    starts: int
+    commits: int
+    overlaps: int
+    sum: int
+
+
+class World:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        store: type[MemoryStore] = MemoryStore,
+        journal: type[SimulatedJournal] = SimulatedJournal,
+    ) -> None:
+        self.seed = seed
+        name = f"podling {seed}"
+        self.chance = random.Random(name)
+        self.story = Story(lambda: self.loop.time())
+        self.loop = SimulatedLoop(random.Random(f"{name} order"), self._unexpected)
+        self.lease = self.chance.choice((6.0, 12.0))
+        self.network = Network(self.loop, random.Random(f"{name} network"), self.story)
+        self.ledger = Ledger()
+        self.store = store(MachineClock(self.loop.time, self.chance), cluster_id="simulated")
+        self.laws = Laws(self.store, self.ledger, self.story, self.loop.time, self.lease, self._is_excused)
+        self.database = Database(self.store, self.loop, self.network, self.story, self.laws, name)
+        self.database.is_deaf = self.chance.random() < 0.3
+        surroundings = (self.loop, self.network, self.story, name)
+        names = [f"m{number}" for number in range(1, self.chance.choice((2, 3)) + 1)]
+        poll = self.chance.choice((1.0, 2.0))
+        self.masters = [
+            SimulatedMaster(one, self._clock(), self.database, self.lease, poll, *surroundings)
+            for one in names
+        ]
+        self.workers = [
+            SimulatedWorker(self._machine(number), tuple(names), self._amounts(), journal, *surroundings)
+            for number in range(1, self.chance.choice((3, 4, 5)) + 1)
+        ]
+        self.laws.allocatable = {worker.name: worker.amounts for worker in self.workers}
+        self.clients = Clients(
+            self.masters,
+            [worker.name for worker in self.workers],
+            self.loop,
+            self.network,
+            self.story,
+            self.laws,
+            name,
+        )
+        self.chaos = Chaos(
+            self.masters,
+            self.workers,
+            self.database,
+            self.network,
+            self.loop,
+            self.story,
+            self.lease,
+            name,
+        )
+        self.steps = 0
+        self._is_chaotic = True
+
+    def _clock(self) -> MachineClock:
+        return MachineClock(self.loop.time, self.chance)
+
+    def _machine(self, number: int) -> Machine:
+        chance = random.Random(f"podling {self.seed} machine {number}")
+        return Machine(f"w{number}", self.loop, self._clock(), chance, self.story, self.ledger)
+
+    def _amounts(self) -> dict[str, int]:
+        return {"cpu": self.chance.choice((2000, 3000)), "memory": 2**30, "slots": self.chance.choice((2, 4))}
+
+    # Running
+
+    def run(self, steps: int) -> Outcome:
+        """Live through so many steps, let the faults end and everything come to rest.
+
+        Raises LawBroken.
+        """
+        heard = _Errors(self.story)
+        logger = logging.getLogger("podling")
+        level, propagate = logger.level, logger.propagate
+        logger.addHandler(heard)
+        logger.setLevel(logging.ERROR)
+        logger.propagate = False
+        try:
+            with self.loop.running():
+                try:
+                    self._live(steps)
+                    self._settle()
+                finally:
+                    self.loop.end()
+        finally:
+            logger.removeHandler(heard)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        return self._outcome()
+
+    def _live(self, steps: int) -> None:
+        for program in [*self.masters, *self.workers]:
+            program.start()
+        self.loop.later(1.0, self._strike)
+        self.loop.later(0.5, self._act)
+        self.loop.later(1.0, self._watch_over)
+        while self.steps < steps:
+            self._step()
+
+    def _step(self) -> None:
+        self.steps += 1
+        assert self.loop.advance(), "nothing will ever happen again"
+        if self.steps % LOOK_EVERY == 0:
+            self._look()
+        if self.story.violations:
+            self._fail()
+
+    def _strike(self) -> None:
+        if self._is_chaotic:
+            self.chaos.strike()
+            self.loop.later(self.chance.expovariate(1 / 2.0), self._strike)
+
+    def _act(self) -> None:
+        if self._is_chaotic:
+            self.clients.act()
+            self.loop.later(self.chance.expovariate(1 / 0.6), self._act)
+
+    def _watch_over(self) -> None:
+        self.chaos.watch_over()
+        self.loop.later(self.lease / 8, self._watch_over)
+
+    def _look(self) -> None:
+        leaders = [
+            master
+            for master in self.masters
+            if master.leads and self.loop.time() - master.disturbed_at > self.lease
+        ]
+        if len(leaders) > 1:
+            self.story.violation("I23", f"{[one.name for one in leaders]} lead at once")
+
+    def _is_excused(self, node_id: str) -> bool:
+        worker = next(one for one in self.workers if one.name == node_id)
+        recently = self.loop.time() - worker.disturbed_at < self.lease * 1.5 + 3.0
+        return recently or not worker.runs or worker.machine.hangs > 0
+
+    # The end
+
+    def _settle(self) -> None:
+        self._is_chaotic = False
+        self.story.tell("the faults are over")
+        self.chaos.end()
+        until = self.loop.time() + MOST_SETTLE_SECONDS
+        self._tidy()
+        self.loop.later(CALM_SECONDS, self.chaos.restart_workers)
+        while self.loop.time() < until:
+            self._step()
+            if self.chaos.has_restarted and self.steps % LOOK_EVERY == 0 and self._is_settled():
+                break
+        self._check_leavings()
+        self.laws.settle()
+        if self.story.violations:
+            self._fail()
+
+    def _tidy(self) -> None:
+        """Do what an operator does afterwards: end the endless, open what was closed."""
+        for task_id in self.clients.endless():
+            if not self._task(task_id).status.is_terminal:
+                self.clients.cancel(task_id)
+        for node in run_at_once(self.store.load_nodes()):
+            if node.cordoned:
+                self.clients.cordon(node.node_id, False)
+        for task in self._unended():
+            if task.status is TaskStatus.PENDING:
+                self.clients.retry(task.task_id)
+        self.loop.later(7.0, self._tidy)
+
+    def _task(self, task_id: str) -> Task:
+        found: Task = run_at_once(self.store.load_tasks([task_id]))[task_id]
+        return found
+
+    def _unended(self) -> list[Task]:
+        live = (TaskStatus.PENDING, TaskStatus.SCHEDULED, TaskStatus.RUNNING)
+        found: list[Task] = run_at_once(self.store.list_tasks(TaskQuery(statuses=live, limit=10_000)))
+        return found
+
+    def _is_settled(self) -> bool:
+        return not self.clients.unanswered and not self._unended() and not self._leavings()
+
+    def _leavings(self) -> list[str]:
+        """Return what workers still hold, and what masters disagree about."""
+        left = [f"{key} waits for an answer" for key in self.clients.unanswered]
+        for worker in self.workers:
+            machine = worker.machine
+            left += [f"{worker.name} has {one.found.engine_name}" for one in machine.containers.values()]
+            rows = [row.key for row in machine.disk.values() if not row.done]
+            left += [f"{worker.name} has {key} in its journal" for key in rows]
+            if worker.shell is None:
+                left.append(f"{worker.name} does not run")
+            elif worker.shell.state.attempts or worker.shell.state.outbox:
+                left.append(f"{worker.name} holds {list(worker.shell.state.attempts)}")
+        if sum(master.leads for master in self.masters) != 1:
+            left.append(f"{[master.name for master in self.masters if master.leads]} lead")
+        return left
+
+    def _check_leavings(self) -> None:
+        for left in self._leavings():
+            self.story.violation("I19", f"left behind: {left}")
+
+    def _unexpected(self, message: str, error: BaseException | None) -> None:
+        self.story.violation("unexpected", f"{message}: {error!r}")
+
+    def _outcome(self) -> Outcome:
+        return Outcome(
+            seed=self.seed,
+            steps=self.steps,
+            seconds=self.loop.time(),
+            faults=self.story.faults,
+            submitted=self.clients.submitted,
+            starts=self.ledger.starts,
+            commits=self.laws.commits,
+            overlaps=self.laws.overlaps,
+            sum=self.story.sum,
+        )
+
+    def _fail(self) -> None:
+        broken = "\n".join(f"  {one}" for one in self.story.violations[:MOST_SHOWN])
+        raise LawBroken(f"seed {self.seed}, step {self.steps}, breaks:\n{broken}\n{self.story.text()}")
+
+
+class _Errors(logging.Handler):
+    """What the programs log as an error is one: nothing that happens here should be unforeseen."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__(logging.ERROR)
+        self._story = story
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self._story.violation("unexpected", f"{record.getMessage()}: {record.exc_info[1]!r}")
