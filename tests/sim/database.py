@@ -21,6 +21,8 @@ from tests.sim.story import Story
 HOST = "db"
 ANSWER_SECONDS = 5.0
 
+Named = Mapping[str, Any]
+
 
 class Database:
     """`store` is what it holds."""
@@ -46,22 +48,24 @@ class Database:
         self.slow_seconds = self.stuck_seconds = self.breaks = 0.0
 
     def request(
-        self, host: str, name: str, arguments: tuple[Any, ...], future: "asyncio.Future[Any]"
+        self, host: str, name: str, arguments: tuple[Any, ...], named: Named, future: "asyncio.Future[Any]"
     ) -> None:
         """Begin a call that came over the wire."""
         wait = self._chance.random() * 0.002 + self._chance.random() * self.slow_seconds
         if name == "commit" and self.stuck_seconds and self._chance.random() < 0.2:
             wait += self._chance.random() * self.stuck_seconds
             self._story.fault(f"a commit of {host} arrives {wait:.1f} s late")
-        self._loop.later(wait, self._take, host, name, arguments, future)
+        self._loop.later(wait, self._take, host, name, arguments, named, future)
 
-    def _take(self, host: str, name: str, arguments: tuple[Any, ...], future: "asyncio.Future[Any]") -> None:
+    def _take(
+        self, host: str, name: str, arguments: tuple[Any, ...], named: Named, future: "asyncio.Future[Any]"
+    ) -> None:
         broken = StoreUnavailable("the connection to the database broke")
         fate = self._chance.random()
         if self.is_down or fate < self.breaks / 2:
             self._reply(host, future, broken)
             return
-        answer = self._carry_out(host, name, arguments)
+        answer = self._carry_out(host, name, arguments, named)
         if fate < self.breaks:
             self._story.fault(f"{host} does not hear what became of {name}")
             answer = broken if self._chance.random() < 0.7 else None
@@ -69,11 +73,11 @@ class Database:
                 return
         self._reply(host, future, answer)
 
-    def _carry_out(self, host: str, name: str, arguments: tuple[Any, ...]) -> Any:
+    def _carry_out(self, host: str, name: str, arguments: tuple[Any, ...], named: Named) -> Any:
         self._story.tell("store", host=host, call=name)
         before = self._before(name, arguments)
         try:
-            answer = run_at_once(getattr(self.store, name)(*arguments))
+            answer = run_at_once(getattr(self.store, name)(*arguments, **named))
         except PodlingError as error:
             return error
         self._laws.observe(host, name, arguments, before, answer)
@@ -137,10 +141,10 @@ class Connection:
             await hinted.wait()
             hinted.clear()
 
-    async def _call(self, name: str, *arguments: Any) -> Any:
+    async def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         sent = tuple(_copied(one) for one in arguments)
-        self._network.post(self._host, HOST, self._database.request, self._host, name, sent, future)
+        self._network.post(self._host, HOST, self._database.request, self._host, name, sent, named, future)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future

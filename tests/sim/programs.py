@@ -203,7 +203,7 @@ class SimulatedWorker(Program):
         }
         shell = Shell(cluster_id=cluster_id, runtimes=engines, journal=journal, clock=self.machine.clock)
         session = self._session(masters, shell, lease)
-        await shell.open(*lease.load())
+        await shell.open(lambda: lease.current)
         self.shell = shell
         session.unhealthy = await shell.check()
         await self._work(shell, session)
