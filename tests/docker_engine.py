@@ -140,11 +140,11 @@ def private_engine(*options: str) -> Iterator[PrivateEngine]:
         yield engine
     finally:
         engine.close()
-        _unmount_below(directory)
+        unmount_below(directory)
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _unmount_below(directory: Path) -> None:
+def unmount_below(directory: Path) -> None:
     """A killed engine leaves its mounts; the last made are the first to go."""
     points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for point in reversed([point for point in points if point.startswith(f"{directory}/")]):

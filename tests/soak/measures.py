@@ -1,0 +1,110 @@
+"""Numbers of a run: times by name, and what each program holds of the machine."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from bench.report import percentile
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(slots=True)
+class Times:
+    """Seconds by what was waited for."""
+
+    seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds[name].append(seconds)
+
+    @contextmanager
+    def measured(self, name: str) -> Iterator[None]:
+        """Note how long the block took, unless it raises."""
+        begin = monotonic()
+        yield
+        self.add(name, monotonic() - begin)
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return count, p50, p99 and the largest, by name."""
+        return {name: summarised(numbers) for name, numbers in sorted(self.seconds.items())}
+
+
+def summarised(numbers: Sequence[float]) -> dict[str, float]:
+    """Return count, p50, p99 and the largest of at least one number."""
+    return {
+        "count": len(numbers),
+        "p50": round(percentile(numbers, 50), 3),
+        "p99": round(percentile(numbers, 99), 3),
+        "max": round(max(numbers), 3),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a program holds; `connections` are its sessions with PostgreSQL, None for a worker."""
+
+    resident_mib: float
+    descriptors: int
+    threads: int
+    connections: int | None
+    age_minutes: float
+
+
+def usage_of(pid: int, connections: int | None, age_seconds: float) -> Usage:
+    """Read it from /proc. Raises OSError if the program is gone."""
+    folder = Path(f"/proc/{pid}")
+    pages = int((folder / "statm").read_text().split()[1])
+    return Usage(
+        resident_mib=round(pages * PAGE_BYTES / 2**20, 1),
+        descriptors=len(os.listdir(folder / "fd")),
+        threads=len(os.listdir(folder / "task")),
+        connections=connections,
+        age_minutes=round(age_seconds / 60, 1),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How far above its baseline a program may end."""
+
+    resident_factor: float = 1.5
+    resident_mib: float = 60.0
+    descriptors: int = 12
+    connections: int = 4
+
+
+def grown(before: Mapping[str, Usage], after: Mapping[str, Usage], bounds: Bounds) -> list[str]:
+    """Return a sentence for everything that is not back at its baseline."""
+    told = []
+    for name, now in after.items():
+        then = before.get(name)
+        if then is None:
+            continue
+        most = max(then.resident_mib * bounds.resident_factor, then.resident_mib + bounds.resident_mib)
+        if now.resident_mib > most:
+            told.append(f"{name}: memory {then.resident_mib:g} MiB before, {now.resident_mib:g} MiB after")
+        if now.descriptors > then.descriptors + bounds.descriptors:
+            told.append(f"{name}: {then.descriptors} descriptors before, {now.descriptors} after")
+        if (now.connections or 0) > (then.connections or 0) + bounds.connections:
+            told.append(f"{name}: {then.connections} connections before, {now.connections} after")
+    return told
+
+
+def as_dict(usage: Mapping[str, Usage]) -> dict[str, Any]:
+    return {name: asdict(one) for name, one in usage.items()}
+
+
+def connections_of(port: int) -> int:
+    """Count the established TCP connections to this loopback port."""
+    count = 0
+    with suppress(OSError):
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, _, remote, state, *_ = line.split()
+            count += state == "01" and remote.endswith(f":{port:04X}")
+    return count

@@ -1,0 +1,119 @@
+"""The result as a table for people, as JSON for programs, and as a page of the documentation."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Result = Mapping[str, Any]
+
+_HEAD = """# The long run
+
+`make soak` runs a cluster of real programs under load while faults happen, and compares a ledger that the tasks write outside Podling with the store. What the last run found, written by `python -m tests.soak --write-docs`:
+"""  # noqa: E501
+
+
+def commit() -> str:
+    """Return the commit that runs, with a mark if files were changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    return done.stdout.strip() or "unknown"
+
+
+def write_json(result: Result, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def page(result: Result) -> str:
+    """Return docs/soak.md."""
+    sections = [f"## {title}\n\n{_markdown(head, rows)}" for title, head, rows in tables(result)]
+    return "\n".join([_HEAD, *sections])
+
+
+def text(result: Result) -> str:
+    """Return the tables for a terminal."""
+    return "\n".join(f"\n{title}\n{_columns(head, rows)}" for title, head, rows in tables(result))
+
+
+Row = tuple[str, ...]
+
+
+def tables(result: Result) -> Iterator[tuple[str, Row, list[Row]]]:
+    """Yield title, head and rows of each table."""
+    yield "Outcome", ("what", "result"), _outcome(result)
+    yield "Tasks", ("runtime", "tasks"), _pairs(result["tasks"])
+    yield "Faults", ("fault", "times"), _pairs(result["faults"])
+    yield "Stale writes", ("sent", "times"), _pairs(result["staleSent"])
+    yield (
+        "Times in seconds",
+        ("what", "count", "p50", "p99", "most"),
+        [
+            (name, f"{row['count']}", f"{row['p50']:.2f}", f"{row['p99']:.2f}", f"{row['max']:.2f}")
+            for name, row in result["times"].items()
+        ],
+    )
+    head = ("program", "memory MiB", "descriptors", "threads", "connections to PostgreSQL", "age in minutes")
+    yield "Before (after warm-up, idle) and after (idle again)", head, _usages(result)
+
+
+def _outcome(result: Result) -> list[Row]:
+    findings = result["findings"]
+    return [
+        ("date", result["date"]),
+        ("commit", result["commit"]),
+        ("machine", result["machine"]),
+        ("minutes of faults", f"{result['minutes']:g}"),
+        ("seed", f"{result['seed']}"),
+        ("lease", f"{result['leaseSeconds']:g} s"),
+        ("tasks accepted", f"{sum(result['tasks'].values())}"),
+        ("faults", f"{sum(result['faults'].values())}"),
+        ("submits sent again", f"{result['repeatedSubmits']}"),
+        ("lost", f"{findings['lost']}"),
+        ("`at_most_once` doubled", f"{findings['doubled']}"),
+        ("attempts started twice", f"{findings['startedTwice']}"),
+        ("stale writes accepted", f"{result['staleAccepted']} of {sum(result['staleSent'].values())}"),
+        ("ended otherwise than they should", f"{findings['wrongEnd']}"),
+        ("contradictions in the store", f"{findings['inconsistent']}"),
+        ("held at the end, with a reason", f"{findings['held']}"),
+        ("left behind", f"{result['leftBehind']}"),
+        ("faults that did not heal", f"{len(result['failures'])}"),
+        ("above the baseline at the end", f"{len(result['grown'])}"),
+        ("log streams broken off", f"{sum(result['streams'].values())}"),
+        ("overlaps of two attempts of one `at_least_once` task, recorded", f"{findings['overlaps']}"),
+    ]
+
+
+def _pairs(counts: Mapping[str, int]) -> list[Row]:
+    rows = [(name, str(count)) for name, count in sorted(counts.items())]
+    return [*rows, ("all", str(sum(counts.values())))]
+
+
+def _usages(result: Result) -> list[Row]:
+    return [
+        (name, *(_change(result["before"].get(name), after, key) for key in _USAGE))
+        for name, after in result["after"].items()
+    ]
+
+
+_USAGE = ("resident_mib", "descriptors", "threads", "connections", "age_minutes")
+
+
+def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any], key: str) -> str:
+    if after[key] is None:
+        return ""
+    return f"{before[key]:g} → {after[key]:g}" if before else f"{after[key]:g}"
+
+
+def _markdown(head: Row, rows: list[Row]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _columns(head: Row, rows: list[Row]) -> str:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
+    ]
+    return "\n".join(f"  {line.rstrip()}" for line in lines)
