@@ -2,6 +2,8 @@
 
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
+SOAK_MINUTES ?= 60
+SOAK_FLAGS ?=
 SCENARIO ?= containers
 STORE ?= postgres
 PYTEST_FLAGS ?=
@@ -53,8 +55,9 @@ bench: setup ## SCENARIO=containers|latency|… STORE=memory|postgres
 	@bin/ensure-docker && bin/make-image
 	@$(PYTHON) -m bench $(SCENARIO) --store $(STORE)
 
-soak: setup ## the long runs: kill -9 at fifty seeded steps, every fault, simulated clusters
+soak: setup ## the long runs: an hour of faults under load, fifty kills, every fault, simulated clusters
 	@bin/prepare-tests
+	@$(PYTHON) -m tests.soak --minutes $(SOAK_MINUTES) $(SOAK_FLAGS)
 	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/e2e tests/faults --timeout 3600 $(PYTEST_FLAGS)
 	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/sim -k "as_long_as" -s $(PYTEST_FLAGS)
 

@@ -52,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", help="only faults whose name has this word; repeatable")
     parser.add_argument("--without-docker", action="store_true", help="no private engines")
     parser.add_argument("--keep", action="store_true", help="keep the files of a good run, too")
-    parser.add_argument("--json", type=Path, default=Settings.result, help="where the result is written")
+    parser.add_argument("--json", type=Path, default=Settings().result, help="where the result is written")
     parser.add_argument("--write-docs", action="store_true", help=f"write {DOCS} too")
     parser.add_argument("--render", action="store_true", help=f"only write {DOCS} from --json, and end")
     return parser.parse_args()

@@ -193,8 +193,7 @@ class Cluster:
         seen: list[int] = []
 
         async def has_grown() -> bool:
-            for row in await self.database.fetch(sql, name):
-                seen.append(row[0])
+            seen.extend(row[0] for row in await self.database.fetch(sql, name))
             return bool(seen) and seen[-1] != seen[0]
 
         await until(f"{name} beats", has_grown)
