@@ -8,12 +8,14 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import requests
 import urllib3
 from docker import APIClient
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException
+from docker.transport import UnixHTTPAdapter
 from docker.types import CancellableStream
 from docker.utils import kwargs_from_env
 
@@ -27,6 +29,7 @@ PING_SECONDS = 3.0
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 64 * 1024
 PUMP_BYTES = 1024 * 1024
+_UNIX_BASE_URL = "http+docker://localhost"
 
 _T = TypeVar("_T")
 
@@ -37,6 +40,13 @@ class Refused(RuntimeFailure):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message, code=ErrorCode.RUNTIME)
         self.status = status
+
+
+class _SharedConnections(UnixHTTPAdapter):
+    """The SDK keeps connections apart by path, hence some for every container; here they are shared."""
+
+    def get_connection(self, url: str | bytes, proxies: object = None) -> Any:
+        return super().get_connection(_UNIX_BASE_URL, proxies)
 
 
 class Engine:
@@ -74,7 +84,11 @@ class Engine:
         settings = kwargs_from_env()
         if self._host:
             settings["base_url"] = self._host
-        return APIClient(version=version, max_pool_size=connections, timeout=int(seconds), **settings)
+        client = APIClient(version=version, max_pool_size=connections, timeout=int(seconds), **settings)
+        if client.base_url == _UNIX_BASE_URL:
+            path = (self._host or settings.get("base_url") or DEFAULT_UNIX_SOCKET).partition("://")[2]
+            client.mount("http+docker://", _SharedConnections(path, int(seconds), max_pool_size=connections))
+        return client
 
     @property
     def is_local(self) -> bool:
