@@ -210,10 +210,8 @@ class Cluster:
 
     async def whole(self) -> None:
         """Wait until every master is ready and every worker is connected."""
-        for name in self.masters:
-            await self.ready(name)
-        for name in self.workers:
-            await self.beats(name)
+        await asyncio.gather(*map(self.ready, self.masters))
+        await asyncio.gather(*map(self.beats, self.workers))
 
     # Ending
 

@@ -309,8 +309,10 @@ class Faults:
         engine = self.cluster.engines[name]
         await asyncio.to_thread(engine.kill)
         await asyncio.sleep(self.dice.uniform(0, 2))
-        await asyncio.to_thread(engine.start)
-        await until(f"{name} is healthy", lambda: self._is_healthy(name))
+        with self.times.measured("dockerd answers again"):
+            await asyncio.to_thread(engine.start)
+        with self.times.measured("worker healthy after dockerd's return"):
+            await until(f"{name} is healthy", lambda: self._is_healthy(name))
 
     async def _is_healthy(self, name: str) -> bool:
         rows = await self.cluster.database.fetch(

@@ -71,12 +71,15 @@ def usage_of(pid: int, connections: int | None, age_seconds: float) -> Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How far above its baseline a program may end."""
+    """How far above its baseline a program may end.
+
+    A master's pool lets go of connections only after minutes of rest, so all of them may be there.
+    """
 
     resident_factor: float = 1.5
     resident_mib: float = 60.0
-    descriptors: int = 12
-    connections: int = 4
+    descriptors: int = 16
+    connections: int = 8
 
 
 def grown(before: Mapping[str, Usage], after: Mapping[str, Usage], bounds: Bounds) -> list[str]:

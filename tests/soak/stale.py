@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from tests.soak.cluster import Cluster
 from tests.soak.database import DatabaseAway
 
 PAUSE_SECONDS = 5.0
+PROBE_SECONDS = 15.0
 NODE_ID = "prober"
 _SAMPLE = """
 SELECT a.task_id, a.attempt, a.node_id, t.version, t.status, t.attempt AS newest
@@ -44,10 +46,10 @@ class Prober:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
             try:
                 while True:
-                    for probe in (self._statuses(http), self._reports(), self._leader_writes()):
+                    for probe in (partial(self._statuses, http), self._reports, self._leader_writes):
                         with suppress(*_AWAY):
-                            async with asyncio.timeout(15):
-                                await probe
+                            async with asyncio.timeout(PROBE_SECONDS):
+                                await probe()
                     await asyncio.sleep(PAUSE_SECONDS)
             finally:
                 if self._store is not None:

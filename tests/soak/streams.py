@@ -4,11 +4,13 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 
 from podling.client import tasks
 from podling.core.errors import PodlingError
+from tests.docker_engine import IMAGE
 from tests.soak.cluster import RUN_VARIABLE, Cluster, until
 
 PARALLEL = 16
@@ -17,7 +19,7 @@ TALKING = 'while :; do echo "line $((n=n+1))"; sleep 0.2; done'
 
 async def abort_streams(cluster: Cluster, count: int, dice: random.Random) -> Counter[str]:
     """Follow the log of a talking task so often through random masters, and break it off each time."""
-    task_id = await _talking_task(cluster)
+    talking = [await _talking_task(cluster, spec) for spec in _specs(cluster)]
     numbers = iter(range(count))
     outcomes: Counter[str] = Counter()
     connector = aiohttp.TCPConnector(limit=PARALLEL, force_close=True)
@@ -25,21 +27,23 @@ async def abort_streams(cluster: Cluster, count: int, dice: random.Random) -> Co
 
         async def reader() -> None:
             for _ in numbers:
-                outcomes[await _abort_one(http, cluster, task_id, dice)] += 1
+                outcomes[await _abort_one(http, cluster, dice.choice(talking), dice)] += 1
 
         await asyncio.gather(*(reader() for _ in range(PARALLEL)))
-    await _end(cluster, task_id)
+    for task_id in talking:
+        await _end(cluster, task_id)
     return outcomes
 
 
-async def _talking_task(cluster: Cluster) -> str:
-    spec = {
-        "name": "soak-talks",
-        "runtime": "process",
-        "command": ["/bin/busybox", "sh", "-c", TALKING],
-        "env": {RUN_VARIABLE: cluster.run},
-        "stopGraceSeconds": 1,
-    }
+def _specs(cluster: Cluster) -> list[dict[str, Any]]:
+    """Return a task that talks without end, for each runtime that has a log."""
+    every = {"name": "soak-talks", "env": {RUN_VARIABLE: cluster.run}, "stopGraceSeconds": 1}
+    process = {"runtime": "process", "command": ["/bin/busybox", "sh", "-c", TALKING]}
+    container = {"image": IMAGE, "network": "none", "command": ["sh", "-c", TALKING]}
+    return [every | process, *([every | container] if cluster.engines else [])]
+
+
+async def _talking_task(cluster: Cluster, spec: dict[str, Any]) -> str:
     client = next(iter(cluster.masters.values())).client
     task_id = str((await client.submit(spec))["taskId"])
 
