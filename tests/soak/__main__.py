@@ -32,6 +32,7 @@ def main() -> int:
         only=tuple(given.only or ()),
         streams=given.streams,
         warm_up_seconds=given.warm_up,
+        idle_seconds=given.idle,
         keep=given.keep,
         with_docker=not given.without_docker,
         result=given.json,
@@ -49,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=6.5, help="tasks a second")
     parser.add_argument("--streams", type=int, default=1000, help="log streams to break off at the end")
     parser.add_argument("--warm-up", type=float, default=30.0, help="seconds of load before the baseline")
+    parser.add_argument("--idle", type=float, default=20.0, help="seconds of rest before the last count")
     parser.add_argument("--only", action="append", help="only faults whose name has this word; repeatable")
     parser.add_argument("--without-docker", action="store_true", help="no private engines")
     parser.add_argument("--keep", action="store_true", help="keep the files of a good run, too")

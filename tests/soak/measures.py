@@ -16,8 +16,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(slots=True)
 class Times:
-    """Seconds by what was waited for."""
+    """Seconds by what was waited for; `probes` counts the tasks submitted only to measure."""
 
+    probes: int = 0
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, name: str, seconds: float) -> None:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.report import machine
-from podling.client import tasks
+from podling.client import nodes, tasks
+from podling.client.call import json_object, path_of, post
 from podling.core.errors import PodlingError
 from tests.docker_engine import docker
 from tests.soak import check, measures, report
 from tests.soak.cluster import Cluster, NotRecovered, until
 from tests.soak.database import DatabaseAway
-from tests.soak.faults import Faults, table
+from tests.soak.faults import table
 from tests.soak.injector import Injector
 from tests.soak.ledger import read_ledgers
 from tests.soak.load import Load
@@ -28,7 +29,7 @@ PROGRESS_SECONDS = 10.0
 LEFT_SECONDS = 120.0
 _TASKS = """
 SELECT t.task_id, s.name, t.status, t.attempt, t.error_code, t.exit_code,
-       t.detail ->> 'error' AS error, t.detail ->> 'held' AS held
+       coalesce(t.detail ->> 'held', t.detail ->> 'error') AS reason
 FROM all_tasks t JOIN task_specs s USING (task_id)
 """
 _ATTEMPTS = """
@@ -55,8 +56,8 @@ class Run:
         settings = self.cluster.settings
         dice = random.Random(settings.seed)
         self.load, self.prober = Load(self.cluster), Prober(self.cluster, random.Random(settings.seed + 1))
-        faults = Faults(self.cluster, self.times, dice)
-        kinds = [kind for kind in table(faults) if not settings.only or _is_named(kind.name, settings.only)]
+        every = table(self.cluster, self.times, dice)
+        kinds = [kind for kind in every if not settings.only or _is_named(kind.name, settings.only)]
         self.injector = Injector(kinds, dice, self.log)
         await self._warm_up()
         before = await self._usage()
@@ -138,32 +139,33 @@ class Run:
         return bool(rows[0][0] == 0)
 
     async def _forget_the_prober(self) -> None:
-        from podling.client import nodes
-
         for master in self.cluster.masters.values():
             with suppress(PodlingError):
                 await master.client.send(nodes.remove(NODE_ID))
                 return
 
     async def _compare(self) -> check.Findings:
-        stored = [
-            check.StoredTask(*tuple(row)[:6], row["held"] or row["error"])
-            for row in await self.cluster.database.fetch(_TASKS, seconds=60)
-            if row["name"].startswith("soak-")
-        ]
+        found = await self.cluster.database.fetch(_TASKS, seconds=60)
+        stored = [check.StoredTask(**row) for row in found if row["name"].startswith("soak-")]
         rows = await self.cluster.database.fetch(_ATTEMPTS, seconds=60)
         attempts = [check.StoredAttempt(*row) for row in rows]
         ledger = read_ledgers(self.cluster.ledgers)
         findings = check.check(self.load.accepted(), stored, attempts, ledger)
         for kind, told in findings.violations().items():
             self._note(kind, told)
-        await self._cancel_held()
+        await self._let_go_of_held()
         return findings
 
-    async def _cancel_held(self) -> None:
+    async def _let_go_of_held(self) -> None:
+        """Decide about tasks that wait for a node or an operator, as the operator."""
+        client = next(iter(self.cluster.masters.values())).client
         for row in await self.cluster.database.fetch("SELECT task_id FROM live_tasks"):
+            resolve = post(path_of("tasks", row[0], "resolve"), json_object, {"outcome": "failed"})
             with suppress(PodlingError):
-                await next(iter(self.cluster.masters.values())).client.send(tasks.cancel(row[0]))
+                try:
+                    await client.send(resolve)
+                except PodlingError:
+                    await client.send(tasks.cancel(row[0]))
 
     async def _left_behind(self) -> list[str]:
         """Return containers, processes and live rows that are still there after a while."""

@@ -75,6 +75,6 @@ async def _end(cluster: Cluster, task_id: str) -> None:
     async def ended() -> bool:
         with suppress(PodlingError):
             await client.send(tasks.cancel(task_id))
-        return (await client.send(tasks.read(task_id)))["status"] == "cancelled"
+        return bool((await client.send(tasks.read(task_id)))["status"] == "cancelled")
 
     await until("the talking task has ended", ended)

@@ -1,0 +1,76 @@
+"""Docker engines, lines between workers and masters, and everything at once."""
+
+import asyncio
+import signal
+import time
+
+from tests.docker_engine import docker
+from tests.soak.cluster import until
+from tests.soak.ground import PAST_THE_LEASE, Ground
+from tests.soak.relay import Spoiling
+
+
+class WideFaults(Ground):
+    """See the module."""
+
+    def _engine(self) -> str:
+        return self.dice.choice(list(self.cluster.engines))
+
+    async def engine_killed(self) -> None:
+        await self._restart_engine(self._engine())
+        await self.cluster.whole()
+
+    async def _restart_engine(self, name: str) -> None:
+        engine = self.cluster.engines[name]
+        await asyncio.to_thread(engine.kill)
+        await asyncio.sleep(self.dice.uniform(0, 2))
+        with self.times.measured("dockerd answers again"):
+            await asyncio.to_thread(engine.start)
+        with self.times.measured("worker healthy after dockerd's return"):
+            await until(f"{name} is healthy", lambda: self._is_healthy(name))
+
+    async def _is_healthy(self, name: str) -> bool:
+        rows = await self.cluster.database.fetch(
+            "SELECT body ->> 'unhealthy' FROM node_records WHERE node_id = $1 AND status = 'online'", name
+        )
+        return bool(rows) and rows[0][0] is None
+
+    async def container_removed_by_hand(self) -> None:
+        host = self.cluster.engines[self._engine()].host
+
+        async def removed() -> bool:
+            found = (await asyncio.to_thread(docker, "ps", "-q", host=host)).split()
+            if found:
+                await asyncio.to_thread(docker, "rm", "-f", self.dice.choice(found), host=host)
+            return bool(found)
+
+        await until("a container runs that can be removed", removed)
+
+    # Everything, and the lines between
+
+    async def everything_killed(self) -> None:
+        database = asyncio.create_task(self.cluster.database.end(signal.SIGKILL))
+        engines = [asyncio.to_thread(engine.kill) for engine in self.cluster.engines.values()]
+        await asyncio.gather(*(program.kill() for program in self.cluster.programs()), *engines)
+        await database
+        await self.cluster.database.start()
+        starts = [asyncio.to_thread(engine.start) for engine in self.cluster.engines.values()]
+        await asyncio.gather(*starts)
+        begin = time.monotonic()
+        for program in self.cluster.programs():
+            await program.start()
+        await self.cluster.whole()
+        self.times.add("everything killed: all is back", time.monotonic() - begin)
+
+    async def line_spoiled(self, spoiling: Spoiling) -> None:
+        name = self.any_worker()
+        is_long = self.dice.random() < 0.4
+        seconds = self.lease * PAST_THE_LEASE if is_long else self.dice.uniform(0.5, self.lease / 2)
+        relays = [master.relay for master in self.cluster.masters.values()]
+        for relay in relays:
+            relay.spoil(name, spoiling)
+        await asyncio.sleep(seconds)
+        for relay in relays:
+            relay.heal(name)
+        with self.times.measured("worker beats after its line came back"):
+            await self.cluster.beats(name)
