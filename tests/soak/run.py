@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class Run:
         await self._under_faults(settings.minutes * 60)
         await self._settle()
         findings, left = await self._compare(), await self._left_behind()
-        streams = await abort_streams(self.cluster, settings.streams, dice)
+        streams = await self._abort_streams(dice)
         await asyncio.sleep(settings.idle_seconds)
         after = await self._usage()
         grown = measures.grown(before, after, Bounds())
@@ -126,10 +127,16 @@ class Run:
 
     async def _settle(self) -> None:
         """Wait until every task has ended; what is held for its node is let go by an operator."""
-        await self.cluster.whole()
-        with suppress(NotRecovered):
+        self._note("ended", [f"{name} has ended by itself" for name in self._gone()])
+        try:
+            await self.cluster.whole()
             await until("every task ends", self._all_ended, self.cluster.settings.settle_seconds)
+        except NotRecovered as error:
+            self._note("failures", [str(error)])
         await self._forget_the_prober()
+
+    def _gone(self) -> list[str]:
+        return [program.name for program in self.cluster.programs() if program.pid is None]
 
     async def _all_ended(self) -> bool:
         rows = await self.cluster.database.fetch(
@@ -183,13 +190,21 @@ class Run:
         rows = await self.cluster.database.fetch("SELECT task_id, status, detail FROM live_tasks")
         return left + [f"live task {row[0]} ({row[1]}): {row[2]}" for row in rows]
 
+    async def _abort_streams(self, dice: random.Random) -> Counter[str]:
+        try:
+            return await abort_streams(self.cluster, self.cluster.settings.streams, dice)
+        except (NotRecovered, PodlingError) as error:
+            self._note("failures", [f"log streams: {error}"])
+            return Counter()
+
     # Numbers
 
     async def _usage(self) -> dict[str, Usage]:
         usage = {}
         masters = {id(master.program): master for master in self.cluster.masters.values()}
         for program in self.cluster.programs():
-            assert program.pid is not None, f"{program.name} does not run"
+            if program.pid is None:
+                continue
             master = masters.get(id(program))
             count = measures.connections_of(master.database_relay.port) if master else None
             usage[program.name] = measures.usage_of(program.pid, count, program.age_seconds)
