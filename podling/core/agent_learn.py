@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from podling.core.agent_attempt import Held, HeldContainer, Phase, failure_of
+from podling.core.agent_attempt import LIVE, Held, HeldContainer, Phase, failure_of
 from podling.core.agent_events import Condition, Seen, Timer, TimerKind
 from podling.core.agent_instructions import Look, SetTimer, Start
 from podling.core.agent_turn import Turn
@@ -123,13 +123,15 @@ def failed(held: Held, name: str, error_code: str, error: str) -> Held:
 
 
 def vanished(turn: Turn, held: Held, container: HeldContainer) -> Held:
-    """Somebody removed the container."""
+    """Somebody removed the container. One that was about to start may have run."""
     if container.phase in (Phase.EXITED, Phase.FAILED, Phase.GONE):
         return held
+    may_have_run = container.has_run or container.phase in LIVE
     gone = replace(
         container,
         phase=Phase.GONE,
-        finished_at=turn.now.wall if container.has_run else None,
+        has_run=may_have_run,
+        finished_at=turn.now.wall if may_have_run else None,
         exit_code=None,
         error_code=ErrorCode.EXTERNAL,
         error="somebody removed its container; its exit code cannot be known",

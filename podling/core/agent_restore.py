@@ -78,10 +78,8 @@ def _take_over(turn: Turn, held: Held, container: HeldContainer, seen: Seen | No
         return held  # never made, or made in the very last moment and removed since
     if learn.never_started(turn, held, container):
         return held.change(container.name, lambda one: HeldContainer(spec=one.spec))
-    return held.change(
-        container.name,
-        lambda one: replace(one, phase=Phase.GONE, error_code=ErrorCode.EXTERNAL, error=GONE_SENTENCE),
-    )
+    gone = replace(container, phase=Phase.GONE, error_code=ErrorCode.EXTERNAL, error=GONE_SENTENCE)
+    return held.change(container.name, lambda one: replace(gone, has_run=True))  # for all that is known
 
 
 def _with_timeout(turn: Turn, held: Held, row: JournalRow) -> Held:

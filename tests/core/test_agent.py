@@ -141,7 +141,20 @@ def test_at_most_once_is_not_made_again_when_its_container_is_gone(world: World)
     world.settle()
     world.take_reports()
     assert (world.ends[KEY].error_code, world.ends[KEY].exit_code) == ("EXTERNAL", None)
+    assert not world.ends[KEY].never_started  # or the master would start it elsewhere
     assert world.starts[KEY, "main"] == 1
+
+
+def test_what_may_have_run_and_is_gone_is_not_sent_back_when_the_lease_ends(world: World) -> None:
+    """I10: sent back means never started."""
+    run(world, delivery=Delivery.AT_MOST_ONCE)
+    world.crash()
+    world.containers.clear()
+    world.restore(lease_sent_at=world.now)
+    world.pass_time(LEASE_SECONDS)
+    world.settle()
+    assert world.held().final is not None
+    assert (world.held().final.kind, world.held().final.never_started) == (ReportKind.ENDED, False)
 
 
 def test_an_assignment_after_its_end_is_answered_and_not_run(world: World) -> None:
