@@ -65,8 +65,11 @@ class Run:
         began = datetime.now(UTC)
         await self._under_faults(settings.minutes * 60)
         await self._settle()
+        self.log("comparing the ledger with the store")
         findings, left = await self._compare(), await self._left_behind()
+        self.log(f"breaking off {settings.streams} log streams")
         streams = await self._abort_streams(dice)
+        self.log(f"idle for {settings.idle_seconds:g} s")
         await asyncio.sleep(settings.idle_seconds)
         after = await self._usage()
         grown = measures.grown(before, after, Bounds())
@@ -126,7 +129,8 @@ class Run:
         self._note("refused", self.load.refused)
 
     async def _settle(self) -> None:
-        """Wait until every task has ended; what is held for its node is let go by an operator."""
+        """Wait until every task has ended or is held."""
+        self.log("waiting until every task ends")
         self._note("ended", [f"{name} has ended by itself" for name in self._gone()])
         try:
             await self.cluster.whole()
