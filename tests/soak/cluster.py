@@ -229,7 +229,7 @@ class Cluster:
         await self.database.close()
         for pid in self.keepers():
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGKILL)
 
     def keepers(self) -> list[int]:
         """Return the ids of the processes' keepers, which outlive their workers for a while."""

@@ -10,7 +10,9 @@ Result = Mapping[str, Any]
 
 _HEAD = """# The long run
 
-`make soak` runs a cluster of real programs under load while faults happen, and compares a ledger that the tasks write outside Podling with the store. What the last run found, written by `python -m tests.soak --write-docs`:
+`make soak` runs a cluster of real programs under load while seeded faults happen: masters on a PostgreSQL of its own, workers for containers (on two private Docker engines), processes and simulated tasks, with relays between them that can spoil connections. Processes and containers write their starts and ends into a ledger outside Podling, which is compared with the store at the end. Meanwhile old attempts' reports and old leaders' writes are sent on purpose. The lease is half of the default, so that losses are frequent; times that wait for a lease are twice as long by default.
+
+This page is written by `python -m tests.soak --write-docs` and shows its last run.
 """  # noqa: E501
 
 

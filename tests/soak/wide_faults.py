@@ -26,14 +26,17 @@ class WideFaults(Ground):
         await asyncio.sleep(self.dice.uniform(0, 2))
         with self.times.measured("dockerd answers again"):
             await asyncio.to_thread(engine.start)
-        with self.times.measured("worker healthy after dockerd's return"):
-            await until(f"{name} is healthy", lambda: self._is_healthy(name))
+        with self.times.measured("first container after dockerd's return"):
+            await self._until_one_starts(name)
 
-    async def _is_healthy(self, name: str) -> bool:
-        rows = await self.cluster.database.fetch(
-            "SELECT body ->> 'unhealthy' FROM node_records WHERE node_id = $1 AND status = 'online'", name
-        )
-        return bool(rows) and rows[0][0] is None
+    async def _until_one_starts(self, name: str) -> None:
+        [[since]] = await self.cluster.database.fetch("SELECT clock_timestamp()")
+
+        async def one_has_started() -> bool:
+            sql = "SELECT 1 FROM live_tasks WHERE node_id = $1 AND started_at > $2 LIMIT 1"
+            return bool(await self.cluster.database.fetch(sql, name, since))
+
+        await until(f"{name} starts a container", one_has_started)
 
     async def container_removed_by_hand(self) -> None:
         host = self.cluster.engines[self._engine()].host
