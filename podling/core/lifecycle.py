@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from podling.core import moves
 from podling.core.errors import IllegalTransition, StaleAttempt
 from podling.core.protocol import Report, ReportKind
+from podling.core.retry import ErrorCode
 from podling.core.task import Task, TaskStatus
 from podling.core.transition import Actor, Transition, attempt_row
 from podling.core.value import value
@@ -264,6 +265,7 @@ def apply(task: Task, event: Event, now: datetime, draw: float = 0.5) -> Transit
     Raises StaleAttempt if the event speaks of another attempt than the live one, and
     IllegalTransition if the table has no such move from the task's state, or the report cannot be.
     """
+    event = _remembered(task, event)
     kind = kind_of(event)
     _check(task, event)
     if task.status not in TABLE[kind].sources:
@@ -274,6 +276,18 @@ def apply(task: Task, event: Event, now: datetime, draw: float = 0.5) -> Transit
         assert after.version == task.version + 1, (kind, task, after)
         assert TABLE[kind].allows(task.status, after.status), (kind, task, after)
     return transition
+
+
+def _remembered(task: Task, event: Event) -> Event:
+    """What runs was started, whatever a worker says that has forgotten it: then it has ended somehow."""
+    match event:
+        case Reported(report=report) if task.status is RUNNING and report.kind is ReportKind.REFUSED:
+            code = report.error_code or ErrorCode.UNKNOWN_EXIT
+            ended = replace(report, kind=ReportKind.ENDED, error_code=code, never_started=False)
+            return replace(event, report=ended)
+        case Reported(report=report) if task.status is RUNNING and report.never_started:
+            return replace(event, report=replace(report, never_started=False))
+    return event
 
 
 def _apply(task: Task, event: Event, now: datetime, draw: float) -> Transition:

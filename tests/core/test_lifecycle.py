@@ -177,6 +177,27 @@ def test_at_most_once_never_follows_a_failure_unless_nothing_was_started() -> No
     assert (again.status, again.failures) == (TaskStatus.PENDING, 1)
 
 
+@pytest.mark.parametrize("kind", [ReportKind.REFUSED, ReportKind.ENDED])
+def test_what_runs_was_started_even_if_its_worker_has_forgotten_it(kind: ReportKind) -> None:
+    task = running(max_attempts=3, **ONCE)
+    denied = reported(task, kind, error_code="DISCONNECTED", exit_code=None, never_started=True)
+    over = after(task, denied)
+    assert (over.status, over.error_code, over.dead_letter_reason) == (
+        TaskStatus.FAILED,
+        "DISCONNECTED",
+        "AT_MOST_ONCE",
+    )
+    task = running()
+    again = after(task, reported(task, kind, error_code="DISCONNECTED", never_started=True))
+    assert (again.status, again.losses) == (TaskStatus.PENDING, 1)
+
+
+def test_what_runs_and_is_sent_back_without_a_reason_has_an_unknown_exit() -> None:
+    task = running(max_losses=0)
+    over = after(task, reported(task, ReportKind.REFUSED))
+    assert (over.status, over.error_code, over.exit_code) == (TaskStatus.FAILED, "UNKNOWN_EXIT", None)
+
+
 def test_on_lost_fail_fails_at_most_once_too() -> None:
     task = running(on_lost=OnLost.FAIL, **ONCE)
     task = after(task, lost(task))
