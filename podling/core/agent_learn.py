@@ -13,11 +13,14 @@ RESTART_BASE_SECONDS = 1.0
 RESTART_MAX_SECONDS = 300.0
 RESTART_RESET_SECONDS = 600.0  # who ran that long starts again without a wait
 LOOK_AGAIN_SECONDS = 2.0
+UNSURE_SENTENCE = "its start was broken off and may have happened; it must not be started twice"
 
 
 def saw(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
     """Take over what the runtime says of a container."""
     if seen.condition is Condition.CREATED:
+        if _start_was_intended(turn, held, container, seen):
+            return failed(held, container.name, ErrorCode.UNKNOWN_EXIT, UNSURE_SENTENCE, has_run=True)
         made = replace(
             container,
             phase=Phase.CREATED,
@@ -32,6 +35,14 @@ def saw(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
         assert known is not None
         held = saw_exit(turn, held, known, seen)
     return held
+
+
+def _start_was_intended(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> bool:
+    """Whether it must not start again although it looks unstarted: an engine that was killed during
+    a start may have forgotten that there was one."""
+    if not held.starts_once or never_started(turn, held, container):
+        return False
+    return any(noted.container_id == seen.container_id for noted in held.durable_notes.containers)
 
 
 def _saw_start(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
@@ -117,9 +128,14 @@ def restart(turn: Turn, held: Held, container: HeldContainer) -> Held:
     return held.change(container.name, lambda _: again)
 
 
-def failed(held: Held, name: str, error_code: str, error: str) -> Held:
-    """The container could not be made or started."""
-    return held.change(name, lambda one: replace(one, phase=Phase.FAILED, error_code=error_code, error=error))
+def failed(held: Held, name: str, error_code: str, error: str, *, has_run: bool = False) -> Held:
+    """The container could not be made or started, or nobody knows that it was not (`has_run`)."""
+    return held.change(
+        name,
+        lambda one: replace(
+            one, phase=Phase.FAILED, error_code=error_code, error=error, has_run=one.has_run or has_run
+        ),
+    )
 
 
 def vanished(turn: Turn, held: Held, container: HeldContainer) -> Held:

@@ -157,6 +157,19 @@ def test_what_may_have_run_and_is_gone_is_not_sent_back_when_the_lease_ends(worl
     assert (world.held().final.kind, world.held().final.never_started) == (ReportKind.ENDED, False)
 
 
+def test_at_most_once_is_not_started_again_when_its_engine_has_forgotten_the_start(world: World) -> None:
+    """I10: killed during a start, an engine says afterwards that the container was only made."""
+    world.assign(assignment(delivery=Delivery.AT_MOST_ONCE))
+    world.settle(until=lambda: bool(told(world, Start)))
+    world.crash()
+    world.restore()
+    world.reconcile()
+    world.settle()
+    world.take_reports()
+    assert world.starts == {}
+    assert (world.ends[KEY].error_code, world.ends[KEY].never_started) == ("UNKNOWN_EXIT", False)
+
+
 def test_an_assignment_after_its_end_is_answered_and_not_run(world: World) -> None:
     """I14, also after a restart."""
     run(world)
