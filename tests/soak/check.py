@@ -8,6 +8,7 @@ from tests.soak.ledger import Ledger
 from tests.soak.mix import Work, wanted_end
 
 ENDED = ("completed", "failed", "cancelled")
+FORGETFUL_SECONDS = 15.0  # a start under way may outlive its engine by so much
 LOSSES = ("EXTERNAL", "RUNTIME", "UNKNOWN_EXIT", "NODE_LOST", "DISCONNECTED", "UNKNOWN")
 
 
@@ -42,7 +43,9 @@ class Accepted:
 
 @dataclass(slots=True)
 class Findings:
-    """Sentences by kind of violation; `overlaps` and `held` are no violations."""
+    """Sentences by kind of violation. Others are no violations: `overlaps`, `held`, and `forgotten`:
+    attempts of `at_least_once` started again because their engine was killed during the first start
+    and says since then that it had not happened."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
@@ -51,6 +54,7 @@ class Findings:
     wrong_end: list[str] = field(default_factory=list)
     overlaps: int = 0
     held: int = 0
+    forgotten: int = 0
 
     def violations(self) -> dict[str, list[str]]:
         kinds = ("lost", "doubled", "started_twice", "inconsistent", "wrong_end")
@@ -62,8 +66,9 @@ def check(
     stored: Sequence[StoredTask],
     attempts: Sequence[StoredAttempt],
     ledger: Ledger,
+    engine_kills: Sequence[float] = (),
 ) -> Findings:
-    """Return everything that must not be."""
+    """Return everything that must not be. `engine_kills` are times on the ledger's clock."""
     findings = Findings()
     by_id = {task.task_id: task for task in stored}
     rows: dict[str, list[StoredAttempt]] = {}
@@ -82,11 +87,12 @@ def check(
     if len(names) != len(set(names)):
         twice = sorted({name for name in names if names.count(name) > 1})
         findings.doubled += [f"{name}: more than one task of one key" for name in twice]
-    findings.started_twice += [
-        f"{task_id} attempt {number} was started {count} times"
-        for (task_id, number), count in ledger.starts.items()
-        if count > 1
-    ]
+    works = {task_id: one.work for one in accepted for task_id in one.task_ids}
+    for (task_id, number), times in ledger.started_at.items():
+        if len(times) > 1 and _was_forgotten(works.get(task_id), times, engine_kills):
+            findings.forgotten += 1
+        elif len(times) > 1:
+            findings.started_twice.append(f"{task_id} attempt {number} was started {len(times)} times")
     findings.inconsistent += [
         f"{task_id} attempt {number} is in the ledger and not in the store"
         for task_id, number in ledger.starts
@@ -150,12 +156,19 @@ def _wrong_ends(
             yield f"{task.task_id} attempt {row.attempt} has exit code {row.exit_code} and wrote no end"
 
 
+def _was_forgotten(work: Work | None, times: Sequence[float], engine_kills: Sequence[float]) -> bool:
+    if work is None or work.runtime != "docker" or work.behaviour.at_most_once or len(times) != 2:
+        return False
+    first, second = sorted(times)
+    return any(first - FORGETFUL_SECONDS <= at <= second for at in engine_kills)
+
+
 def _overlaps(ledger: Ledger) -> int:
     """Count attempts that were started while an older one of their task had not ended yet."""
     count = 0
     for (task_id, number), started_at in ledger.started_at.items():
         before = (task_id, number - 1)
-        if before in ledger.ended_at and ledger.ended_at[before] > started_at:
+        if before in ledger.ended_at and ledger.ended_at[before] > min(started_at):
             count += 1
     return count
 
@@ -170,4 +183,5 @@ def as_dict(findings: Findings) -> dict[str, Any]:
         "wrongEnd": len(findings.wrong_end),
         "overlaps": findings.overlaps,
         "held": findings.held,
+        "forgotten": findings.forgotten,
     }

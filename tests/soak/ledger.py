@@ -10,11 +10,14 @@ Key = tuple[str, int]
 
 @dataclass(slots=True)
 class Ledger:
-    """Starts and ends by task and attempt, with the last time of each; `torn` lines say nothing."""
+    """Starts and ends by task and attempt, with the times of all starts and of the last end.
+
+    `torn` lines say nothing.
+    """
 
     starts: Counter[Key] = field(default_factory=Counter)
     ends: Counter[Key] = field(default_factory=Counter)
-    started_at: dict[Key, float] = field(default_factory=dict)
+    started_at: dict[Key, list[float]] = field(default_factory=dict)
     ended_at: dict[Key, float] = field(default_factory=dict)
     torn: int = 0
 
@@ -41,7 +44,7 @@ def parse(lines: Iterable[str]) -> Ledger:
         match line.split():
             case ["start", task_id, attempt, at] if _are_numbers(attempt, at):
                 ledger.starts[(task_id, int(attempt))] += 1
-                ledger.started_at[(task_id, int(attempt))] = float(at)
+                ledger.started_at.setdefault((task_id, int(attempt)), []).append(float(at))
             case ["end", task_id, attempt, at] if _are_numbers(attempt, at):
                 ledger.ends[(task_id, int(attempt))] += 1
                 ledger.ended_at[(task_id, int(attempt))] = float(at)

@@ -16,9 +16,13 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(slots=True)
 class Times:
-    """Seconds by what was waited for; `probes` counts the tasks submitted only to measure."""
+    """Seconds by what was waited for; `probes` counts the tasks submitted only to measure.
+
+    `engine_kills` are wall-clock times.
+    """
 
     probes: int = 0
+    engine_kills: list[float] = field(default_factory=list)
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, name: str, seconds: float) -> None:

@@ -83,6 +83,7 @@ def _outcome(result: Result) -> list[Row]:
         ("faults that did not heal", f"{len(result['failures'])}"),
         ("above the baseline at the end", f"{len(result['grown'])}"),
         ("log streams broken off", f"{sum(result['streams'].values())}"),
+        ("started again after the engine was killed during the start", f"{findings['forgotten']}"),
         ("overlaps of two attempts of one `at_least_once` task, recorded", f"{findings['overlaps']}"),
     ]
 

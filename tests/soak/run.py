@@ -161,7 +161,7 @@ class Run:
         rows = await self.cluster.database.fetch(_ATTEMPTS, seconds=60)
         attempts = [check.StoredAttempt(*row) for row in rows]
         ledger = read_ledgers(self.cluster.ledgers)
-        findings = check.check(self.load.accepted(), stored, attempts, ledger)
+        findings = check.check(self.load.accepted(), stored, attempts, ledger, self.times.engine_kills)
         for kind, told in findings.violations().items():
             self._note(kind, told)
         await self._let_go_of_held()

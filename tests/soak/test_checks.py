@@ -74,6 +74,21 @@ def test_an_attempt_started_twice_is_found() -> None:
     assert found(work(), stored(), [tried()], ledger).violations().keys() == {"started_twice"}
 
 
+def test_a_start_that_a_killed_engine_has_forgotten_is_told_apart() -> None:
+    ledger = parse([f"start {TASK} 1 100.0", f"start {TASK} 1 110.0", f"end {TASK} 1 111.0"])
+    for kind, runtime, killed_at, forgotten in (
+        ("short", "docker", 105.0, 1),
+        ("short", "docker", 95.0, 1),
+        ("short", "docker", 50.0, 0),
+        ("short", "docker", 112.0, 0),
+        ("short", "process", 105.0, 0),
+        ("once", "docker", 105.0, 0),
+    ):
+        accepted = [Accepted(work(kind, runtime), frozenset({TASK}))]
+        findings = check(accepted, [stored()], [tried()], ledger, [killed_at])
+        assert (findings.forgotten, bool(findings.started_twice)) == (forgotten, not forgotten), kind
+
+
 def test_a_start_that_the_store_knows_nothing_of_is_found() -> None:
     ledger = parse([f"start {TASK} 1 100.0", f"end {TASK} 1 101.0", f"start {TASK} 2 102.0"])
     assert found(work(), stored(), [tried()], ledger).violations().keys() == {"inconsistent"}
@@ -132,7 +147,7 @@ def test_overlaps_of_attempts_are_counted_and_are_no_violation() -> None:
 
 def test_lines_that_say_nothing_are_counted() -> None:
     ledger = parse(["start task-1", "end task-1 x 1.0", "nonsense", f"start {TASK} 1 1.5"])
-    assert (ledger.torn, ledger.started_at) == (3, {(TASK, 1): 1.5})
+    assert (ledger.torn, ledger.started_at) == (3, {(TASK, 1): [1.5]})
 
 
 def test_the_mix_is_the_seed_s_alone() -> None:

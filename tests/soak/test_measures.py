@@ -15,7 +15,16 @@ def result() -> dict[str, object]:
     times.add("leader failover", 6.0)
     times.add("leader failover", 7.0)
     shown = {"resident_mib": 60.0, "descriptors": 20, "threads": 5, "connections": 8, "age_minutes": 1.0}
-    findings = ("lost", "doubled", "startedTwice", "inconsistent", "wrongEnd", "overlaps", "held")
+    findings = (
+        "lost",
+        "doubled",
+        "startedTwice",
+        "inconsistent",
+        "wrongEnd",
+        "overlaps",
+        "held",
+        "forgotten",
+    )
     return {
         "date": "2026-01-31T12:00:00+00:00", "commit": "abc1234", "machine": "a machine", "minutes": 60,
         "seed": 7, "leaseSeconds": 6, "tasks": {"docker": 1200, "process": 8000},

@@ -22,6 +22,7 @@ class WideFaults(Ground):
 
     async def _restart_engine(self, name: str) -> None:
         engine = self.cluster.engines[name]
+        self.times.engine_kills.append(time.time())
         await asyncio.to_thread(engine.kill)
         await asyncio.sleep(self.dice.uniform(0, 2))
         with self.times.measured("dockerd answers again"):
@@ -52,6 +53,7 @@ class WideFaults(Ground):
     # Everything, and the lines between
 
     async def everything_killed(self) -> None:
+        self.times.engine_kills.append(time.time())
         database = asyncio.create_task(self.cluster.database.end(signal.SIGKILL))
         engines = [asyncio.to_thread(engine.kill) for engine in self.cluster.engines.values()]
         await asyncio.gather(*(program.kill() for program in self.cluster.programs()), *engines)
