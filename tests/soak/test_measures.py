@@ -12,8 +12,8 @@ THEN = Usage(resident_mib=60.0, descriptors=20, threads=5, connections=8, age_mi
 
 def result() -> dict[str, object]:
     times = Times()
-    times.add("leader failover", 6.0)
-    times.add("leader failover", 7.0)
+    times.add("LISTEN back", 6.0)
+    times.add("LISTEN back", 7.0)
     shown = {"resident_mib": 60.0, "descriptors": 20, "threads": 5, "connections": 8, "age_minutes": 1.0}
     findings = (
         "lost",
@@ -66,7 +66,8 @@ def test_the_usage_of_a_process_is_read(tmp_path: Path) -> None:
 
 def test_the_result_is_shown_to_people_and_as_a_page() -> None:
     for shown in (text(result()), page(result())):
-        for wanted in ("abc1234", "9200", "leader killed", "0 of 5", "leader failover", "60 → 60", "7.00"):
+        for wanted in ("abc1234", "9200", "leader killed", "0 of 5", "LISTEN back", "60 → 60", "7.00"):
             assert wanted in shown, wanted
     assert page(result()).startswith("# The long run\n")
     assert "| docker | 1200 |" in page(result())
+    assert "| LISTEN back | 2 | 6.00 | 7.00 | 7.00 | 8 |" in page(result())
