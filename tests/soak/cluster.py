@@ -40,6 +40,7 @@ WORKERS = {
 }
 ENGINES = {"docker-1": ("--live-restore",), "docker-2": ()}
 RECOVERY_SECONDS = 90.0
+ENGINE_STARTS = 3
 _POLL_SECONDS = 0.05
 _REQUEST_SECONDS = 5.0
 
@@ -155,6 +156,18 @@ class Cluster:
         own += ["--data-dir", str(self.directory / f"{name}-data"), "--shutdown-timeout", "10"]
         self.workers[name] = Program(name, "worker", [*own, *flags, *more], self.directory, {})
         await self.workers[name].start()
+
+    async def start_engine(self, name: str) -> None:
+        """Start the engine again; one that gives up, waiting for its own helper, gets another try."""
+        engine = self.engines[name]
+        for _ in range(ENGINE_STARTS - 1):
+            try:
+                await asyncio.to_thread(engine.start)
+            except RuntimeError:
+                await asyncio.to_thread(engine.kill)
+            else:
+                return
+        await asyncio.to_thread(engine.start)
 
     # Watching
 

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import time
+from contextlib import suppress
+from subprocess import CalledProcessError
 
 from tests.docker_engine import docker
 from tests.soak.cluster import until
@@ -26,7 +28,7 @@ class WideFaults(Ground):
         await asyncio.to_thread(engine.kill)
         await asyncio.sleep(self.dice.uniform(0, 2))
         with self.times.measured("dockerd answers again"):
-            await asyncio.to_thread(engine.start)
+            await self.cluster.start_engine(name)
         with self.times.measured("first container after dockerd's return"):
             await self._until_one_starts(name)
 
@@ -43,10 +45,12 @@ class WideFaults(Ground):
         host = self.cluster.engines[self._engine()].host
 
         async def removed() -> bool:
-            found = (await asyncio.to_thread(docker, "ps", "-q", host=host)).split()
-            if found:
-                await asyncio.to_thread(docker, "rm", "-f", self.dice.choice(found), host=host)
-            return bool(found)
+            with suppress(CalledProcessError):  # it has just gone by itself
+                found = (await asyncio.to_thread(docker, "ps", "-q", host=host)).split()
+                if found:
+                    await asyncio.to_thread(docker, "rm", "-f", self.dice.choice(found), host=host)
+                    return True
+            return False
 
         await until("a container runs that can be removed", removed)
 
@@ -59,7 +63,7 @@ class WideFaults(Ground):
         await asyncio.gather(*(program.kill() for program in self.cluster.programs()), *engines)
         await database
         await self.cluster.database.start()
-        starts = [asyncio.to_thread(engine.start) for engine in self.cluster.engines.values()]
+        starts = [self.cluster.start_engine(name) for name in self.cluster.engines]
         await asyncio.gather(*starts)
         begin = time.monotonic()
         for program in self.cluster.programs():
