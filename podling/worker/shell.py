@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from podling.core.agent import AgentState, step
 from podling.core.agent_attempt import Held
 from podling.core.agent_events import (
-    Condition,
     Event,
     Exited,
     ExitNotWritten,
@@ -60,6 +59,7 @@ from podling.worker.journal import AttemptJournal
 from podling.worker.kept_lease import Lease
 from podling.worker.runtime.base import ContainerWork, Found, Gone, Runtime
 from podling.worker.runtime.meter import Meter, metered
+from podling.worker.seen import seen_from
 from podling.worker.spans import Spans, StartSpans
 
 PREPARES_AT_ONCE = 64  # a slow pull holds its place
@@ -383,20 +383,3 @@ async def _answer(call: Awaitable[_Answer]) -> _Answer:
 
 async def _save_nothing(key: AttemptKey) -> None:
     """A worker whose logs nobody keeps."""
-
-
-def seen_from(found: Found) -> Seen:
-    """Return the core's form of what a runtime found."""
-    return Seen(
-        task_id=found.task_id,
-        attempt=found.attempt,
-        container_name=found.container_name,
-        container_id=found.container_id,
-        condition=Condition(found.condition.value),
-        image_digest=found.image_digest,
-        started_at=found.started_at,
-        finished_at=found.finished_at,
-        exit_code=found.exit_code,
-        error_code=found.error_code,
-        error=found.error,
-    )
