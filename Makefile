@@ -48,7 +48,7 @@ build: setup ## a wheel in dist/
 run-cluster: setup ## a master and two workers in the background, files in var/cluster
 	@bin/cluster start
 
-stop-cluster: ## end what run-cluster started
+stop-cluster: ## end what run-cluster started; tasks' containers go on, and it names them
 	@bin/cluster stop
 
 bench: setup ## SCENARIO=containers|latency|… STORE=memory|postgres
@@ -63,5 +63,6 @@ soak: setup ## the long runs: an hour of faults under load, fifty kills, every f
 
 clean: ## remove what was built or cached, and the stopped cluster's files; .venv stays
 	@bin/cluster stop
+	@bin/cluster check
 	@rm -rf build dist var *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find podling tests bench cmd examples -name __pycache__ -type d -prune -exec rm -rf {} +
