@@ -60,12 +60,23 @@ def sentence_of(ended: subprocess.CompletedProcess[str], program: str) -> str:
         ("postgres://podling:hunter22@127.0.0.1:1/podling?sslmode=bogus", "use disable, require"),
         ("postgres://podling:hunter22@nowhere.invalid/podling", "correct DATABASE_URL"),
         ("mysql://podling:hunter22@127.0.0.1/podling", "write postgres://"),
+        ("postgres://podling:a:b@re/hunter22@127.0.0.1:1/podling", "%40 for @"),
+        ("postgres://podling:hunter22@[::1/podling", "not a valid address"),
     ],
 )
 def test_a_wrong_database_url(url: str, words: str, tmp_path: Path) -> None:
     flags = ("--port", "0", "--data-dir", str(tmp_path / "data"))
     ended = start("master", tmp_path, *flags, STORE_TYPE="postgres", DATABASE_URL=url)
     assert words in sentence_of(ended, "podling-master")
+
+
+@pytest.mark.parametrize("verb", ["verify", "install"])
+def test_a_broken_password_is_not_shown_by_db_either(verb: str, tmp_path: Path) -> None:
+    url = "postgres://podling:a:b@re/hunter22@127.0.0.1:1/podling"
+    ended = start("podling", tmp_path, "db", verb, DATABASE_URL=url)
+    assert "%40 for @" in ended.stderr
+    assert ended.returncode == 2
+    assert PASSWORD not in ended.stderr + ended.stdout
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from podling.core.errors import ConfigurationError
+from podling.store.postgres.address import check_address, shown, without_timeout
 from podling.store.postgres.errors import DRIVER_ERRORS, translated
 from podling.store.postgres.hosts import connect
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     _Base = asyncpg.Connection[asyncpg.Record]
 else:  # generic in its stubs alone
     _Base = asyncpg.Connection
-
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 # A generic plan made while the hot tables were empty would be kept when they are full.
 # And statistics taken while they were empty would make a join read all of one.
@@ -65,34 +63,11 @@ class Address:
     @property
     def where(self) -> str:
         """Return host, port and database; neither user nor password."""
-        try:
-            parts = urlsplit(self.dsn)
-            hosts = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["localhost"])[0]
-            return f"{hosts}{parts.path}"
-        except ValueError:
-            return "DATABASE_URL"
+        return shown(self.dsn)
 
     def check(self) -> None:
         """Raise ConfigurationError for what the driver would only tell in riddles."""
-        parts = urlsplit(self.dsn)
-        if parts.scheme not in ("postgres", "postgresql"):
-            raise ConfigurationError(
-                "DATABASE_URL must begin with postgres:// (or be embedded:DIR): write "
-                "postgres://user:password@host:5432/database?sslmode=disable"
-            )
-        if parts.fragment or ("@" not in parts.netloc and "@" in parts.path + parts.query):
-            raise ConfigurationError(
-                "a password in DATABASE_URL holds a character that ends it: write %2F for /, %3F for ?, "
-                "%23 for # and %40 for @"
-            )
-        query = parse_qs(parts.query)
-        roots = query.get("sslrootcert", ["system"])[-1]
-        if roots != "system" and not Path(roots).exists():
-            raise ConfigurationError(f"the file {roots} that sslrootcert in DATABASE_URL names is not there")
-        if query.get("sslmode", ["prefer"])[-1] not in SSL_MODES:
-            raise ConfigurationError(
-                "sslmode in DATABASE_URL is unknown: use disable, require, verify-ca or verify-full"
-            )
+        check_address(self.dsn)
 
     def options(self) -> dict[str, Any]:
         """Return the arguments for asyncpg's connect and create_pool."""
@@ -102,9 +77,10 @@ class Address:
             settings |= _PLAN_SETTINGS | _KEEPALIVE_SETTINGS
             settings["statement_timeout"] = str(milliseconds)
             settings["idle_in_transaction_session_timeout"] = str(milliseconds)
+        dsn, connect_seconds = without_timeout(self.dsn)
         return self._trust() | {
-            "dsn": self.dsn,
-            "timeout": self.command_timeout_seconds,
+            "dsn": dsn,
+            "timeout": connect_seconds or self.command_timeout_seconds,
             "command_timeout": self.command_timeout_seconds,
             "server_settings": settings,
             "statement_cache_size": 0 if self.pooled else 100,

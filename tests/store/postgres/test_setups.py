@@ -10,6 +10,7 @@ import pytest
 
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.store.postgres import install
+from podling.store.postgres.pool import Address
 from podling.store.postgres.store import PostgresStore
 from tests.builders import build_batch, build_task, insertion
 from tests.conftest import ServerOf
@@ -160,6 +161,17 @@ async def test_a_missing_database_is_named(server_of: ServerOf) -> None:
         ("postgres://u:hidden@127.0.0.1:port/db", "not a valid address"),
         ("mysql://u:hidden@127.0.0.1/db", "must begin with postgres://"),
         ("hidden", "must begin with postgres://"),
+        ("postgres://u:s3:c@hidden/t@127.0.0.1:1/podling", "%40 for @"),
+        ("postgres://u:p@hidden@127.0.0.1:1/db", "%40 for @"),
+        ("postgres://u:12?x@hidden/db", "%3F for ?"),
+        ("postgres://u:p@x?hidden@127.0.0.1/db", "%40 for @"),
+        ("postgresql://u:hidden@[::1/db", "IPv6"),
+        ("postgres://u:hidden[1@127.0.0.1/db", "%5B"),
+        ("postgres://u:hidden@127.0.0.1:99999/db", "from 1 to 65535"),
+        ("postgres://u:hidden@127.0.0.1:0/db", "from 1 to 65535"),
+        ("postgres://u:hidden@[::1]:x,127.0.0.1/db", "from 1 to 65535"),
+        ("postgres://u:hidden@127.0.0.1/db?bogus=1", "'bogus'"),
+        ("postgres://u:hidden@127.0.0.1/db?connect_timeout=x", "connect_timeout"),
     ],
 )
 async def test_a_bad_address_is_told_in_one_sentence(
@@ -170,6 +182,24 @@ async def test_a_bad_address_is_told_in_one_sentence(
     assert part in message
     assert "hidden" not in message + caplog.text
     assert "\n" not in message
+
+
+def test_a_broken_address_shows_nothing_of_its_password() -> None:
+    assert Address("postgres://u:hidden@[::1]:5432,b:1/db?sslmode=disable", 1).where == "[::1]:5432,b:1/db"
+    for broken in (
+        "postgres://u:s3:c@re/hidden@h/db",
+        "postgres://u:p@hidden@h/db",
+        "postgres://u:a[hidden@h",
+    ):
+        assert "hidden" not in Address(broken, 1).where
+
+
+async def test_a_connect_timeout_is_the_clients(server_of: ServerOf) -> None:
+    async with server_of("debian").empty_database() as plain:
+        dsn = f"{plain}?connect_timeout=7&sslmode=prefer&application_name=mine"
+        assert Address(dsn, 10.0).options()["timeout"] == 7.0
+        async with opened(dsn) as store:
+            await store.ping()
 
 
 async def test_tls_that_the_server_lacks_is_told(server_of: ServerOf) -> None:
