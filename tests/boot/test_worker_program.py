@@ -105,6 +105,18 @@ def test_no_docker_engine_is_one_sentence(tmp_path: Path, capsys: pytest.Capture
     assert shown[-1].startswith("podling-worker: The Docker engine cannot be reached")
 
 
+@pytest.mark.parametrize("way", ["--docker-host", "DOCKER_HOST"])
+def test_an_engine_behind_ssh_is_one_sentence(
+    way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://x")
+    flags = ["--docker-host", "ssh://x"] if way == "--docker-host" else []
+    code = main(["--data-dir", str(tmp_path / "data"), "--port", "0", *flags])
+    shown = capsys.readouterr().err.strip().splitlines()
+    assert code == 1
+    assert shown[-1].startswith("podling-worker: A Docker engine behind ssh:// cannot be used")
+
+
 def test_a_second_worker_on_one_directory_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

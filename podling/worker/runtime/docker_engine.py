@@ -84,6 +84,11 @@ class Engine:
         settings = kwargs_from_env()
         if self._host:
             settings["base_url"] = self._host
+        if str(settings.get("base_url", "")).lower().startswith("ssh:"):
+            raise RuntimeFailure(
+                "A Docker engine behind ssh:// cannot be used; run the worker on that machine, or give its "
+                "address as unix:// or tcp:// with --docker-host."
+            )
         client = APIClient(version=version, max_pool_size=connections, timeout=int(seconds), **settings)
         if client.base_url == _UNIX_BASE_URL:
             path = (self._host or settings.get("base_url") or DEFAULT_UNIX_SOCKET).partition("://")[2]
