@@ -101,8 +101,9 @@ class MasterServer:
 
     async def start(self, host: str, port: int, ssl_context: SSLContext | None = None) -> int:
         """Return the port that was bound. Raises ConfigurationError, StoreUnavailable."""
+        bound = await self._bind(host, port, ssl_context)
         await self.join()
-        bound = await self._serve(host, port, ssl_context)
+        await self._serve(host, port)
         self.run_loops()
         return bound
 
@@ -134,7 +135,8 @@ class MasterServer:
         except PodlingError as error:
             _log.warning("election: %s", error.message)
 
-    async def _serve(self, host: str, port: int, ssl_context: SSLContext | None) -> int:
+    async def _bind(self, host: str, port: int, ssl_context: SSLContext | None) -> int:
+        """Take the port before anything is written to the store; who calls meanwhile is refused."""
         self._runner = web.AppRunner(
             application(self),
             shutdown_timeout=SHUTDOWN_SECONDS,
@@ -147,6 +149,13 @@ class MasterServer:
             raise ConfigurationError(_cannot_listen(host, port, error)) from None
         return int(self._listening.sockets[0].getsockname()[1])
 
+    async def _serve(self, host: str, port: int) -> None:
+        assert self._listening is not None
+        try:
+            await self._listening.start_serving()
+        except OSError as error:
+            raise ConfigurationError(_cannot_listen(host, port, error)) from None
+
     async def _listen(
         self, runner: web.AppRunner, host: str, port: int, ssl_context: SSLContext | None
     ) -> asyncio.Server:
@@ -154,7 +163,9 @@ class MasterServer:
         assert server is not None
         options: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEP_ALIVE_SECONDS}
         connect = partial(Connection, server, loop=loop, **options)
-        return await loop.create_server(connect, host, port, ssl=ssl_context, backlog=1024)
+        return await loop.create_server(
+            connect, host, port, ssl=ssl_context, backlog=1024, start_serving=False
+        )
 
     async def stop(self) -> None:
         """Send workers on, answer what is in hand, resign, close. Containers go on."""

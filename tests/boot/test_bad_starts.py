@@ -86,6 +86,7 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         port = str(other.getsockname()[1])
         ended = start("master", tmp_path, "--port", port, "--data-dir", str(tmp_path / "data"))
     assert f"port {port} on 127.0.0.1 is in use" in sentence_of(ended, "podling-master")
+    assert "leads" not in ended.stderr  # it has not stood for election
 
 
 @pytest.mark.parametrize("program", ["master", "worker"])
