@@ -118,7 +118,7 @@ def find(cli: Invocation, reference: str) -> str:
     listed = cli.client.send(calls.listing())
     exact = [node["nodeId"] for node in listed if reference in (node["nodeId"], node.get("hostname"))]
     found = exact or [node["nodeId"] for node in listed if str(node["nodeId"]).startswith(reference)]
-    if not found:
+    if not found or not reference:
         raise NotFound.of("node")
     if len(found) > 1 and reference not in found:
         raise InvalidInput(f"several nodes are meant by {reference!r}; give the whole id")

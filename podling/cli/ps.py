@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from podling.cli.invocation import Invocation
+from podling.cli.node import find as find_node
 from podling.cli.text import age, parse_time, short_ids, span, visible
 from podling.client import tasks
 from podling.client.call import Call, JsonObject, Page
+from podling.core.errors import NotFound
 
 _COLUMNS = ("ID", "NAME", "STATUS", "AGE", "TOOK", "TRY", "NODE", "IMAGE", "REMARK")
 _PAGE = 500
@@ -24,7 +26,9 @@ def ps(
         list[str] | None, typer.Option(metavar="STATE", help="Only in this state. Repeatable.")
     ] = None,
     queue: Annotated[str | None, typer.Option(help="Only of this queue.")] = None,
-    node: Annotated[str | None, typer.Option(help="Only on this node.")] = None,
+    node: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Only on this node: an id, its beginning, or a host.")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Only with this label. Repeatable.")
     ] = None,
@@ -37,11 +41,22 @@ def ps(
         found = cli.find(task)
         cli.show(found, lambda: _draw_one(cli, found))
         return
-    filters = partial(tasks.listing, statuses=status or (), queue=queue, node=node, labels=label or ())
+    node_id = None if node is None else _node_id(cli, node)
+    filters = partial(tasks.listing, statuses=status or (), queue=queue, node=node_id, labels=label or ())
     listed = _collect(cli, filters, None if everything else limit)
     cli.show(listed.items, lambda: _draw(listed.items))
     if listed.next_cursor and not cli.settings.json:
         cli.note(f"the list ends after {len(listed.items)}; --limit N or --all shows more")
+
+
+def _node_id(cli: Invocation, reference: str) -> str:
+    """Return the id of the node that is meant; tasks may still tell of one that was removed."""
+    try:
+        return find_node(cli, reference)
+    except NotFound:
+        if not reference or not cli.client.send(tasks.listing(node=reference, limit=1)).items:
+            raise
+        return reference
 
 
 def _collect(cli: Invocation, filters: Callable[..., Call[Page]], limit: int | None) -> Page:

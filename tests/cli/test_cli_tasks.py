@@ -307,3 +307,20 @@ def test_resolve_says_what_became_of_a_held_task(cli: Cli, master: FakeMaster) -
     assert (refused.code, "not held" in refused.err) == (4, True)
     wrong = cli("resolve", "third", "lost")
     assert wrong.code == 2 and "retry" in wrong.err
+
+
+@pytest.mark.parametrize("reference", ["host-alpha", "al", "alpha"])
+def test_ps_takes_a_node_by_host_or_beginning(cli: Cli, master: FakeMaster, reference: str) -> None:
+    master.nodes = [{"nodeId": "alpha", "hostname": "host-alpha"}, {"nodeId": "beta", "hostname": "b"}]
+    master.add_task("there", "running", nodeId="alpha")
+    master.add_task("elsewhere", "running", nodeId="beta")
+    listed = json.loads(cli("ps", "--node", reference, "--json").out)
+    assert [task["name"] for task in listed] == ["there"]
+
+
+def test_ps_of_a_node_that_nobody_knows(cli: Cli, master: FakeMaster) -> None:
+    master.add_task("old", "completed", nodeId="gone")
+    assert "old" in cli("ps", "--node", "gone").out
+    for unknown in ("nowhere", ""):
+        shown = cli("ps", "--node", unknown)
+        assert (shown.code, shown.err) == (3, "podling: node not found\n")
