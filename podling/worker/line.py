@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
 
-from podling.core.errors import Unavailable
+from podling.core.errors import Unauthorized, Unavailable
 from podling.wire.session import SUBPROTOCOLS, WorkerMessage, pack, unpack, version_of
 
 SEND_SECONDS = 10.0
@@ -57,11 +58,18 @@ class WebSocketLine:
 
 
 async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: float) -> Line:
-    """Open the line to a master. Raises Unavailable, TimeoutError, OSError, ClientError."""
+    """Open the line to a master. Raises Unauthorized, Unavailable, TimeoutError, OSError, ClientError."""
     address = f"{url}/api/v1/nodes/{node_id}/session"
     try:
         async with asyncio.timeout(patience):
             socket = await http.ws_connect(address, max_msg_size=MOST_MESSAGE_BYTES, protocols=SUBPROTOCOLS)
             return WebSocketLine(socket)
     except aiohttp.WSServerHandshakeError as error:
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            raise Unauthorized(_unauthorized(url, "Authorization" in http.headers)) from error
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
+
+
+def _unauthorized(url: str, has_token: bool) -> str:
+    fault = "refuses the token of this worker" if has_token else "wants a token"
+    return f"the master at {url} {fault}: give the file with the master's own, --token-file FILE"

@@ -10,7 +10,7 @@ from itertools import chain, repeat
 
 import aiohttp
 
-from podling.core.errors import ConfigurationError, PodlingError, Unavailable
+from podling.core.errors import ConfigurationError, PodlingError, Unauthorized, Unavailable
 from podling.core.value import value
 from podling.kit.wakeup import Wakeup
 from podling.wire.session import Goodbye, Hello, Welcome
@@ -66,7 +66,10 @@ async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> W
 async def learn_cluster(
     masters: Masters, dial: Dial, hello: Hello, draw: Callable[[], float] = random.random
 ) -> str:
-    """Ask the masters, until one answers, which cluster they are. Raises ConfigurationError."""
+    """Ask the masters, until one answers, which cluster they are.
+
+    Raises ConfigurationError, and Unauthorized for a token that they do not take: nothing runs here yet.
+    """
     for wait in waits(masters, draw):
         url = masters.take()
         try:
@@ -77,7 +80,7 @@ async def learn_cluster(
                 return welcome.cluster_id
             finally:
                 await line.close()
-        except ConfigurationError:
+        except (ConfigurationError, Unauthorized):
             raise
         except (PodlingError, aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("no session with master %s: %s", url, _reason(error))

@@ -97,6 +97,35 @@ async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     assert master.hellos == []  # no node is left behind at the master
 
 
+@pytest.mark.parametrize("given", [None, "another-token-of-24-characters"])
+async def test_a_wrong_token_ends_the_first_start(given: str | None, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(given or "")
+    flags = ["--token-file", str(tmp_path / "token")] if given else []
+    async with small_master() as master:
+        master.wants_token = "the-token-of-the-master"
+        async with started(tmp_path / "data", master, *flags) as program, asyncio.timeout(20.0):
+            _, errors = await program.communicate()
+    assert program.returncode == 1
+    fault = "refuses the token of this worker" if given else "wants a token"
+    last = errors.decode().splitlines()[-1]
+    assert last.startswith(f"podling-worker: the master at {master.url} {fault}: ")
+    assert "--token-file" in last
+
+
+async def test_a_token_that_was_changed_later_is_told_and_tried_again(tmp_path: Path) -> None:
+    async with small_master() as master, started(tmp_path / "data", master) as program:
+        await master.until("it is connected", lambda: master.beats)
+        master.wants_token = "a-token-that-came-later"
+        await master.hang_up()
+        assert program.stderr is not None
+        async with asyncio.timeout(20.0):
+            while b"wants a token" not in await program.stderr.readline():
+                assert not program.stderr.at_eof()
+        master.wants_token = None
+        seen = len(master.hellos)
+        await master.until("it is connected again", lambda: len(master.hellos) > seen)
+
+
 def test_no_docker_engine_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     engine = f"unix://{tmp_path}/no.sock"
     code = main(["--data-dir", str(tmp_path / "data"), "--docker-host", engine, "--port", "0"])

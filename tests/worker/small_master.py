@@ -42,6 +42,7 @@ class SmallMaster:
     tail_status: int = 200
     subprotocols: tuple[str, ...] = ()
     is_ready: bool = True
+    wants_token: str | None = None
     hellos: list[Hello] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     beats: list[BeatMessage] = field(default_factory=list)
@@ -94,6 +95,8 @@ class SmallMaster:
     # Handlers
 
     async def serve_session(self, request: web.Request) -> web.WebSocketResponse:
+        if self.wants_token and request.headers.get("Authorization") != f"Bearer {self.wants_token}":
+            raise web.HTTPUnauthorized
         socket = web.WebSocketResponse(protocols=self.subprotocols)
         await socket.prepare(request)
         self.headers.append(dict(request.headers))
