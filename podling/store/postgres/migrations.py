@@ -124,6 +124,11 @@ async def _apply_missing(connection: Connection, known: Sequence[Migration]) -> 
     return missing
 
 
+def _target_schema(facts: asyncpg.Record) -> str:
+    """Return where the tables go: the login's default schema, or one of its own, which is found first."""
+    return str(facts["schema"] if facts["may_create_table"] else facts["login"])
+
+
 async def _choose_schema(connection: Connection, facts: asyncpg.Record) -> None:
     """Stay in the login's default schema if it may create there, or make one that `$user` finds."""
     if facts["may_create_table"]:
@@ -139,11 +144,11 @@ async def _choose_schema(connection: Connection, facts: asyncpg.Record) -> None:
 
 
 async def _refuse_foreign(connection: Connection, facts: asyncpg.Record) -> None:
-    """Never build beside another program's tables of the same names."""
-    tables = {row["name"]: row for row in await connection.fetch(_SQL.foreign_tables)}
+    """Never build beside another program's tables of the same names; in another schema they are hidden."""
+    schema, database = _target_schema(facts), facts["database"]
+    tables = {row["name"]: row for row in await connection.fetch(_SQL.foreign_tables, schema)}
     if not tables:
         return
-    schema, database = next(iter(tables.values()))["schema"], facts["database"]
     if all(name in tables and columns <= set(tables[name]["columns"]) for name, columns in _REFERENCE):
         raise ConfigurationError(
             f"the database {database} was made by the Go program Podling, whose tables this one does not "
@@ -155,5 +160,7 @@ async def _refuse_foreign(connection: Connection, facts: asyncpg.Record) -> None
     names = " and ".join(f"{schema}.{name}" for name in sorted(tables))
     raise ConfigurationError(
         f"relation exists: {names} in the database {database} belong to another program: use a database of "
-        f"Podling's own (`CREATE DATABASE podling2;`), or rename them with ALTER TABLE … RENAME TO …"
+        f"Podling's own (`CREATE DATABASE podling2;`) or a schema of the login's own "
+        f"(`CREATE SCHEMA {facts['login']} AUTHORIZATION {facts['login']};`), or rename them with "
+        "ALTER TABLE … RENAME TO …"
     )

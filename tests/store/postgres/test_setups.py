@@ -124,6 +124,33 @@ async def test_tables_of_another_program_are_refused(postgres_server: PostgresSe
         assert "relation exists: public.tasks" in await refusal(dsn)
 
 
+@pytest.mark.parametrize("foreign", [GO_TABLES, "CREATE TABLE tasks (id int)"])
+async def test_a_schema_of_the_logins_own_stands_beside_another_programs_tables(
+    foreign: str, old_or_new_server: PostgresServer
+) -> None:
+    server = old_or_new_server
+    async with manual_setup(server) as dsn:
+        await run(server.dsn_of("podling"), foreign, "GRANT CREATE ON SCHEMA public TO podling")
+        assert "CREATE SCHEMA" in await refusal(dsn)
+        await run(server.dsn_of("podling"), "CREATE SCHEMA podling AUTHORIZATION podling")
+        async with opened(dsn) as store:
+            task = build_task()
+            await store.commit(build_batch([insertion(task)]))
+            assert await store.load_tasks([task.task_id]) == {task.task_id: task}
+        report = await install.verify(dsn)
+        assert (report.schema, report.is_sound) == ("podling", True)
+
+
+async def test_tables_where_the_login_may_not_create_are_no_hindrance(
+    old_or_new_server: PostgresServer,
+) -> None:
+    server = old_or_new_server
+    async with manual_setup(server) as dsn:
+        await run(server.dsn_of("podling"), GO_TABLES, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        assert (await install.install(dsn)).schema == "podling"
+        assert (await install.verify(dsn)).is_sound
+
+
 async def test_a_login_that_may_create_nothing_is_told_the_grant(postgres_server: PostgresServer) -> None:
     async with postgres_server.empty_database() as dsn:
         await run(dsn, "REVOKE CREATE ON SCHEMA public FROM PUBLIC", "CREATE USER guest PASSWORD 'secret-9'")
