@@ -1,5 +1,9 @@
 """The examples are accepted by the same door as any submit."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +24,20 @@ def test_an_example_is_a_task_that_is_accepted(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_an_example_program_compiles(name: str) -> None:
     compile((EXAMPLES / name).read_text(), name, "exec")
+
+
+def test_the_program_goes_where_the_variable_says_and_tells_that_nobody_is_there() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever calls is refused
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        ended = subprocess.run(
+            [sys.executable, EXAMPLES / "submit_and_wait.py"],
+            env=os.environ | {"PODLING_MASTER_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"submit_and_wait: no master answers at {url}")
+    assert "Traceback" not in ended.stderr
