@@ -29,6 +29,9 @@ from podling.core.spec import (
 
 MAX_ARGUMENT_CHARACTERS = 128 * 1024 - 1  # what Linux passes in one piece
 
+_OWN_VARIABLES = "PODLING_"
+_SIMULATION = "PODLING_SIMULATE_"
+
 _DOMAIN_PART = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
 _DOMAIN = re.compile(
     rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?", re.ASCII
@@ -130,6 +133,11 @@ def _check_repository(field: str, name: str) -> None:
 def _check_environment(env: Mapping[str, str], field: str) -> None:
     check_count(field, env, 1000)
     for key, text in env.items():
+        if not key:
+            raise InvalidInput.field(field, "the name of a variable must not be empty")
+        if key.startswith(_OWN_VARIABLES) and not key.startswith(_SIMULATION):
+            problem = f"names that begin with {_OWN_VARIABLES} are given by Podling itself; choose another"
+            raise InvalidInput.field(f"{field}.{key[:80]}", problem)
         if "=" in key:
             raise InvalidInput.field(field, f"the name {key[:80]!r} must not contain '='")
         check_text(field, key, 1024)
@@ -169,7 +177,7 @@ def _check_ports(ports: tuple[Port, ...], field: str) -> None:
     for index, port in enumerate(ports):
         check_number(f"{field}.{index}.containerPort", port.container_port, 1, 65535)
         if port.host_port is not None:
-            check_number(f"{field}.{index}.hostPort", port.host_port, 0, 65535)
+            check_number(f"{field}.{index}.hostPort", port.host_port, 1, 65535)
         if port.name is not None:
             problem = "must be 1 to 63 letters, digits and '-'"
             check_pattern(f"{field}.{index}.name", port.name, _PORT_NAME, problem)
@@ -178,22 +186,23 @@ def _check_ports(ports: tuple[Port, ...], field: str) -> None:
 
 
 def check_unique_ports(containers: tuple[ContainerSpec, ...], pod: bool) -> None:
-    """Refuse two uses of one port: the containers of a pod share their network."""
-    seen: set[tuple[str, int, str]] = set()
-    for field, name, number, port in _used_ports(containers, pod):
-        key = (name, number, port.protocol)
-        if key in seen:
-            raise InvalidInput.field(f"{field}.{name}", f"{number}/{port.protocol} is used twice")
-        seen.add(key)
+    """Refuse two uses of one port or name: the containers of a pod share their network."""
+    seen: set[tuple[str, str]] = set()
+    for field, name, used in _used_ports(containers, pod):
+        if (name, used) in seen:
+            raise InvalidInput.field(f"{field}.{name}", f"{used} is used twice")
+        seen.add((name, used))
 
 
-def _used_ports(containers: tuple[ContainerSpec, ...], pod: bool) -> Iterator[tuple[str, str, int, Port]]:
+def _used_ports(containers: tuple[ContainerSpec, ...], pod: bool) -> Iterator[tuple[str, str, str]]:
     for number, container in enumerate(containers):
         for index, port in enumerate(container.ports):
             field = f"containers.{number}.ports.{index}" if pod else f"ports.{index}"
-            yield field, "containerPort", port.container_port, port
+            yield field, "containerPort", f"{port.container_port}/{port.protocol}"
             if port.host_port:
-                yield field, "hostPort", port.host_port, port
+                yield field, "hostPort", f"{port.host_port}/{port.protocol}"
+            if port.name is not None:
+                yield field, "name", port.name
 
 
 def _check_user(field: str, user: str) -> None:

@@ -15,8 +15,9 @@ MIN_MEMORY = 6 * 1024**2  # Docker starts nothing below
 MAX_CPU = 10**6
 MAX_SECONDS = 3653 * 86400.0  # ten years
 
-_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_UNPRINTABLE = frozenset(
+    {"Cc", "Cf", "Cs", "Zl", "Zp"}
+)  # Cf: bidirectional controls, zero width and their like
 
 _LABEL_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -56,9 +57,10 @@ def check_length(field: str, text: str, longest: int) -> None:
 
 def _check_characters(field: str, text: str) -> None:
     for character in text:
-        if character in _BIDI_CONTROLS or unicodedata.category(character) in _UNPRINTABLE:
-            name = f"U+{ord(character):04X}"
-            raise InvalidInput.field(field, f"must not contain the control character {name}")
+        category = unicodedata.category(character)
+        if category in _UNPRINTABLE:
+            kind = "invisible character" if category == "Cf" else "control character"
+            raise InvalidInput.field(field, f"must not contain the {kind} U+{ord(character):04X}")
 
 
 def check_storable(field: str, text: str, longest: int) -> None:
@@ -107,7 +109,7 @@ def check_labels(field: str, labels: Mapping[str, str], *, reserved: bool = Fals
 
 def _is_reserved(key: str) -> bool:
     domain = key.partition("/")[0]
-    return key.startswith("podling.") or domain.endswith(".podling.io")
+    return domain == "podling" or key.startswith("podling.") or domain.endswith(".podling.io")
 
 
 def check_path(field: str, path: str) -> None:

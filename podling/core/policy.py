@@ -51,7 +51,7 @@ _HOSTNAME = re.compile(
     re.ASCII,
 )
 _IPV6 = re.compile(r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]{1,32})?", re.ASCII)
-_EXIT_ENTRY = re.compile(r"exit:(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])", re.ASCII)
+_EXIT_ENTRY = re.compile(r"exit:(?:[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])", re.ASCII)
 
 _MAX_CONTAINERS = 64
 _DENY = Policy()
@@ -104,13 +104,15 @@ def _check_attempts(spec: TaskSpec) -> None:
     check_number("retry.jitter", retry.jitter, 0, 1)
     _check_codes("retry.on", retry.on)
     _check_codes("retry.notOn", retry.not_on)
+    if both := sorted(set(retry.on) & set(retry.not_on)):
+        raise InvalidInput.field("retry.notOn", f"{both[0]} stands in retry.on too; leave one of the two out")
 
 
 def _check_codes(field: str, codes: tuple[str, ...]) -> None:
     check_count(field, codes, 300)
     for code in codes:
         if code not in ErrorCode.__members__ and not _EXIT_ENTRY.fullmatch(code):
-            problem = f"{code[:40]!r} is neither an error code nor exit:0 to exit:255"
+            problem = f"{code[:40]!r} is neither an error code nor exit:1 to exit:255"
             raise InvalidInput.field(field, problem)
 
 
@@ -225,7 +227,7 @@ def validate_node_registration(
         _check_capacity(resource, amount)
     for resource, amount in (allocatable or {}).items():
         check_number(f"allocatable.{resource[:80]}", amount, 0, capacity.get(resource, 0))
-    check_labels("labels", labels or {}, reserved=True)
+    check_labels("labels", labels or {})
     check_count("runtimes", runtimes, 20)
     for runtime in runtimes:
         check_identifier("runtimes", runtime)

@@ -315,8 +315,8 @@ ACCEPTED = {
         ports=(
             Port(container_port=53, host_port=53, name="dns"),
             Port(container_port=53, host_port=53, protocol="UDP"),
-            Port(container_port=54, host_port=0),
-            Port(container_port=55, host_port=0),
+            Port(container_port=54),
+            Port(container_port=55),
         )
     ),
     "mounts": with_container(
@@ -435,3 +435,13 @@ def test_what_is_no_node_id_is_refused(node_id: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         validate_node_id(node_id)
     assert len(refused.value.message) < 300
+
+
+def test_a_simulated_task_keeps_the_variables_that_steer_it() -> None:
+    simulated = replace(
+        build_spec(containers=(ContainerSpec(env={"PODLING_SIMULATE_SECONDS": "1"}),)),
+        runtime=Runtime.SIMULATED,
+    )
+    assert validate_spec(simulated, allow_simulated=True) is simulated
+    with pytest.raises(InvalidInput, match="given by Podling itself"):
+        validate_spec(with_container(env={"PODLING_TOKEN": "x"}))

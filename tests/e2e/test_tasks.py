@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from podling.boot.demo.machine import free_port
 from podling.client import nodes, tasks
 from tests.e2e.programs import IMAGE, Programs, programs, until
 
@@ -91,6 +92,7 @@ def test_a_timeout_ends_an_attempt(running: Programs) -> None:
 
 
 def test_options_reach_the_container(running: Programs) -> None:
+    port = free_port()
     task_id = submit(
         running,
         "echo up; sleep 30",
@@ -100,7 +102,7 @@ def test_options_reach_the_container(running: Programs) -> None:
         init=True,
         labels={"app": "web"},
         resources={"requests": {"cpu": "100m"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
-        ports=[{"containerPort": 80, "hostPort": 0}],
+        ports=[{"containerPort": 80, "hostPort": port}],
         tmpfs={"/scratch": "size=1m"},
         stopGraceSeconds=0,
     )
@@ -113,7 +115,7 @@ def test_options_reach_the_container(running: Programs) -> None:
     assert (host["Memory"], host["Init"]) == (64 * 2**20, True)
     assert "/scratch" in host["Tmpfs"]
     assert host["RestartPolicy"]["Name"] in ("", "no")
-    assert container["NetworkSettings"]["Ports"]["80/tcp"]
+    assert container["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == str(port)
     running.client.send(tasks.cancel(task_id))
     assert ended(running, task_id)["status"] == "cancelled"
 

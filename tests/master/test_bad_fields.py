@@ -25,6 +25,8 @@ SUBMIT: list[Row] = [
     ("name", None, "name"),
     ("name", LONG, "name"),
     ("name", "a\u2066b", "name"),
+    ("name", "a\u200bb", "name"),
+    ("name", "\ufeffa", "name"),
     *[
         ("image", image, "image")
         for image in (
@@ -71,6 +73,8 @@ SUBMIT: list[Row] = [
     ("env", {"A": NUL}, "env.A"),
     ("env", {"A=B": "x"}, "env"),
     ("env", {"": "x"}, "env"),
+    ("env", {"PODLING_TASK_ID": "x"}, "env.PODLING_TASK_ID"),
+    ("env", {"PODLING_ANYTHING": "x"}, "env.PODLING_ANYTHING"),
     ("env", {NUL: "x"}, "env.a\\u0000b"),
     ("env", {"A": "x" * 200_000}, "env.A"),
     ("env", {f"A{n}": "" for n in range(1001)}, "env"),
@@ -92,6 +96,8 @@ SUBMIT: list[Row] = [
     ("ports", [{"containerPort": 80.5}], "ports.0.containerPort"),
     ("ports", [{"containerPort": 80, "hostPort": 70_000}], "ports.0.hostPort"),
     ("ports", [{"containerPort": 80, "hostPort": -1}], "ports.0.hostPort"),
+    ("ports", [{"containerPort": 80, "hostPort": 0}], "ports.0.hostPort"),
+    ("ports", [{"containerPort": n, "name": "web"} for n in (1, 2)], "ports.1.name"),
     ("ports", [{"containerPort": 80, "protocol": "SCTP"}], "ports.0.protocol"),
     ("ports", [{"containerPort": 80, "name": "a b"}], "ports.0.name"),
     ("ports", [{"containerPort": 80}, {"containerPort": 80}], "ports.1.containerPort"),
@@ -117,12 +123,15 @@ SUBMIT: list[Row] = [
     ("labels", [], "labels"),
     ("labels", {"a": 1}, "labels.a"),
     ("labels", {"a": BIDI}, "labels.a"),
+    ("labels", {"podling.io/zone": "a"}, "labels"),
     ("labels", {"a": LONG}, "labels.a"),
     ("labels", {"": "x"}, "labels"),
     ("labels", {"a b": "x"}, "labels"),
     ("labels", {LONG: "x"}, "labels"),
     ("labels", {"podling.io/task": "x"}, "labels"),
     ("labels", {"podling.": "x"}, "labels"),
+    ("labels", {"podling": "x"}, "labels"),
+    ("labels", {"podling/x": "x"}, "labels"),
     ("labels", {f"l{n}": "" for n in range(101)}, "labels"),
     ("mounts", {}, "mounts"),
     ("mounts", [{"type": "volume", "source": "data"}], "mounts.0.target"),
@@ -174,6 +183,8 @@ SUBMIT: list[Row] = [
     ("retry", {"on": ["BOOM"]}, "retry.on"),
     ("retry", {"notOn": ["exit:256"]}, "retry.notOn"),
     ("retry", {"on": "TIMEOUT"}, "retry.on"),
+    ("retry", {"on": ["exit:0"]}, "retry.on"),
+    ("retry", {"on": ["TIMEOUT", "exit:3"], "notOn": ["exit:3"]}, "retry.notOn"),
     ("retry", {"surprise": 1}, "retry.surprise"),
     *[
         (field, bad, field)
@@ -267,6 +278,7 @@ REGISTER: list[Row] = [
         for bad in ([], "a", {"a": 1}, {"a b": "x"}, {"": "x"}, {f"l{n}": "" for n in range(101)})
     ],
     ("labels", {"a": BIDI}, "labels.a"),
+    ("labels", {"podling.io/zone": "a"}, "labels"),
     ("labels", {"a": LONG}, "labels.a"),
     ("labels", {"a": NUL}, "labels.a"),
     ("surprise", 1, "surprise"),
