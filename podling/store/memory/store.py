@@ -1,7 +1,7 @@
 """The store as a whole. No method awaits anything, so each is one transaction."""
 
 import asyncio
-import uuid
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -57,7 +57,7 @@ class MemoryStore(Store):
         most_changes: int = MOST_CHANGES,
         most_tail_bytes: int = MOST_TAIL_BYTES,
     ) -> None:
-        self._cluster_id = cluster_id or str(uuid.uuid4())
+        self._cluster_id = cluster_id or secrets.token_hex(4)
         self._masters = MasterTable()
         self._tails = TailTable(most_tail_bytes)
         clock = clock or SystemClock()

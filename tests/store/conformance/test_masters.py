@@ -1,5 +1,6 @@
 """Masters on record, and the one that leads."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from tests.builders import build_batch, build_master, build_task, insertion
 
 async def test_the_cluster_keeps_its_name(store: Store) -> None:
     name = await store.cluster_id()
-    assert name
+    assert re.fullmatch(r"[0-9a-f]{8}", name)
     assert await store.cluster_id() == name
 
 
