@@ -25,24 +25,37 @@ class RunCommand(Command):
         return super().parse_args(ctx, before_command(args, self.params))
 
 
-def before_command(arguments: Sequence[str], parameters: Sequence[Any]) -> list[str]:
-    """Return the arguments with a `--` put before the first word of the task's command.
-
-    That is the second word beside the options if -i or --spec names the image, else the third.
-    """
+def _places(arguments: Sequence[str], parameters: Sequence[Any]) -> tuple[list[int], set[str]]:
+    """Return where the words before a `--` stand, and the names of the options there."""
     takes_value = {name: not option.is_flag for option in parameters for name in _flags(option)}
-    words, index, image_named = 0, 0, False
+    places, told, index = [], set(), 0
     while index < len(arguments) and arguments[index] != "--":
         argument = arguments[index]
         if argument.startswith("-") and argument != "-":
             name, attached = _split(argument)
-            image_named = image_named or name in ("-i", "--image", "--spec")
+            told.add(name)
             index += 1 if attached or not takes_value.get(name) else 2
             continue
-        words += 1
-        if words == (2 if image_named else 3):
-            return [*arguments[:index], "--", *arguments[index:]]
+        places.append(index)
         index += 1
+    return places, told
+
+
+def before_command(arguments: Sequence[str], parameters: Sequence[Any]) -> list[str]:
+    """Return the arguments with a `--` put before the first word of the task's command.
+
+    That is the second word beside the options if -i or --spec names the image, else the third. Who
+    wrote the `--` without a name or an image before it is asked which is which. Raises InvalidInput.
+    """
+    places, told = _places(arguments, parameters)
+    first = 1 if told & {"-i", "--image", "--spec"} else 2
+    if len(places) > first:
+        return [*arguments[: places[first]], "--", *arguments[places[first] :]]
+    if "--" in arguments and len(places) < first and not told & {"--spec", "--runtime"}:
+        raise InvalidInput(
+            "name and image stand before the --: write podling run NAME -i IMAGE -- COMMAND, or "
+            "podling run NAME IMAGE -- COMMAND"
+        )
     return list(arguments)
 
 
@@ -66,8 +79,8 @@ def run(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[--] [IMAGE] [COMMAND]...",
-            help="Without -i and --spec the first word is the image; the rest is what it runs.",
+            metavar="[IMAGE] [--] [COMMAND]...",
+            help="Without -i and --spec the word after NAME is the image; the rest is what it runs.",
         ),
     ] = None,
     spec: Annotated[

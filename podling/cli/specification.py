@@ -197,7 +197,7 @@ def _program(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
         return {"runtime": wishes.runtime, "image": wishes.image, "command": words}
     image = wishes.image or (words.pop(0) if words and base is None else None)
     if not image and not told.get("image"):
-        raise InvalidInput("say which image to run: -i IMAGE, or the first word after the name")
+        raise InvalidInput("say which image to run: podling run NAME -i IMAGE, or podling run NAME IMAGE")
     command = None if wishes.entrypoint is None else [wishes.entrypoint]
     return {"runtime": wishes.runtime, "image": image, "command": command, "args": words}
 
@@ -209,12 +209,12 @@ def _is_container(wishes: Wishes, base: Mapping[str, Any] | None) -> bool:
 def _port(text: str) -> dict[str, Any]:
     ports, _, protocol = text.partition("/")
     host, colon, container = ports.rpartition(":")
-    given = {"containerPort": _number(text, container), "hostPort": _number(text, host) if colon else 0}
+    given = {"containerPort": _number(text, container), "hostPort": _number(text, host if colon else "")}
     return given | ({"protocol": protocol.upper()} if protocol else {})
 
 
 def _number(text: str, digits: str) -> int:
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5):
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 5 and int(digits)):
         raise InvalidInput(f"-p: {text!r} is not HOST:CONTAINER, such as 8080:80 or 53:53/udp")
     return int(digits)
 

@@ -27,7 +27,7 @@ def submitted(master: FakeMaster) -> Any:
         ("hello", "-i", "box", "--", "sh", "-c", "exit 3"),
         ("hello", "-i", "box", "sh", "-c", "exit 3"),
         ("hello", "box", "sh", "-c", "exit 3"),
-        ("hello", "--", "box", "sh", "-c", "exit 3"),
+        ("hello", "box", "--", "sh", "-c", "exit 3"),
         ("-i", "box", "hello", "sh", "-c", "exit 3"),
         ("--image=box", "hello", "--", "sh", "-c", "exit 3"),
     ],
@@ -38,6 +38,13 @@ def test_image_and_command_may_be_told_in_several_ways(
     shown = cli("run", *words)
     assert shown.out.strip() in master.tasks
     assert submitted(master) == {"name": "hello", "image": "box", "args": ["sh", "-c", "exit 3"]}
+
+
+@pytest.mark.parametrize("words", [("--", "box", "echo", "hi"), ("-i", "box", "--", "echo", "hi")])
+def test_a_command_is_no_name(cli: Cli, master: FakeMaster, words: tuple[str, ...]) -> None:
+    shown = cli("run", *words)
+    assert (shown.code, master.requests) == (2, [])
+    assert "podling run NAME -i IMAGE -- COMMAND" in shown.err
 
 
 def test_flags_between_image_and_command_are_ours(cli: Cli, master: FakeMaster) -> None:
@@ -239,7 +246,10 @@ def test_what_a_process_reserves_is_no_limit(cli: Cli, master: FakeMaster) -> No
     ("flags", "told"),
     [
         ((), "which image"),
+        (("--", "echo", "hi"), "podling run NAME -i IMAGE -- COMMAND"),
         (("box", "-e", "A"), "-e: 'A'"),
+        (("box", "-p", "0:80"), "-p: '0:80'"),
+        (("box", "-p", "80"), "-p: '80'"),
         (("box", "-p", "http"), "-p: 'http'"),
         (("box", "--volume", "data"), "--volume: 'data'"),
         (("box", "--restart", "sometimes"), "--restart: 'sometimes'"),
