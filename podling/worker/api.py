@@ -34,6 +34,8 @@ _STATUSES = {
 
 _log = logging.getLogger(__name__)
 
+_NO_MASTER = "this is a worker, not a master; give a master's address with --master (its port is mostly 8070)"
+
 
 class WorkerApi:
     """`start` binds, `stop` unbinds; without a token it is for this machine alone."""
@@ -77,6 +79,8 @@ class WorkerApi:
             self._authorize(request)
             response: web.StreamResponse = await handler(request)
         except web.HTTPException as error:
+            if error.status == 404 and request.path.startswith("/api/v1/"):
+                return _error(421, _NO_MASTER, "not_a_master", {})
             return _error(error.status, error.reason.lower(), "http_error", {})
         except PodlingError as error:
             return _error(_status_of(error), error.message, error.code, error.details)

@@ -340,6 +340,8 @@ async def test_its_api_shows_state_and_logs(
             assert (await answer.text()).endswith("two\n")
         for path, status, code in (
             ("tasks/t9/status", 404, "task_not_found"),
+            ("nodes", 421, "not_a_master"),
+            ("tasks/t1", 421, "not_a_master"),
             ("tasks/t1/logs?tail=-1", 400, "invalid_field"),
             ("pods/t1/logs?container=nope", 404, "container_not_found"),
         ):
