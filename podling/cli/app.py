@@ -14,7 +14,7 @@ from podling import __version__
 from podling.cli.exit_codes import FAILED, READER_GONE, exit_code_of
 from podling.cli.invocation import Invocation, Programs
 from podling.cli.options import Command, Group
-from podling.core.errors import ConfigurationError, PodlingError
+from podling.core.errors import PodlingError
 
 # The name, its module and function (or its group of verbs), in the order of the help.
 COMMANDS = {
@@ -122,29 +122,24 @@ def run(arguments: Sequence[str], programs: Programs) -> int:
 
 
 def report(invocation: Invocation, error: PodlingError) -> int:
-    """Print the error's sentence; return the exit code for it."""
-    invocation.note(f"podling: {error.message}")
-    if _is_verbose(invocation):
+    """Print the error; return the exit code for it."""
+    invocation.tell_error(error)
+    if invocation.wants("verbose") and not invocation.wants("json"):
         details = "".join(f", {name} {item}" for name, item in error.details.items())
         invocation.note(f"podling: code {error.code}{details}")
     return exit_code_of(error)
 
 
 def _report_bug(invocation: Invocation, error: Exception) -> int:
-    more = "" if _is_verbose(invocation) else "; the same command with --verbose shows where"
-    invocation.note(f"podling: this is a bug in podling ({type(error).__name__}: {error}){more}")
-    if _is_verbose(invocation):
+    verbose = invocation.wants("verbose")
+    more = "" if verbose else "; the same command with --verbose shows where"
+    sentence = f"this is a bug in podling ({type(error).__name__}: {error}){more}"
+    invocation.tell_error(PodlingError(sentence, code="internal"))
+    if verbose:
         import traceback
 
         traceback.print_exception(error)
     return FAILED
-
-
-def _is_verbose(invocation: Invocation) -> bool:
-    try:
-        return invocation.settings.verbose
-    except ConfigurationError:
-        return bool(invocation.given.get("verbose"))
 
 
 def _flushed(code: Any) -> int:

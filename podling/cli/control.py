@@ -24,7 +24,7 @@ def cancel(
         try:
             answers.append(cli.client.send(tasks.cancel(cli.task_id(reference)).patient(5)))
         except PodlingError as error:
-            cli.note(f"podling: {reference}: {error.message}")
+            cli.tell_error(error, about=reference)
             exit_codes.append(exit_code_of(error))
             continue
         if not cli.settings.json:

@@ -11,8 +11,9 @@ from podling.cli.settings import Settings, read_settings
 from podling.cli.text import visible
 from podling.client import Client
 from podling.client.call import JsonObject
-from podling.core.errors import InvalidInput
+from podling.core.errors import ConfigurationError, InvalidInput, PodlingError
 from podling.core.value import value
+from podling.wire.errors import error_body
 
 
 class Database(Protocol):
@@ -94,6 +95,23 @@ class Invocation:
         """Print a remark beside the answer, to standard error."""
         sys.stderr.write(visible(text) + "\n")
         sys.stderr.flush()
+
+    def tell_error(self, error: PodlingError, about: str = "") -> None:
+        """Print an error to standard error: as the API's object with --json, else as its sentence."""
+        if self.wants("json"):
+            import json
+
+            told = {"about": about} if about else {}
+            sys.stderr.write(json.dumps(error_body(error) | told) + "\n")
+            return
+        self.note(f"podling: {about}: {error.message}" if about else f"podling: {error.message}")
+
+    def wants(self, name: str) -> bool:
+        """Whether the setting `json` or `verbose` is on, also when the others cannot be read."""
+        try:
+            return bool(getattr(self.settings, name))
+        except ConfigurationError:
+            return bool(self.given.get(name))
 
     def detail(self, text: str) -> None:
         """Print a remark with --verbose only."""

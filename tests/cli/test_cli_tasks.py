@@ -324,3 +324,17 @@ def test_ps_of_a_node_that_nobody_knows(cli: Cli, master: FakeMaster) -> None:
     for unknown in ("nowhere", ""):
         shown = cli("ps", "--node", unknown)
         assert (shown.code, shown.err) == (3, "podling: node not found\n")
+
+
+def test_errors_are_objects_with_json(cli: Cli, master: FakeMaster) -> None:
+    shown = cli("explain", "nothing", "--json")
+    assert (shown.code, shown.out) == (3, "")
+    assert json.loads(shown.err)["code"] == "task_not_found"
+    master.add_task("endless", "running")
+    shown = cli("wait", "endless", "--timeout", "1ms", "--json")
+    told = json.loads(shown.err)
+    assert (shown.code, told["code"]) == (124, "wait_timed_out")
+    assert told["details"]["taskId"] in master.tasks
+    shown = cli("cancel", "endless", "nothing", "--json", "--verbose")
+    assert json.loads(shown.err)["about"] == "nothing"
+    assert [task["name"] for task in json.loads(shown.out)] == ["endless"]
