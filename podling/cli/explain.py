@@ -1,10 +1,12 @@
 """`podling explain`: why a task is where it is."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from podling.cli.hosts import hosts, with_hosts
 from podling.cli.invocation import Invocation
 from podling.cli.text import described, parse_time, span
 from podling.client import tasks
@@ -22,27 +24,32 @@ def explain(
 
 
 def _draw(cli: Invocation, explanation: JsonObject) -> None:
-    cli.line(explanation["summary"])
+    names = hosts(cli)
+    cli.line(with_hosts(explanation["summary"], names))
     for reason in map(described, explanation.get("reasons") or ()):
         if reason not in explanation["summary"]:
-            cli.line(f"  - {reason}")
-    _draw_nodes(cli, explanation.get("nodes") or [])
+            cli.line(f"  - {with_hosts(reason, names)}")
+    _draw_nodes(cli, explanation.get("nodes") or [], names)
     if explanation.get("queuePosition") is not None:
         cli.line(f"Position in its queue: {explanation['queuePosition']}")
     if explanation.get("nextEventAt"):
         cli.line(f"Next: {_until(explanation['nextEventAt'])}")
     if explanation.get("advice"):
-        cli.line(f"Advice: {explanation['advice']}")
+        cli.line(f"Advice: {with_hosts(explanation['advice'], names)}")
 
 
-def _draw_nodes(cli: Invocation, nodes: list[JsonObject]) -> None:
+def _draw_nodes(cli: Invocation, nodes: list[JsonObject], names: Mapping[str, str]) -> None:
     if not nodes:
         return
     from podling.cli.table import print_table
 
     cli.line()
     rows = [
-        (node["nodeId"], "yes" if node["fits"] else "no", "; ".join(map(described, node.get("lacks") or ())))
+        (
+            with_hosts(node["nodeId"], names),
+            "yes" if node["fits"] else "no",
+            "; ".join(map(described, node.get("lacks") or ())),
+        )
         for node in nodes
     ]
     print_table(("NODE", "FITS", "LACKS"), rows)

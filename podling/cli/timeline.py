@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from podling.cli.hosts import hosts, with_hosts
 from podling.cli.invocation import Invocation
 from podling.client import tasks
 from podling.client.call import JsonObject
@@ -29,6 +30,7 @@ def _draw(cli: Invocation, events: list[JsonObject]) -> None:
         cli.note("nothing has happened to it yet")
         return
     offsets = _offsets(events)
+    names = hosts(cli)
     cli.line(f"Times are counted from {events[0]['at']}.")
     rows = [
         (
@@ -37,7 +39,7 @@ def _draw(cli: Invocation, events: list[JsonObject]) -> None:
             event["type"],
             event.get("attempt"),
             event.get("actor"),
-            event.get("message"),
+            with_hosts(event.get("message") or "", names),
         )
         for event, offset in zip(events, offsets, strict=True)
     ]

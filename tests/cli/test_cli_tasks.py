@@ -338,3 +338,30 @@ def test_errors_are_objects_with_json(cli: Cli, master: FakeMaster) -> None:
     shown = cli("cancel", "endless", "nothing", "--json", "--verbose")
     assert json.loads(shown.err)["about"] == "nothing"
     assert [task["name"] for task in json.loads(shown.out)] == ["endless"]
+
+
+def test_explain_and_timeline_name_hosts_instead_of_whole_ids(cli: Cli, master: FakeMaster) -> None:
+    node_id = "01a2194f-b691-7983-be48-9f9a25857d2c"
+    master.nodes = [{"nodeId": node_id, "hostname": "worker-1"}]
+    task = master.add_task("job", "running", nodeId=node_id)
+    master.explanations[task["taskId"]] = {
+        "summary": f"It runs on node {node_id}.",
+        "reasons": [{"code": "x", "message": f"node {node_id} is slow"}],
+        "nodes": [{"nodeId": node_id, "fits": True, "lacks": []}],
+        "advice": f"Look at node {node_id}.",
+    }
+    at = "2026-01-01T00:00:00.000000Z"
+    master.timelines[task["taskId"]] = [
+        {
+            "at": at,
+            "type": "started",
+            "attempt": 1,
+            "actor": "worker",
+            "message": f"started on node {node_id}",
+        }
+    ]
+    for command in ("explain", "timeline"):
+        shown = cli(command, "job")
+        assert "node worker-1 (01a2194f-b691)" in shown.out
+        assert node_id not in shown.out
+        assert node_id in cli(command, "job", "--json").out
