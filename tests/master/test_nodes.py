@@ -118,6 +118,7 @@ async def test_a_busy_or_connected_node_stays(master: RunningMaster) -> None:
     await worker.assigned(task["taskId"])
     busy = await master.api.post("/nodes/node-1/deregister")
     assert (busy.status, busy.code) == (409, "node_busy")
+    assert "still has 1 task;" in busy.json["error"]
     assert busy.json["details"] == {"nodeId": "node-1", "runningTasks": 1}
     heartbeat = await master.api.post("/nodes/node-1/heartbeat")
     assert (heartbeat.status, heartbeat.code) == (409, "has_session")

@@ -19,8 +19,8 @@ async def deregister(context: MasterContext, node_id: str) -> None:
     running = context.view.running_tasks(node_id)
     if running:
         raise Conflict(
-            f"the node still has {running} tasks; drain it and wait, or if it is gone for good,"
-            " remove it as lost (podling node remove --lost)",
+            f"the node still has {running} task{'s' * (running != 1)}; drain it and wait, or if it is gone"
+            " for good, remove it as lost (podling node remove --lost)",
             code="node_busy",
             details={"nodeId": node_id, "runningTasks": running},
         )
@@ -40,8 +40,8 @@ async def remove_as_lost(context: MasterContext, node_id: str, held: str | None)
     waiting = [task for task in tasks if task.held is not None or task.spec.waits_when_lost]
     if waiting and held is None:
         raise Conflict(
-            f"{len(waiting)} tasks would wait for this node; say what became of them with --held"
-            " retry|completed|failed|cancelled, or resolve each with podling resolve",
+            f"{len(waiting)} task{'s' * (len(waiting) != 1)} would wait for this node; say what became"
+            " of them with --held retry|completed|failed|cancelled, or resolve each with podling resolve",
             code="node_held",
             details={"nodeId": node_id, "taskIds": [task.task_id for task in waiting[:MOST_NAMED]]},
         )
