@@ -145,12 +145,29 @@ async def test_a_second_worker_with_the_same_id_ends_the_older_session(master: R
     older = await master.worker(instance="one")
     newer = await master.worker(instance="two")
     goodbye = await older.ended()
-    assert goodbye is not None and goodbye.reconnect is False
-    assert "another worker" in goodbye.reason
+    assert goodbye is not None and goodbye.reconnect is True
+    await newer.until(lambda: newer.beats_acknowledged, "a beat of the newer one")
+    with pytest.raises(Refused) as refusal:
+        await older.connect()
+    assert refusal.value.goodbye.reconnect is False
+    assert "another worker" in refusal.value.goodbye.reason
     assert newer.welcome is not None and newer.welcome.session_no == 2
     task = await master.api.submit()
     await newer.assigned(task["taskId"])
     assert older.assignments == []
+
+
+async def test_the_late_hello_of_a_dead_start_sends_nobody_away(master: RunningMaster) -> None:
+    living = await master.worker(instance="two")
+    dead = master.new_worker(instance="one")
+    dead.fall_silent()
+    await dead.connect()
+    goodbye = await living.ended()
+    assert goodbye is not None and goodbye.reconnect is True
+    await dead.vanish()
+    await living.connect()
+    task = await master.api.submit()
+    await living.assigned(task["taskId"])
 
 
 async def test_the_same_worker_that_dials_again_replaces_itself(master: RunningMaster) -> None:

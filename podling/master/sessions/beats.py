@@ -25,6 +25,7 @@ class Beats:
         self._some = asyncio.Event()
 
     def note(self, session: Session, counter: int) -> None:
+        session.has_beaten = True
         self._waiting[session.node_id] = _Waiting(session, counter)
         self._some.set()
 

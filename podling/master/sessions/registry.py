@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from podling.core.errors import Conflict
+from podling.core.errors import Conflict, InvalidInput
 from podling.core.node import Node, NodeStatus
 from podling.core.policy import validate_node_registration
 from podling.core.protocol import (
@@ -37,6 +37,7 @@ class Sessions:
         self._context = context
         self._node_changed = node_changed
         self._by_node: dict[str, Session] = {}
+        self._ousted: dict[str, str] = {}  # by node, the start that another one has taken over from
         context.feed.listen(self._deliver)
         context.node_listeners.append(self._tell_drain)
 
@@ -49,6 +50,7 @@ class Sessions:
     async def open(self, node_id: str, hello: Hello) -> tuple[Session, Welcome]:
         """Admit a worker: number its session, end the older one, compare what it holds."""
         _check(hello)
+        self._refuse_twin(node_id, hello.instance)
         known = await self._context.store.load_node(node_id)
         node = _node_from(node_id, hello, known, self._context)
         number = await self._context.store.open_session(node)
@@ -90,9 +92,21 @@ class Sessions:
             return False
         self._by_node[session.node_id] = session
         if known is not None:
-            twin = known.instance != session.instance and not known.closing
-            known.close(TWIN if twin else REPLACED, reconnect=not twin)
+            if known.instance != session.instance:
+                self._ousted[session.node_id] = known.instance
+            known.close(REPLACED)
         return True
+
+    def _refuse_twin(self, node_id: str, instance: str) -> None:
+        """Send a worker away for good that comes back after another start of its node has taken over.
+
+        Nobody is sent away for a hello alone: it may be the last word of a start that is dead.
+        """
+        current = self._by_node.get(node_id)
+        if current is None or current.closing or current.instance == instance:
+            return
+        if current.has_beaten and self._ousted.get(node_id) == instance:
+            raise InvalidInput(TWIN, code="twin")
 
     def forget(self, session: Session) -> None:
         """Drop a session whose connection has ended; the node monitor decides about the node."""

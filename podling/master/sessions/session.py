@@ -19,6 +19,7 @@ class Session:
     protocol_version: int = PROTOCOL_VERSION
     outgoing: asyncio.Queue[MasterMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
     closing: bool = False
+    has_beaten: bool = False  # it was alive after its hello
     drained: bool = False  # the worker has been told to start nothing more
 
     @property
