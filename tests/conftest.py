@@ -11,6 +11,7 @@ from _pytest.nodeid import coerce_node_id
 from podling.store.base import Store
 from podling.store.memory.store import MemoryStore
 from tests.postgres_servers import PostgresServer, chosen_servers, running_server
+from tests.support import IN_SOAK
 
 ServerOf = Callable[[str], PostgresServer]
 
@@ -23,7 +24,13 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a group on one process: pytest-xdist 3.8 writes it where pytest 9.2 looks no more."""
+    """Leave the long runs to `make soak`.
+
+    And keep a group on one process: pytest-xdist 3.8 writes it where pytest 9.2 looks no more.
+    """
+    long = [] if IN_SOAK else [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
     if getattr(config.option, "loadgroup", False):
         for item in items:
             for mark in item.iter_markers("xdist_group"):

@@ -4,7 +4,6 @@ A round submits tasks, waits for a step of the table in docs/tour.md, kills some
 him again and lets everything end. The ledger that the containers wrote must match the store.
 """
 
-import os
 import queue
 import random
 import threading
@@ -18,12 +17,13 @@ import pytest
 from podling.client import tasks
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import IMAGE, Programs, programs, until
+from tests.support import IN_SOAK
 
 WORKERS = ("worker-1", "worker-2")
 STEPS = ("submit", "plan", "create", "start", "die", "destroy")
 VICTIMS = ("worker", "master", "postgres", "all")
 TASKS = 6
-ROUNDS = 50 if os.environ.get("PODLING_SOAK") else 10
+ROUNDS = 50 if IN_SOAK else 10
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-e2e")]
 

@@ -1,6 +1,5 @@
 """Two real masters on one Postgres: each does what the other would, and either may go at any moment."""
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ import pytest
 from podling.client import tasks
 from tests.e2e.cluster import Cluster, several_masters
 from tests.e2e.programs import until
+from tests.support import IN_SOAK
 
 MASTERS = ("master-1", "master-2")
 WORKERS = {"near": MASTERS[0], "far": MASTERS[1]}  # by the master that each is given
-LEASE_SECONDS = 12.0 if os.environ.get("PODLING_SOAK") else 3.0
+LEASE_SECONDS = 12.0 if IN_SOAK else 3.0
 SLACK_SECONDS = 2.0  # what a machine that is busy with other tests may add
 TAIL_BYTES = 64 * 1024
 

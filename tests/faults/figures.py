@@ -1,16 +1,11 @@
-"""Which tests of faults are long, what they tell whoever reads their output, and how they clean up."""
+"""What tests of faults tell whoever reads their output, and how they clean up."""
 
-import os
 import sys
 from contextlib import suppress
 
-import pytest
 from docker.errors import APIError
 
 from tests.e2e.programs import Programs
-
-IS_SOAK = bool(os.environ.get("PODLING_SOAK"))
-SOAK = pytest.mark.skipif(not IS_SOAK, reason="one of the long runs; see make soak")
 
 
 def tell(figure: str) -> None:

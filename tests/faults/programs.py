@@ -18,7 +18,6 @@ from typing import Any
 from podling.client import Client, cluster, nodes, tasks
 from tests.e2e.programs import free_port, until
 
-IN_SOAK = bool(os.environ.get("PODLING_SOAK"))
 LEADS, LEADS_NO_MORE = "this master leads, epoch", "this master does not lead any more"
 
 

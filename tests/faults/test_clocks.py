@@ -20,8 +20,8 @@ import pytest
 from podling.client import cluster, nodes, tasks
 from tests.e2e.programs import until
 from tests.faults.own_postgres import OwnPostgres, own_postgres
-from tests.faults.programs import IN_SOAK, Cluster, Ledger, a_cluster, check_once_each, ended
-from tests.support import require
+from tests.faults.programs import Cluster, Ledger, a_cluster, check_once_each, ended
+from tests.support import IN_SOAK, require
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 PARTS = ("postgres", "master-1", "worker-1")

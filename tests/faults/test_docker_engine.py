@@ -14,7 +14,6 @@ import pytest
 from podling.client import nodes, tasks
 from tests.docker_engine import IMAGE, PrivateEngine, docker, private_engine
 from tests.e2e.programs import Programs, programs, until
-from tests.faults.figures import SOAK
 from tests.support import require
 
 LEASE_SECONDS = 3.0
@@ -111,7 +110,7 @@ def _leases_since(running: Programs, begin: str) -> float:
     return passed.total_seconds() / LEASE_SECONDS
 
 
-@SOAK
+@pytest.mark.soak
 def test_a_killed_engine_takes_its_containers_along_and_the_task_starts_again(
     engine: PrivateEngine, running: Programs
 ) -> None:
@@ -128,7 +127,7 @@ def test_a_killed_engine_takes_its_containers_along_and_the_task_starts_again(
     until("no container is left", lambda: not running.containers())
 
 
-@SOAK
+@pytest.mark.soak
 @pytest.mark.parametrize("engine", [["--live-restore"]], indirect=True)
 def test_an_engine_with_live_restore_may_be_killed(engine: PrivateEngine, running: Programs) -> None:
     task_id = submit(running, WAITING)
@@ -142,7 +141,7 @@ def test_an_engine_with_live_restore_may_be_killed(engine: PrivateEngine, runnin
     assert running.client.send(tasks.logs(task_id)) == "begun\nover\n"
 
 
-@SOAK
+@pytest.mark.soak
 def test_an_end_that_nobody_saw_is_null_with_a_reason(engine: PrivateEngine, running: Programs) -> None:
     task_id = submit(running, "sleep 1000", maxLosses=0)
     container_id = until_status(running, task_id, "running")["containerId"]
@@ -160,7 +159,7 @@ def test_an_end_that_nobody_saw_is_null_with_a_reason(engine: PrivateEngine, run
     assert attempt["error"]
 
 
-@SOAK
+@pytest.mark.soak
 def test_a_worker_may_die_with_its_engine(engine: PrivateEngine, running: Programs) -> None:
     """Both are gone at once, as after a power cut; the worker comes back first and waits."""
     task_id = submit(running, "[ $PODLING_ATTEMPT = 1 ] && exec sleep 1000; echo again")

@@ -16,14 +16,15 @@ from podling.client import nodes, tasks
 from tests.docker_engine import IMAGE, docker
 from tests.e2e.conftest import engine
 from tests.e2e.programs import Programs, programs, until
-from tests.faults.figures import IS_SOAK, SOAK, remove_containers, tell
+from tests.faults.figures import remove_containers, tell
 from tests.faults.proxy import Cut, Message, Proxy, Way, proxy
+from tests.support import IN_SOAK
 from tests.worker.runtime.test_docker_pulls import credentials, log_in, registry
 
 __all__ = ["credentials", "engine", "registry"]
 
 WORKER = "worker-1"
-MANY = 50 if IS_SOAK else 10
+MANY = 50 if IN_SOAK else 10
 MEBIBYTE = 2**20
 LOG_KEPT_BYTES = 50 * MEBIBYTE  # a little more than HEAD_BYTES and RING_BYTES of podling.worker.log_files
 
@@ -89,7 +90,7 @@ def _log(running: Programs, task_id: str, attempt: int) -> str:
     return str(running.client.send(tasks.logs(task_id, attempt=attempt)))
 
 
-@SOAK
+@pytest.mark.soak
 def test_a_container_killed_by_hand_is_external_and_tried_again(running: Programs) -> None:
     task_id = submit(running, "[ $PODLING_ATTEMPT = 1 ] && exec sleep 1000; echo again")
     docker("kill", until_status(running, task_id, "running")["containerId"])
@@ -162,7 +163,7 @@ def test_many_tasks_of_a_slow_image_are_one_pull_and_hold_up_nobody(
     assert sum(line.startswith(b"HEAD /v2/podling-test/manifests/") for line in asked) == 1, asked
 
 
-@SOAK
+@pytest.mark.soak
 def test_a_pull_that_breaks_off_is_tried_again(repository: str, slow: Proxy, running: Programs) -> None:
     broken: list[int] = []
 
@@ -189,7 +190,7 @@ def test_a_container_that_takes_too_much_memory_is_told_as_such(running: Program
     check_neighbour(running)
 
 
-@SOAK
+@pytest.mark.soak
 def test_a_fork_bomb_ends_in_its_container(running: Programs) -> None:
     bomb = "bomb() { bomb | bomb & }; bomb; sleep 1000"
     limits = {"resources": {"limits": {"cpu": "500m", "memory": "256Mi"}}, "stopGraceSeconds": 0}
@@ -209,7 +210,7 @@ def test_a_fork_bomb_ends_in_its_container(running: Programs) -> None:
     check_neighbour(running)
 
 
-@SOAK
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_flood_of_log_is_capped_and_says_so(running: Programs) -> None:
     flood = "yes 'a line of forty characters, or thereabouts' | head -c 300000000"
@@ -228,7 +229,7 @@ def test_a_flood_of_log_is_capped_and_says_so(running: Programs) -> None:
     assert log.endswith("the last line\n")
 
 
-@SOAK
+@pytest.mark.soak
 def test_many_hands_remove_many_containers(running: Programs) -> None:
     script = "[ $PODLING_ATTEMPT -lt 3 ] && exec sleep 1000; echo again"
     submitted = [submit(running, script, retry={"baseSeconds": 0.1}) for _ in range(20)]

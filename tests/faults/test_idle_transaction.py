@@ -11,7 +11,8 @@ import pytest
 from podling.client import cluster, tasks
 from tests.e2e.programs import until
 from tests.faults.own_postgres import OwnPostgres, own_postgres
-from tests.faults.programs import IN_SOAK, Cluster, a_cluster, report
+from tests.faults.programs import Cluster, a_cluster, report
+from tests.support import IN_SOAK
 
 HELD_SECONDS = 600.0 if IN_SOAK else 3.0
 MOST_SLOWER = 2.0

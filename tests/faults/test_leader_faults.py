@@ -17,7 +17,6 @@ from tests.faults.cuttable import Cuttable, cuttable
 from tests.faults.load import load
 from tests.faults.own_postgres import OwnPostgres, own_postgres
 from tests.faults.programs import (
-    IN_SOAK,
     LEADS,
     LEADS_NO_MORE,
     Cluster,
@@ -26,6 +25,7 @@ from tests.faults.programs import (
     check_once_each,
     ended,
 )
+from tests.support import IN_SOAK
 
 LEASE_SECONDS = 12.0 if IN_SOAK else 3.0
 LEASES = 3 if IN_SOAK else 2

@@ -13,7 +13,7 @@ from podling.client import nodes, tasks
 from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import until
-from tests.faults.figures import SOAK, remove_containers
+from tests.faults.figures import remove_containers
 from tests.faults.hosts import Spread, spread
 from tests.faults.pulses import Spans, overlaps, pulsing, spans
 
@@ -94,7 +94,7 @@ def both_spans(written: Ledger, task_id: str) -> Spans:
     return until("both attempts have run", both)
 
 
-@SOAK
+@pytest.mark.soak
 def test_a_cut_shorter_than_a_third_of_the_lease_is_not_noticed(running: Spread, written: Ledger) -> None:
     task_id, host = started_on(running, written)
     running.network.cut(host)
@@ -123,7 +123,7 @@ def _unheld(task: dict[str, Any]) -> dict[str, Any] | None:
     return task if not task.get("held") else None
 
 
-@pytest.mark.parametrize("cut", ["cut", pytest.param("cut_to_hub", marks=SOAK), "cut_from_hub"])
+@pytest.mark.parametrize("cut", ["cut", pytest.param("cut_to_hub", marks=pytest.mark.soak), "cut_from_hub"])
 def test_a_cut_longer_than_the_lease_moves_the_task(running: Spread, written: Ledger, cut: str) -> None:
     task_id, host = started_on(running, written)
     getattr(running.network, cut)(host)

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import until
-from tests.faults.figures import SOAK, remove_containers, tell
+from tests.faults.figures import remove_containers, tell
 from tests.faults.hosts import Spread, spread
 from tests.faults.pulses import now, overlaps, spans
 from tests.faults.test_network import WORKERS, both_spans, started_on
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.timeout(1000),
     pytest.mark.xdist_group("faults-network-defaults"),
-    SOAK,
+    pytest.mark.soak,
 ]
 
 

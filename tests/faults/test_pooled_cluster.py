@@ -8,8 +8,9 @@ from podling.client import tasks
 from tests.e2e.programs import until
 from tests.faults.load import load
 from tests.faults.own_postgres import OwnPostgres, own_postgres
-from tests.faults.programs import IN_SOAK, Cluster, Ledger, a_cluster, check_once_each, ended
+from tests.faults.programs import Cluster, Ledger, a_cluster, check_once_each, ended
 from tests.poolers import pooler
+from tests.support import IN_SOAK
 
 MASTERS = ("master-1", "master-2")
 TASKS = 1000 if IN_SOAK else 60

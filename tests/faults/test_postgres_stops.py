@@ -10,7 +10,8 @@ import pytest
 from tests.e2e.programs import until
 from tests.faults.load import Load, load
 from tests.faults.own_postgres import STOPS, OwnPostgres, own_postgres
-from tests.faults.programs import IN_SOAK, Cluster, Ledger, a_cluster, check_once_each, report
+from tests.faults.programs import Cluster, Ledger, a_cluster, check_once_each, report
+from tests.support import IN_SOAK
 
 FIRST_COMMIT_SECONDS = 3.0
 LISTENING_SECONDS = 8.0

@@ -17,8 +17,9 @@ from podling.client import tasks
 from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import IMAGE, Programs, programs, until
-from tests.faults.figures import IS_SOAK, remove_containers
+from tests.faults.figures import remove_containers
 from tests.faults.proxy import Hold, Proxy, Way, proxy
+from tests.support import IN_SOAK
 
 __all__ = ["engine"]
 
@@ -64,7 +65,7 @@ CASES = [
     pytest.param(step, delivery, id=f"{step}, {delivery}")
     for step in STEPS
     for delivery in DELIVERIES
-    if IS_SOAK or (step.name in SHORT and delivery == DELIVERIES[0])
+    if IN_SOAK or (step.name in SHORT and delivery == DELIVERIES[0])
 ]
 
 

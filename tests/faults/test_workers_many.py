@@ -9,7 +9,7 @@ import pytest
 from podling.client import Client, cluster, tasks
 from tests.e2e.programs import Programs, free_port, programs, until
 from tests.faults.crowd import Crowd, crowd
-from tests.faults.figures import SOAK, tell
+from tests.faults.figures import tell
 
 MASTERS = ("master", "master-2")
 WORKERS = 200
@@ -17,7 +17,7 @@ LEASE_SECONDS = 12.0  # the default
 MANY = 1000
 READY_SECONDS = 30.0
 
-pytestmark = [pytest.mark.xdist_group("faults-many"), SOAK]
+pytestmark = [pytest.mark.xdist_group("faults-many"), pytest.mark.soak]
 
 
 class Pair(Programs):

@@ -15,7 +15,7 @@ from podling.client import nodes
 from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import Programs, programs, until
-from tests.faults.figures import SOAK, remove_containers
+from tests.faults.figures import remove_containers
 from tests.faults.pulses import overlaps, pulsing, spans
 
 __all__ = ["engine"]
@@ -82,7 +82,7 @@ def test_what_a_paused_worker_ran_is_stopped_when_it_goes_on(running: Programs, 
     until("no container is left", lambda: not running.containers())
 
 
-@SOAK
+@pytest.mark.soak
 def test_what_a_paused_worker_keeps_goes_on_with_it(running: Programs, written: Ledger) -> None:
     task_id, worker = started_on(running, written, 7.0, onDisconnect="keep", onLost="hold")
     running.pause(worker)

@@ -1,7 +1,6 @@
 """A log read at one master while its worker is connected to another: they meet in the store alone."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,8 +13,9 @@ from podling.wire.logs import CUT_OFF
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import Masters, RunningMaster, eventually
 from tests.master.test_logs import Log, line
+from tests.support import IN_SOAK
 
-READERS = 1000 if os.environ.get("PODLING_SOAK") else 20
+READERS = 1000 if IN_SOAK else 20
 
 
 @dataclass(frozen=True)

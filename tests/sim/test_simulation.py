@@ -49,7 +49,7 @@ def _sum_in_a_process(hash_seed: str) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(not os.environ.get("PODLING_SOAK"), reason="a long run: make soak")
+@pytest.mark.soak
 @pytest.mark.timeout(SOAK_SECONDS * 2 + 600)
 def test_no_seed_breaks_a_law_for_as_long_as_there_is_time() -> None:
     first = random.SystemRandom().randrange(10**6, 10**9)
