@@ -22,6 +22,7 @@ class MemoryRuntime:
         self.output: dict[str, list[LogRecord]] = {}
         self.starts: list[str] = []
         self.stops: list[tuple[str, float]] = []
+        self.stopped = asyncio.Event()  # for the first time
         self.problem: str | None = None
         self.failing: dict[str, RuntimeFailure] = {}  # by the call's name
         self.may_open = asyncio.Event()
@@ -87,6 +88,7 @@ class MemoryRuntime:
 
     async def stop(self, container_id: str, signal: str | None, grace_seconds: float) -> None:
         self.stops.append((container_id, grace_seconds))
+        self.stopped.set()
         if self.exits_on_stop is not None:
             self.end(container_id, self.exits_on_stop)
 

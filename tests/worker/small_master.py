@@ -31,6 +31,12 @@ from podling.wire.session import (
 PATIENCE_SECONDS = 10.0
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class SmallMaster:
     cluster_id: str = "cluster-1"
@@ -39,6 +45,7 @@ class SmallMaster:
     desired: Desired = field(default_factory=Desired)
     acknowledges_beats: bool = True
     acknowledges_reports: bool = True
+    may_welcome: asyncio.Event = field(default_factory=_set)
     tail_status: int = 200
     subprotocols: tuple[str, ...] = ()
     is_ready: bool = True
@@ -110,6 +117,7 @@ class SmallMaster:
             masters=(self.url,),
             desired=self.desired if hello.unhealthy is None else Desired(),
         )
+        await self.may_welcome.wait()
         await socket.send_str(pack(welcome))
         self.changed()
         async for message in socket:

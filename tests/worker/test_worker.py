@@ -13,7 +13,7 @@ from podling.core.task import StopReason
 from podling.wire.session import Assign, Desired, Drain, Goodbye, OpenStream, Stop
 from tests.worker.conftest import assignment, running_worker
 from tests.worker.memory_runtime import MemoryRuntime
-from tests.worker.small_master import SmallMaster, small_master
+from tests.worker.small_master import PATIENCE_SECONDS, SmallMaster, small_master
 
 CANCEL = StopOrder(task_id="t1", attempt=1, reason=StopReason.CANCEL)
 
@@ -193,7 +193,11 @@ async def test_the_end_of_the_lease_stops_what_must_not_outlive_it(
         await master.running("t2")
         kept = next(name for name in runtime.containers if name != container)
         master.acknowledges_beats = False
+        master.may_welcome.clear()  # a welcome would be a new lease
         master.desired = Desired()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await runtime.stopped.wait()
+        master.may_welcome.set()
         end = await master.end_of("t1")
         assert (end.error_code, end.stopped_by) == ("DISCONNECTED", StopReason.DISCONNECT)
         assert [name for name, _ in runtime.stops] == [container]

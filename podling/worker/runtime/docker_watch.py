@@ -206,10 +206,13 @@ class Watch:
         if exit_code == 0:
             self._ended(found)
         else:
-            self._spawn(self._explain(found))
+            self._spawn(self._explain(self._attributed(found)))
 
     async def _explain(self, found: Found) -> None:
-        """Tell an end that was no success, with what the engine knows beyond its code."""
+        """Tell an end that was no success, with what the engine knows beyond its code.
+
+        What is known of its cause by now counts even if the container is removed meanwhile.
+        """
         try:
             data = await self._engine.call(
                 "inspect", lambda client: client.inspect_container(found.container_id)
@@ -219,8 +222,17 @@ class Watch:
             seen = found  # removed or out of reach by now: the event is all that is known
         if seen.condition is Condition.EXITED and seen.exit_code == found.exit_code:
             # Times by the events alone: the engine's state has others, which may even cross.
-            found = replace(seen, started_at=found.started_at, finished_at=found.finished_at)
-        self._ended(self._attributed(found))
+            found = replace(
+                seen,
+                started_at=found.started_at,
+                finished_at=found.finished_at,
+                error_code=found.error_code or seen.error_code,
+                error=found.error or seen.error,
+            )
+        if found.container_id in self._known:
+            self._ended(self._attributed(found))
+        else:
+            self._tell(found)
 
     def _attributed(self, found: Found) -> Found:
         if found.container_id in self._short_of_memory or found.error_code == ErrorCode.OOM:
