@@ -263,7 +263,8 @@ class Store(Protocol):
     async def unblock(self, rooms: Mapping[str, int], epoch: int) -> Mapping[str, int]:
         """Put the first blocked tasks of each shape back, in claim order, up to the number given.
 
-        Returns how many that were, by shape; a shape without any may be left out.
+        Returns how many were found, by shape; a shape without any may be left out. Fewer than asked
+        for means that the shape has no more.
         """
 
     async def blocked_shapes(self) -> Sequence[Task]:

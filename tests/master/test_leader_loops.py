@@ -1,6 +1,7 @@
 """What the leader's loops do in a single pass."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,13 @@ from podling.core.errors import StaleEpoch, StoreUnavailable, Unavailable
 from podling.core.task import Task, TaskStatus
 from podling.core.view import View
 from podling.master.committer import MOST_WAITING
+from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED
 from podling.master.loops.deadlines import Deadlines
 from podling.master.operations import tasks
 from podling.store.base import Batch
 from tests.builders import ended
 from tests.core.clusters import sized, wanting
-from tests.master.bare_master import Leader
+from tests.master.bare_master import EPOCH, Leader, WatchedStore
 
 
 @pytest.fixture
@@ -148,6 +150,46 @@ async def test_a_new_leader_goes_on_with_what_the_last_one_had_blocked(leader: L
     successor.put(sized("node-2", cpu=90_000))
     await successor.scheduler.run_once()
     assert successor.context.view.running_tasks("node-2") == 10
+
+
+async def test_a_block_whose_answer_was_lost_strands_nobody(leader: Leader) -> None:
+    async def block(task_ids: Sequence[str], epoch: int) -> None:
+        await WatchedStore.block(leader.store, task_ids, epoch)
+        raise StoreUnavailable("the connection broke")
+
+    leader.store.block = block  # type: ignore[method-assign]
+    leader.put(sized("node-1", slots=1))
+    await leader.submit(*(wanting({"cpu": 100}) for _ in range(600)))
+    with pytest.raises(StoreUnavailable):
+        await leader.scheduler.run_once()
+    del leader.store.block
+    leader.put(sized("node-2", slots=1000, cpu=1_000_000))
+    await leader.scheduler.run_once()
+    assert leader.context.view.running_tasks("node-2") == 599
+
+
+async def test_what_is_blocked_unknown_to_the_leader_is_found_after_a_while(leader: Leader) -> None:
+    leader.put(sized("node-1"))
+    await leader.scheduler.run_once()
+    task = wanting({"cpu": 100})
+    await leader.submit(task)
+    await leader.store.block([task.task_id], EPOCH)
+    await leader.scheduler.run_once()
+    assert (await leader.stored(task)).status is TaskStatus.PENDING
+    leader.clock.seconds += LEARN_SECONDS
+    await leader.scheduler.run_once()
+    assert (await leader.stored(task)).status is TaskStatus.SCHEDULED
+
+
+async def test_a_pass_puts_back_a_bounded_number_and_the_next_one_follows_at_once(leader: Leader) -> None:
+    leader.put(sized("node-1", slots=1))
+    await leader.submit(*(wanting({"cpu": 10}) for _ in range(MOST_UNBLOCKED + 700)))
+    await leader.scheduler.run_once()
+    leader.put(sized("node-2", slots=9000, cpu=1_000_000))
+    assert await leader.scheduler.run_once() == 0.0
+    assert leader.context.view.running_tasks("node-2") < MOST_UNBLOCKED + 699
+    assert await leader.scheduler.run_once() is None
+    assert leader.context.view.running_tasks("node-2") == MOST_UNBLOCKED + 699
 
 
 async def test_what_comes_while_others_wait_takes_its_turn(leader: Leader) -> None:

@@ -11,9 +11,9 @@ from podling.core.view import Plan, plan
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
+from podling.master.loops.blocked import BlockedShapes
 
 PAGE = 500
-MOST_UNBLOCKED = 5000  # of a shape, in one pass
 
 _MADE = frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED})
 _NODE_AT_FAULT = frozenset(
@@ -35,8 +35,7 @@ class Scheduler:
         self._context = context
         self._catch_up = catch_up
         self.wakeup = Wakeup()
-        self._marked: set[str] = set()  # shapes with tasks out of the ready order
-        self._epoch: int | None = None
+        self._blocked = BlockedShapes(context)
         self._nobody_waits = False
         self._fresh: list[Task] = []  # submitted since the last pass, while nobody waited
         context.feed.listen(self._after_commit)
@@ -69,39 +68,19 @@ class Scheduler:
         if not self._context.leads:
             return None
         await self._clear_up()
-        await self._start_epoch()
-        await self._unblock()
+        await self._blocked.learn()
+        unblocked = await self._blocked.unblock()
+        self._nobody_waits &= not unblocked.tasks
         await self._place_fresh()
         while self._context.leads and await self._place_page():
             pass
-        return None
+        return 0.0 if unblocked.has_more else None
 
     async def _clear_up(self) -> None:
         """Learn what became of commits that were not answered."""
         if self._catch_up is not None and self._context.committer.is_unsure:
             await self._context.committer.settle_doubt()
             await self._catch_up()
-
-    async def _start_epoch(self) -> None:
-        """A new leader learns what the last one had marked."""
-        if self._epoch == self._context.epoch:
-            return
-        self._epoch, self._marked = None, set()
-        firsts = await self._context.store.blocked_shapes()
-        for task in firsts:
-            self._context.view.requirement(task)
-        self._epoch, self._marked = self._context.epoch, {task.shape for task in firsts}
-
-    async def _unblock(self) -> None:
-        """Put back as many blocked tasks of each shape as there is room for, the first ones first."""
-        view, now = self._context.view, self._context.clock.monotonic()
-        room_of = {shape: view.room_for(shape, now, MOST_UNBLOCKED) for shape in sorted(self._marked)}
-        rooms = {shape: room for shape, room in room_of.items() if room}
-        if not rooms or self._context.epoch is None:
-            return
-        came_back = await self._context.store.unblock(rooms, self._context.epoch)
-        self._marked -= {shape for shape, room in rooms.items() if came_back.get(shape, 0) < room}
-        self._nobody_waits &= not any(came_back.values())
 
     async def _place_fresh(self) -> None:
         fresh, self._fresh = self._fresh[:PAGE], []
@@ -122,15 +101,8 @@ class Scheduler:
         self._nobody_waits = len(page) < PAGE and len(decided.placements) == len(page)
         if decided.complete and len(page) < PAGE:
             return False
-        marked = await self._mark([task for task in page if task.shape in decided.blocked])
+        marked = await self._blocked.block([task for task in page if task.shape in decided.blocked])
         return marked > 0 or any(isinstance(answer, Task) for answer in placed)
-
-    async def _mark(self, tasks: Sequence[Task]) -> int:
-        if not tasks or self._context.epoch is None:
-            return 0
-        await self._context.store.block([task.task_id for task in tasks], self._context.epoch)
-        self._marked.update(task.shape for task in tasks)
-        return len(tasks)
 
 
 def _is_fresh(change: Applied, now: datetime) -> bool:

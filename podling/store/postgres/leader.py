@@ -4,13 +4,16 @@ from podling.core.errors import StaleEpoch
 from podling.store.postgres.pool import Connection
 from podling.store.postgres.queries import load
 
+LEAST_STATEMENT_MILLISECONDS = 1000
+
 _SQL = load("masters")
 
 
 class LeaderGuard:
     """Checks epochs, and bounds a leader's waits by `timeout_seconds`, a quarter of the lease.
 
-    A leader that hangs inside a transaction would block the takeover.
+    A leader that hangs inside a transaction would block the takeover. A statement that works, and
+    does not wait, may take twice as long.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
@@ -18,6 +21,7 @@ class LeaderGuard:
         self._settings = (
             f"SET LOCAL lock_timeout = {milliseconds}",
             f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}",
+            f"SET LOCAL statement_timeout = {max(milliseconds * 2, LEAST_STATEMENT_MILLISECONDS)}",
         )
 
     def settings(self, epoch: int | None) -> tuple[str, ...]:

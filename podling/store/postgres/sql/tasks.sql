@@ -94,8 +94,9 @@ WITH chosen AS (
 UPDATE live_tasks l SET blocked = true FROM chosen WHERE l.task_id = chosen.task_id
 
 -- name: unblock
+-- Counts what was found and not what was written: one of them may be changed by others meanwhile.
 WITH first AS (
-    SELECT chosen.task_id
+    SELECT wanted.shape, chosen.task_id
     FROM unnest($1::text[], $2::bigint[]) AS wanted (shape, room)
     CROSS JOIN LATERAL (
         SELECT task_id
@@ -113,9 +114,9 @@ locked AS (
     FOR UPDATE
 ),
 unblocked AS (
-    UPDATE live_tasks l SET blocked = false FROM locked WHERE l.task_id = locked.task_id RETURNING l.shape
+    UPDATE live_tasks l SET blocked = false FROM locked WHERE l.task_id = locked.task_id
 )
-SELECT shape, count(*) AS tasks FROM unblocked GROUP BY shape
+SELECT shape, count(*) AS tasks FROM first GROUP BY shape
 
 -- name: blocked_shapes
 WITH RECURSIVE shapes AS (
