@@ -112,17 +112,20 @@ class Follower:
             follow=True,
         )
         skip = 0 if self._tail is not None else self._written
-        over = False
+        over, held = False, b""
         for chunk in self._cli.client.stream(call, silence_seconds=SILENCE_SECONDS):
-            fresh, skip = chunk[skip:], max(skip - len(chunk), 0)
-            output = fresh.removesuffix(CUT_OFF)
-            self._written += len(output)
-            yield output
-            self._tell_silence(bool(output), output != fresh)
+            output, held = _without_note(held + chunk) if chunk else (held, b"")
+            fresh, skip = output[skip:], max(skip - len(output), 0)
+            self._written += len(fresh)
+            yield fresh
+            self._tell_silence(bool(fresh), held == CUT_OFF)
             if not chunk:
                 if over:
                     return  # silent for a whole stretch after its end
                 over = self._is_over(task, attempt)
+        if held != CUT_OFF:
+            self._written += len(held[skip:])
+            yield held[skip:]
 
     def _tell_silence(self, came: bool, cut_off: bool) -> None:
         """Say once, until more has come, that there is nobody to ask for it."""
@@ -134,6 +137,14 @@ class Follower:
     def _is_over(self, task: JsonObject, attempt: int) -> bool:
         now = self._read(task)
         return has_ended(now) or now["attempt"] > attempt or now["status"] == "pending"
+
+
+def _without_note(data: bytes) -> tuple[bytes, bytes]:
+    """Take from the end what is the master's note that its worker is away, or may be its beginning."""
+    for length in range(min(len(CUT_OFF), len(data)), 0, -1):
+        if data.endswith(CUT_OFF[:length]):
+            return data[:-length], data[-length:]
+    return data, b""
 
 
 def _last_started(task: JsonObject) -> int:

@@ -100,25 +100,29 @@ class AsyncClient:
             return None
         try:
             async with (
-                asyncio.timeout(self.link.timeout_seconds),
+                asyncio.timeout(program.patience_at(self.link, effect)),
                 await self._open(effect.request, effect.address) as response,
             ):
-                return await _whole(response)
+                answer = await _whole(response)
         except _BROKEN as error:
             return _lost(effect, error)
+        self.link = program.preferring(self.link, effect.address)
+        return answer
 
     async def _open_stream(self, call: Call[Any]) -> aiohttp.ClientResponse:
         lost: ConnectionLost | None = None
         for address in self.link.addresses:
+            send = Send(request=call.request, address=address)
             try:
-                async with asyncio.timeout(self.link.timeout_seconds):
+                async with asyncio.timeout(program.patience_at(self.link, send)):
                     response = await self._open(call.request, address)
                     if response.status in call.expected:
+                        self.link = program.preferring(self.link, address)
                         return response
                     async with response:
                         raise error_of(await _whole(response))
             except _BROKEN as error:
-                lost = _lost(Send(request=call.request, address=address), error)
+                lost = _lost(send, error)
         assert lost is not None, "a link has at least one address"
         raise program.unreachable(self.link, lost)
 

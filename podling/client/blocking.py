@@ -79,7 +79,10 @@ class Client:
             time.sleep(effect.seconds)
             return None
         with closing(_Exchange(effect, self.link)) as exchange:
-            return exchange.open() or exchange.whole_answer()
+            outcome = exchange.open() or exchange.whole_answer()
+        if isinstance(outcome, Response):
+            self.link = program.preferring(self.link, effect.address)
+        return outcome
 
     def _open_stream(self, call: Call[Any]) -> "_Exchange":
         lost: ConnectionLost | None = None
@@ -87,6 +90,7 @@ class Client:
             exchange = _Exchange(Send(request=call.request, address=address), self.link)
             lost = exchange.open()
             if lost is None:
+                self.link = program.preferring(self.link, address)
                 return _accepted(exchange, call)
             exchange.close()
         assert lost is not None, "a link has at least one address"
@@ -107,9 +111,10 @@ class _Exchange:
     def __init__(self, send: Send, link: Link) -> None:
         parts = urlsplit(send.address)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname or "", parts.port, timeout=link.timeout_seconds)
+        patience = program.patience_at(link, send)
+        self._connection = kind(parts.hostname or "", parts.port, timeout=patience)
         self._send, self._link = send, link
-        self._deadline = link.clock() + link.timeout_seconds
+        self._deadline = link.clock() + patience
         self._socket: socket.socket
         self.response: http.client.HTTPResponse
 

@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 DEFAULT_URL = "http://127.0.0.1:8070"
 MASTER_AWAY_SECONDS = 60.0
 """How long a wait goes on while no master answers."""
+
+NEXT_MASTER_SECONDS = 5.0
+"""After so long without an answer another master is asked, if there is one."""
 
 _BUSY = frozenset({429, 503})
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -97,6 +101,21 @@ def _address(url: str) -> str:
     if not usable or parts.path.rstrip("/") not in ("", "/api/v1"):
         raise InvalidInput(f"{url!r} is not the address of a master; write http://HOST:PORT")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def patience_at(link: Link, send: Send) -> float:
+    """Return for how many seconds this master is waited for: a hung one shall not hold up the next."""
+    is_last = send.address == link.addresses[-1]
+    if is_last or not send.request.repeatable:
+        return link.timeout_seconds
+    return min(link.timeout_seconds, NEXT_MASTER_SECONDS)
+
+
+def preferring(link: Link, address: str) -> Link:
+    """Return the link with the master that has just answered first."""
+    if address == link.addresses[0]:
+        return link
+    return replace(link, addresses=(address, *(other for other in link.addresses if other != address)))
 
 
 def exchange(link: Link, call: Call[T]) -> Program[T]:

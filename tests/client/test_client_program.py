@@ -8,7 +8,7 @@ import pytest
 
 from podling.client import program, tasks
 from podling.client.call import Call, Request, Response, T, path_of, query_of, target_of
-from podling.client.program import ConnectionLost, Link, Outcome, Program, Send, Sleep
+from podling.client.program import NEXT_MASTER_SECONDS, ConnectionLost, Link, Outcome, Program, Send, Sleep
 from podling.core.errors import (
     Conflict,
     DeadlineExceeded,
@@ -187,6 +187,18 @@ def test_a_prefix_on_two_pages_is_ambiguous() -> None:
     with pytest.raises(InvalidInput) as caught:
         performer.run(program.find_task(performer.link, "a"))
     assert caught.value.details == {"taskIds": ["a1", "a2"]}
+
+
+def test_a_master_that_hangs_holds_up_the_next_one_for_seconds_only() -> None:
+    link = Link(addresses=("http://a", "http://b"))
+    read = tasks.read("t").request
+    assert program.patience_at(link, Send(request=read, address="http://a")) == NEXT_MASTER_SECONDS
+    assert program.patience_at(link, Send(request=read, address="http://b")) == link.timeout_seconds
+    once = tasks.cancel("t").request
+    expected = NEXT_MASTER_SECONDS if once.repeatable else link.timeout_seconds
+    assert program.patience_at(link, Send(request=once, address="http://a")) == expected
+    assert program.preferring(link, "http://b").addresses == ("http://b", "http://a")
+    assert program.preferring(link, "http://a") is link
 
 
 @pytest.mark.parametrize(
