@@ -77,6 +77,24 @@ async def test_every_read(make: Any, master: FakeMaster) -> None:
         assert (await client.send(tasks.cancel(task_id)))["status"] == "cancelled"
 
 
+async def test_a_master_that_hangs_is_left_for_the_next_and_not_asked_again(
+    make: Any, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.client.program.NEXT_MASTER_SECONDS", 0.2)
+    task_id = master.add_task("hello", status="completed")["taskId"]
+    master.outputs[task_id, 1] = b"hi"
+    with socket.create_server(("127.0.0.1", 0)) as hung:  # it takes connections and never answers
+        address = f"http://127.0.0.1:{hung.getsockname()[1]}"
+        async with asyncio.timeout(10), make(f"{address},{master.url}") as client:
+            assert (await client.send(tasks.read(task_id)))["name"] == "hello"
+            hung.setblocking(False)
+            hung.accept()[0].close()
+            chunks = [chunk async for chunk in client.stream(tasks.logs(task_id))]
+            assert b"".join(chunks) == b"hi"
+            with pytest.raises(BlockingIOError):
+                hung.accept()
+
+
 async def test_a_refusal_is_typed(make: Any, master: FakeMaster) -> None:
     async with make(master.url) as client:
         with pytest.raises(NotFound) as caught:
