@@ -134,6 +134,7 @@ class OverdueKind(StrEnum):
 
 @value
 class Overdue:
+    at: datetime  # when the limit passed
     task_id: str
     kind: OverdueKind
 
@@ -270,8 +271,13 @@ class Store(Protocol):
     async def blocked_shapes(self) -> Sequence[Task]:
         """Return of every shape that has blocked tasks the first of them."""
 
-    async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
-        """Return tasks whose queue timeout or deadline has passed and that were not told yet."""
+    async def overdue(
+        self, now: datetime, limit: int, after: tuple[datetime, str] | None = None
+    ) -> Sequence[Overdue]:
+        """Return tasks whose queue timeout or deadline has passed and that were not told yet.
+
+        The longest overdue first, by (at, task_id); `after` is the last seen.
+        """
 
     async def next_overdue_at(self) -> datetime | None: ...
 

@@ -1,10 +1,12 @@
 """Somebody sets a master's clock by hours: leases, drains and back-offs take no notice (I24)."""
 
+import asyncio
+
 import pytest
 
 from podling.core.node import NodeStatus
 from podling.core.task import StopReason, Task, TaskStatus
-from podling.master.loops.deadlines import Deadlines
+from podling.master.loops.deadlines import MOST_PAGES, Deadlines
 from podling.master.loops.drains import Drains
 from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import NodeMonitor
@@ -109,6 +111,44 @@ async def test_a_clock_set_forward_ends_no_task_before_its_time(world: World) ->
     world.clock.passed += 40.0
     await deadlines.run_once()
     assert (await _stored(world, limited.task_id)).error_code == "DEADLINE"
+
+
+async def test_what_a_step_made_overdue_hides_nobody_who_is(world: World) -> None:
+    context = await world.leader()
+    deadlines = Deadlines(context, page=4)
+    patient = await asyncio.gather(*(insert(context, queue_timeout_seconds=600.0) for _ in range(100)))
+    await deadlines.run_once()
+    world.clock.stepped += 3600.0
+    await deadlines.run_once()
+    late = await insert(context, queue_timeout_seconds=10.0)
+    world.clock.passed += 10.0
+    passes = 101 // (4 * MOST_PAGES) + 1
+    for _ in range(passes):
+        assert (await _stored(world, late.task_id)).status is TaskStatus.PENDING
+        assert await deadlines.run_once() is None, "it leaves the store alone until the next poll"
+    assert (await _stored(world, late.task_id)).error_code == "QUEUE_TIMEOUT"
+    stored = await world.store.load_tasks([task.task_id for task in patient])
+    assert {task.status for task in stored.values()} == {TaskStatus.PENDING}
+    world.clock.passed += 590.0
+    for _ in range(passes + 1):
+        await deadlines.run_once()
+    stored = await world.store.load_tasks([task.task_id for task in patient])
+    assert {task.error_code for task in stored.values()} == {"QUEUE_TIMEOUT"}
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_a_step_that_is_taken_back_changes_nothing(world: World, step: float) -> None:
+    context = await world.leader()
+    deadlines = Deadlines(context)
+    task = await insert(context, queue_timeout_seconds=60.0)
+    for way in (0.0, step, -step):
+        world.clock.stepped += way
+        world.clock.passed += 19.0
+        await deadlines.run_once()
+    assert (await _stored(world, task.task_id)).status is TaskStatus.PENDING
+    world.clock.passed += 3.0
+    await deadlines.run_once()
+    assert (await _stored(world, task.task_id)).error_code == "QUEUE_TIMEOUT"
 
 
 async def test_a_clock_set_back_makes_nobody_overdue(world: World) -> None:

@@ -1,6 +1,7 @@
 """Ends tasks that waited, or took, longer than they may."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from podling.core.lifecycle import Deadline, Event, QueueTimeout
 from podling.core.limits import deadline_at, queue_timeout_at
@@ -11,7 +12,8 @@ from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
 from podling.store.base import Overdue, OverdueKind
 
-MOST_PER_PASS = 500
+PAGE = 500
+MOST_PAGES = 8  # in one pass
 
 _EVENTS: dict[OverdueKind, Event] = {
     OverdueKind.QUEUE_TIMEOUT: QueueTimeout(),
@@ -20,12 +22,18 @@ _EVENTS: dict[OverdueKind, Event] = {
 
 
 class Deadlines:
-    """The timeout of one attempt is kept by its worker, also when no master can be reached."""
+    """The timeout of one attempt is kept by its worker, also when no master can be reached.
 
-    def __init__(self, context: MasterContext) -> None:
+    What a step of the clock made overdue stays in the store's order, before what is due in truth:
+    a pass goes on where the last one stopped, so that everybody's turn comes.
+    """
+
+    def __init__(self, context: MasterContext, page: int = PAGE) -> None:
         self._context = context
+        self._page = page
         self.wakeup = Wakeup()
         self._steps = WallSteps(context.clock)
+        self._after: tuple[datetime, str] | None = None  # the last one seen; None at the end
         context.feed.listen(self._after_commit)
 
     def _after_commit(self, applied: Sequence[Applied]) -> None:
@@ -36,14 +44,27 @@ class Deadlines:
         self._steps.observe()
         if not self._context.leads:
             return None
-        overdue = await self._context.store.overdue(self._context.clock.now(), MOST_PER_PASS)
+        ended = left_out = 0
+        for _ in range(MOST_PAGES):
+            overdue, due = await self._end_page()
+            ended += len(due)
+            left_out += len(overdue) - len(due)
+            if self._after is None:
+                break
+        if left_out or self._after is not None:
+            return 0.0 if ended >= self._page else None
+        return await self._seconds_to_next()
+
+    async def _end_page(self) -> tuple[Sequence[Overdue], Sequence[Overdue]]:
+        """Return what the next page has, and what of it was due and has been told so."""
+        overdue = await self._context.store.overdue(self._context.clock.now(), self._page, self._after)
         due = await self._truly_due(overdue)
         happenings = [Happening(item.task_id, _EVENTS[item.kind]) for item in due]
         await self._context.committer.apply_as_leader(happenings)
-        if len(due) == MOST_PER_PASS:
-            return 0.0
-        if len(due) < len(overdue):
-            return None
+        self._after = (overdue[-1].at, overdue[-1].task_id) if len(overdue) == self._page else None
+        return overdue, due
+
+    async def _seconds_to_next(self) -> float | None:
         next_at = await self._context.store.next_overdue_at()
         return None if next_at is None else (next_at - self._context.clock.now()).total_seconds()
 

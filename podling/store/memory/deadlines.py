@@ -32,9 +32,10 @@ class DeadlineTable:
         if key is not None:
             self._order.remove(key)
 
-    def overdue(self, now: datetime, limit: int) -> list[Overdue]:
-        passed = takewhile(lambda key: key[0] <= now, self._order)
-        return [Overdue(task_id=task_id, kind=kind) for _, task_id, kind in islice(passed, limit)]
+    def overdue(self, now: datetime, limit: int, after: tuple[datetime, str] | None) -> list[Overdue]:
+        unseen = (key for key in self._order.ascending(after) if key[:2] != after)
+        passed = takewhile(lambda key: key[0] <= now, unseen)
+        return [Overdue(at=at, task_id=task_id, kind=kind) for at, task_id, kind in islice(passed, limit)]
 
     def next_at(self) -> datetime | None:
         first = self._order.first()

@@ -21,8 +21,7 @@ class SortedKeys(Generic[_Key]):
         return self._count
 
     def __iter__(self) -> Iterator[_Key]:
-        for chunk in self._chunks:
-            yield from chunk
+        return self.ascending()
 
     def first(self) -> _Key | None:
         return self._chunks[0][0] if self._chunks else None
@@ -64,6 +63,16 @@ class SortedKeys(Generic[_Key]):
         if index < len(self._chunks):
             count += bisect_left(self._chunks[index], key)
         return min(count, limit)
+
+    def ascending(self, start: tuple[Any, ...] | None = None) -> Iterator[_Key]:
+        """Yield the keys that are not before `start` (None: all), the first one first."""
+        index = 0 if start is None else bisect_left(self._lasts, start)
+        if start is not None and index < len(self._chunks):
+            chunk = self._chunks[index]
+            yield from chunk[bisect_left(chunk, start) :]
+            index += 1
+        for chunk in self._chunks[index:]:
+            yield from chunk
 
     def descending(self, before: tuple[Any, ...] | None = None) -> Iterator[_Key]:
         """Yield the keys before `before` (None: all), the last one first."""

@@ -177,8 +177,10 @@ class MemoryStore(Store):
     async def blocked_shapes(self) -> Sequence[Task]:
         return self._tasks.pending.blocked_shapes()
 
-    async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
-        return self._tasks.deadlines.overdue(now, limit)
+    async def overdue(
+        self, now: datetime, limit: int, after: tuple[datetime, str] | None = None
+    ) -> Sequence[Overdue]:
+        return self._tasks.deadlines.overdue(now, limit, after)
 
     async def next_overdue_at(self) -> datetime | None:
         return self._tasks.deadlines.next_at()

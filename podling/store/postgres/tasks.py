@@ -111,9 +111,11 @@ class Tasks:
     async def blocked_shapes(self) -> Sequence[Task]:
         return await self._read(_SQL.blocked_shapes)
 
-    async def overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
-        rows = await self._pool.fetch(_SQL.overdue, now, limit)
-        return [Overdue(task_id=row["task_id"], kind=_overdue_kind(row)) for row in rows]
+    async def overdue(
+        self, now: datetime, limit: int, after: tuple[datetime, str] | None = None
+    ) -> Sequence[Overdue]:
+        rows = await self._pool.fetch(_SQL.overdue, now, limit, *(after or (None, None)))
+        return [Overdue(at=row["at"], task_id=row["task_id"], kind=_overdue_kind(row)) for row in rows]
 
     async def next_overdue_at(self) -> datetime | None:
         row = await self._pool.fetch_row(_SQL.next_overdue_at)

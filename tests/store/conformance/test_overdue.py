@@ -109,6 +109,26 @@ async def test_the_longest_overdue_come_first_up_to_the_limit(store: Store) -> N
     assert await store.next_overdue_at() == at(10)
 
 
+async def test_the_overdue_are_read_page_by_page(store: Store) -> None:
+    waits = {"a": 30.0, "b": 10.0, "c": 20.0, "d": 20.0, "e": 20.0, "f": 200.0}
+    await submit(store, *(build_task(task_id=name, deadline_seconds=wait) for name, wait in waits.items()))
+    seen: list[str] = []
+    after = None
+    while page := await store.overdue(at(100), 2, after):
+        seen += [item.task_id for item in page]
+        assert [item.at for item in page] == [at(waits[item.task_id]) for item in page]
+        after = (page[-1].at, page[-1].task_id)
+    assert seen == ["b", "c", "d", "e", "a"]
+
+
+async def test_a_page_begins_where_a_task_was_that_has_ended_since(store: Store) -> None:
+    waits = {"a": 10.0, "b": 20.0, "c": 30.0}
+    tasks = [build_task(task_id=name, deadline_seconds=wait) for name, wait in waits.items()]
+    await submit(store, *tasks)
+    await store.commit(build_batch([happening(tasks[1], Cancel())]))
+    assert [item.task_id for item in await store.overdue(at(100), 2, (at(20), "b"))] == ["c"]
+
+
 async def test_a_limit_beyond_the_calendar_is_never_reached(store: Store) -> None:
     task = build_task(deadline_seconds=1e12, queue_timeout_seconds=1e12)
     await submit(store, task)

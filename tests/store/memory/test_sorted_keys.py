@@ -47,6 +47,7 @@ def agree(keys: SortedKeys[tuple[int]], expected: list[tuple[int]], probe: int, 
     assert keys.count_before((probe,), limit) == min(len(before), limit)
     assert list(keys.descending((probe,))) == before[::-1]
     assert list(keys.descending()) == expected[::-1]
+    assert list(keys.ascending((probe,))) == [key for key in expected if key >= (probe,)]
 
 
 def test_what_is_not_there_cannot_be_removed() -> None:

@@ -93,7 +93,7 @@ async def test_no_pass_of_a_loop_reads_a_whole_table(store: PostgresStore, churn
     statements: list[tuple[str, tuple[Any, ...]]] = [
         (TASKS.promote, (NOW, 500)),
         (TASKS.next_run_at, ()),
-        (TASKS.overdue, (NOW, 500)),
+        (TASKS.overdue, (NOW, 500, None, None)),
         (TASKS.next_overdue_at, ()),
         (TASKS.unblock, (["shape"], [500])),
         (TASKS.blocked_shapes, ()),
@@ -110,7 +110,11 @@ async def test_no_pass_of_a_loop_reads_a_whole_table(store: PostgresStore, churn
 
 async def test_the_overdue_are_found_by_their_index(store: PostgresStore, churned: list[Task]) -> None:
     async with store._pool.connection() as connection:
-        assert indexes(await explain(connection, TASKS.overdue, NOW, 10)) == {"live_tasks_overdue"}
+        for after in ((None, None), (NOW - timedelta(seconds=9), churned[0].task_id)):
+            nodes = await explain(connection, TASKS.overdue, NOW, 10, *after)
+            assert indexes(nodes) == {"live_tasks_overdue"}
+            [condition] = [node["Index Cond"] for node in nodes if "Index Cond" in node]
+            assert ">" in condition, "each page would read those before it again"
 
 
 @pytest.mark.parametrize(

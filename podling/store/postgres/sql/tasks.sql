@@ -137,9 +137,11 @@ CROSS JOIN LATERAL (
 ) head
 
 -- name: overdue
-SELECT task_id, queue_timeout_at, deadline_at
+SELECT task_id, queue_timeout_at, deadline_at, least(queue_timeout_at, deadline_at) AS at
 FROM live_tasks
 WHERE least(queue_timeout_at, deadline_at) <= $1
+  AND (least(queue_timeout_at, deadline_at), task_id)
+      > (coalesce($3::timestamptz, '-infinity'), coalesce($4::text, ''))
 ORDER BY least(queue_timeout_at, deadline_at), task_id
 LIMIT $2
 
