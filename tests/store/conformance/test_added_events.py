@@ -28,6 +28,16 @@ async def test_they_are_appended_whether_the_task_has_ended_or_not(store: Store)
     assert list(await store.load_events(other.task_id)) == [line_of(other.task_id, "other")]
 
 
+async def test_what_is_appended_together_stays_in_its_order(store: Store) -> None:
+    tasks = [build_task(task_id=name) for name in "abc"]
+    await store.commit(build_batch(map(insertion, tasks)))
+    lines = [line_of(name, str(number)) for number in range(10) for name in "abc"]
+    await store.add_events(lines)
+    for name in "abc":
+        told = [event.message for event in await store.load_events(name)]
+        assert told == [str(number) for number in range(10)]
+
+
 async def test_nobodys_are_left_out(store: Store) -> None:
     await store.add_events([line_of("nobody", "lost")])
     await store.add_events([])

@@ -43,8 +43,10 @@ SELECT body FROM attempts WHERE task_id = $1 ORDER BY attempt
 -- name: add_events
 INSERT INTO task_events (task_id, type, body)
 SELECT new.task_id, new.type, new.body
-FROM json_to_recordset($1::json) AS new (task_id text, type text, body json)
+FROM ROWS FROM (json_to_recordset($1::json) AS (task_id text, type text, body json))
+    WITH ORDINALITY AS new (task_id, type, body, place)
 WHERE EXISTS (SELECT FROM task_specs s WHERE s.task_id = new.task_id)
+ORDER BY new.place
 
 -- name: events
 SELECT body FROM task_events WHERE task_id = $1 ORDER BY event_id
