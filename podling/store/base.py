@@ -240,6 +240,9 @@ class Store(Protocol):
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
         """Return the task's events in order of their commit."""
 
+    async def find_events(self, task_ids: Sequence[str], type_: str) -> Sequence[TaskEvent]:
+        """Return the events of one type of these tasks, each task's in order of their commit."""
+
     async def add_events(self, events: Sequence[TaskEvent]) -> None:
         """Append lines that change nothing about their tasks; those of unknown tasks are left out."""
 

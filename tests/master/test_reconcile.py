@@ -1,6 +1,9 @@
 """What a worker holds against what its node should have."""
 
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -9,11 +12,12 @@ from podling.core.protocol import HeldAttempt, HeldState
 from podling.core.task import TaskEvent, TaskStatus
 from podling.core.timeline import RESTORED
 from podling.master.sessions.reconcile import reconcile
-from podling.store.base import TaskWrite, WriteStatus
+from podling.store.base import Store, TaskWrite, WriteStatus
 from tests.builders import NOW, build_batch, change_of, ended
 from tests.core.clusters import sized, wanting
 from tests.master.bare_master import Leader
 from tests.master.masters import RunningMaster
+from tests.master.world import Faulty
 
 
 @pytest.fixture
@@ -78,6 +82,27 @@ async def test_what_was_live_in_a_backup_and_is_held_no_more_has_ended(master: R
     assert (failed["status"], failed["errorCode"], failed["exitCode"]) == ("failed", "UNKNOWN_EXIT", None)
     assert "backup" in failed["error"]
     assert (await master.api.task(runs_on.task_id))["status"] == TaskStatus.RUNNING
+
+
+async def test_what_a_worker_misses_is_looked_up_at_once(leader: Leader) -> None:
+    """A statement a task, one after the other, would hold up the hello of a big node."""
+    calls = Counter[str]()
+    leader.put(sized("node-1", slots=50))
+    await leader.submit(*(wanting({"cpu": 10}) for _ in range(20)))
+    await leader.scheduler.run_once()
+    faulty = Faulty(leader.store)
+    for name in ("find_events", "load_events", "load_attempts", "load_tasks"):
+        faulty.before[name] = _counting(calls, name)
+    leader.context.store = cast(Store, faulty)
+    assert len((await reconcile(leader.context, "node-1", ())).assign) == 20
+    assert calls == {"load_tasks": 1, "find_events": 1}
+
+
+def _counting(calls: Counter[str], name: str) -> Callable[[], Awaitable[None]]:
+    async def count() -> None:
+        calls[name] += 1
+
+    return count
 
 
 async def _note_restored(master: RunningMaster, task_id: str) -> None:

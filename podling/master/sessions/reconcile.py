@@ -55,7 +55,7 @@ async def reconcile(
     if starts_afresh:
         await _end_unknown(context, node_id, missing, FORGOTTEN)
         missing = []
-    if restored := [task for task in missing if await _is_restored(context, task)]:
+    if restored := await _restored(context, missing):
         await _end_unknown(context, node_id, restored, AFTER_BACKUP)
         missing = [task for task in missing if task not in restored]
     # A worker that has the stop before the start reports the end without having started anything.
@@ -92,10 +92,13 @@ def _missing(tasks: Iterable[Task], node_id: str, held: Sequence[HeldAttempt]) -
     ]
 
 
-async def _is_restored(context: MasterContext, task: Task) -> bool:
-    """Whether a backup knew this very attempt, so that its worker may have told its end, and forgotten it."""
-    events = await context.store.load_events(task.task_id)
-    return any(event.type == RESTORED and event.attempt == task.attempt for event in events)
+async def _restored(context: MasterContext, missing: Sequence[Task]) -> list[Task]:
+    """Return those of whose attempt a backup knew: their worker may have told the end, and forgotten it."""
+    if not missing:
+        return []
+    events = await context.store.find_events([task.task_id for task in missing], RESTORED)
+    known = {(event.task_id, event.attempt) for event in events}
+    return [task for task in missing if (task.task_id, task.attempt) in known]
 
 
 async def _end_unknown(context: MasterContext, node_id: str, missing: Sequence[Task], reason: str) -> None:

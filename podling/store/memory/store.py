@@ -151,6 +151,10 @@ class MemoryStore(Store):
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
         return self._tasks.events(task_id)
 
+    async def find_events(self, task_ids: Sequence[str], type_: str) -> Sequence[TaskEvent]:
+        found = (event for task_id in dict.fromkeys(task_ids) for event in self._tasks.events(task_id))
+        return [event for event in found if event.type == type_]
+
     async def add_events(self, events: Sequence[TaskEvent]) -> None:
         self._tasks.add_events(events)
 

@@ -79,6 +79,10 @@ class Tasks:
         rows = await self._pool.fetch(_SQL.events, task_id)
         return read_all(TaskEvent, (row["body"] for row in rows))
 
+    async def find_events(self, task_ids: Sequence[str], type_: str) -> Sequence[TaskEvent]:
+        rows = await self._pool.fetch(_SQL.events_of_type, list(task_ids), type_)
+        return read_all(TaskEvent, (row["body"] for row in rows))
+
     async def add_events(self, events: Sequence[TaskEvent]) -> None:
         if events:
             await self._pool.fetch(_SQL.add_events, to_json([event_row(event) for event in events]))

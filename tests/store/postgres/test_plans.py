@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from podling.core.lifecycle import Cancel
-from podling.core.task import Task
+from podling.core.task import Task, TaskEvent
 from podling.store.postgres.queries import load
 from podling.store.postgres.rows import attempt_row, live_row, spec_row, to_json
 from podling.store.postgres.store import PostgresStore
@@ -115,6 +115,18 @@ async def test_the_overdue_are_found_by_their_index(store: PostgresStore, churne
             assert indexes(nodes) == {"live_tasks_overdue"}
             [condition] = [node["Index Cond"] for node in nodes if "Index Cond" in node]
             assert ">" in condition, "each page would read those before it again"
+
+
+async def test_events_of_many_tasks_are_found_by_their_index(
+    store: PostgresStore, churned: list[Task]
+) -> None:
+    await store.add_events(
+        [TaskEvent(task_id=task.task_id, at=NOW, type="note", actor="a", message="m") for task in churned]
+    )
+    ids = [task.task_id for task in churned[:200]]
+    async with store._pool.connection() as connection:
+        nodes = await explain(connection, TASKS.events_of_type, ids, "restored")
+    assert indexes(nodes) == {"task_events_by_task"}
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ ORDER BY new.place
 -- name: events
 SELECT body FROM task_events WHERE task_id = $1 ORDER BY event_id
 
+-- name: events_of_type
+SELECT body FROM task_events WHERE task_id = ANY ($1::text[]) AND type = $2 ORDER BY event_id
+
 -- name: ready
 SELECT *
 FROM live_tasks
