@@ -1,6 +1,8 @@
 """Nodes keep away for a while from shapes of which they could not make a container.
 
-So one bad node does not eat every retry. It is the leader's memory only: a new leader begins without.
+So one bad node does not eat every retry. Each master remembers for itself what it saw committed, by
+itself or by others: whoever takes the lead goes on with what it has seen, and a master that starts
+begins without.
 """
 
 from collections import OrderedDict
@@ -36,10 +38,6 @@ class BackOffs:
             failures = known.failures + 1
         wait = min(FIRST_SECONDS * 2.0 ** min(failures - 1, 30), LONGEST_SECONDS)
         records[node_id] = _Record(failures, now + wait)
-
-    def keep_off(self, node_id: str, shape: str, until: float) -> None:
-        """Back off until then, whatever was before."""
-        self._records(shape)[node_id] = _Record(1, until)
 
     def started(self, node_id: str, shape: str) -> None:
         """The node has made one: it is as good as any other."""

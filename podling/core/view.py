@@ -134,10 +134,6 @@ class View:
             del self._by_shape[task.shape]
         self.index.give(node_id, requirement)
 
-    def penalise(self, node_id: str, shape: str, until: float) -> None:
-        """Plan nothing of this shape on the node before `until`, unless no other could ever take it."""
-        self.back_offs.keep_off(node_id, shape, until)
-
     # Reading
 
     def node(self, node_id: str) -> Node | None:

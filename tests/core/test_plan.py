@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 
+from podling.core.backoff import FIRST_SECONDS
 from podling.core.node import Node
 from podling.core.placement import lacks_of
 from podling.core.spec import Affinity, Port, Strategy
@@ -150,19 +151,19 @@ def test_a_host_port_is_planned_once_per_node() -> None:
 def test_a_node_that_just_failed_backs_off_for_that_shape_only() -> None:
     failing, other = wanting({"cpu": 100}), wanting({"cpu": 200})
     view = view_of(sized("bad"), sized("full", slots=1), on(wanting(), "full"))
-    view.penalise("bad", failing.shape, until=30.0)
+    view.back_offs.failed("bad", failing.shape, 0.0)
     result = plan(view, [failing, other], now=0.0)
     assert [placement.task_id for placement in result.placements] == [other.task_id]
     why = result.blocked[failing.shape]
     assert why.reasons == {BACKING_OFF: 1, "insufficient slots": 1}
-    assert why.until == 30.0
-    assert placed_on(plan(view, [failing], now=30.0)) == {"bad": 1}
+    assert why.until == FIRST_SECONDS
+    assert placed_on(plan(view, [failing], now=FIRST_SECONDS)) == {"bad": 1}
 
 
 def test_the_only_node_is_tried_again_though_it_failed() -> None:
     task = wanting()
     view = view_of(sized("only"))
-    view.penalise("only", task.shape, until=30.0)
+    view.back_offs.failed("only", task.shape, 0.0)
     assert placed_on(plan(view, [task], now=0.0)) == {"only": 1}
 
 

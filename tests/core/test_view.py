@@ -4,6 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podling.core.backoff import FIRST_SECONDS
 from podling.core.node import Node, NodeStatus
 from podling.core.spec import Port
 from podling.core.task import Task
@@ -73,9 +74,9 @@ def test_the_room_for_a_shape_leaves_out_what_is_full_or_backs_off() -> None:
     view.put_task(on(wanting(), "b"))
     assert view.room_for(task.shape, 0.0, 10) == 3
     view.put_node(sized("c", slots=1))
-    view.penalise("a", task.shape, until=10.0)
-    assert view.room_for(task.shape, 9.0, 10) == 1
-    assert view.room_for(task.shape, 10.0, 10) == 4
+    view.back_offs.failed("a", task.shape, 0.0)
+    assert view.room_for(task.shape, FIRST_SECONDS - 1, 10) == 1
+    assert view.room_for(task.shape, FIRST_SECONDS, 10) == 4
     for node_id in "aaac":
         view.put_task(on(wanting(), node_id))
     assert view.room_for(task.shape, 0.0, 10) == 0

@@ -1,8 +1,13 @@
 """A node that keeps failing or refusing, beside good ones."""
 
+from podling.core.backoff import FIRST_SECONDS
 from podling.core.retry import ErrorCode
+from podling.master.loops.changes import ChangesFeed
+from podling.master.loops.scheduler import Scheduler
+from tests.builders import ended
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import RunningMaster
+from tests.master.world import World, assigned
 
 AT_ONCE = {"baseSeconds": 0.01, "jitter": 0}
 
@@ -46,3 +51,19 @@ async def test_the_only_node_is_asked_again(master: RunningMaster) -> None:
     await _failed(only, task["taskId"])
     await only.end(await only.assigned(task["taskId"], 2))
     assert (await master.api.task(task["taskId"]))["status"] == "completed"
+
+
+async def test_whoever_takes_the_lead_goes_on_with_the_back_offs_that_it_saw(world: World) -> None:
+    leader, watching = await world.leader("one"), world.context("two")
+    Scheduler(watching)
+    changes = ChangesFeed(watching)
+    await changes.start()
+    task = await assigned(leader)
+    await changes.run_once()
+    await leader.committer.apply(task.task_id, ended(task, exit_code=None, error_code=ErrorCode.IMAGE_PULL))
+    await changes.run_once()
+    assert watching.view.back_offs.current(task.shape, 0.0) == {"node-1": FIRST_SECONDS}
+    started_later = world.context("three")
+    Scheduler(started_later)
+    await ChangesFeed(started_later).start()
+    assert started_later.view.back_offs.current(task.shape, 0.0) == {}
