@@ -93,6 +93,7 @@ class Shell:
         self._owners: dict[str, Runtime] = {}
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unforgotten: list[Forget] = []  # the journal refused them
         self._preparing = asyncio.Semaphore(PREPARES_AT_ONCE)
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._removing = asyncio.Semaphore(REMOVALS_AT_ONCE)
@@ -174,6 +175,7 @@ class Shell:
 
     async def sweep(self) -> None:
         """Remove what is this worker's and nobody knows. Raises RuntimeFailure."""
+        self._spawn(self._forget_again())
         self.feed(Swept(seen=await self._inventory()))
 
     async def check(self) -> str | None:
@@ -344,7 +346,19 @@ class Shell:
         try:
             await self._journal.write(instruction, urgent=False)
         except Unavailable as error:
+            self._unforgotten.append(instruction)
             _log.warning("task %s stays in the journal: %s", instruction.key.task_id, error.message)
+
+    async def _forget_again(self) -> None:
+        """Have the journal forget what it refused to; while it refuses one, the others wait."""
+        refused, self._unforgotten = self._unforgotten, []
+        if not refused:
+            return
+        await self._write_forget(refused[0])
+        if self._unforgotten:
+            self._unforgotten += refused[1:]
+        else:
+            await asyncio.gather(*map(self._write_forget, refused[1:]))
 
     # Names
 
