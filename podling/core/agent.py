@@ -79,6 +79,7 @@ def step(state: AgentState, event: Event, now: Moment) -> tuple[AgentState, tupl
     else:
         lease.check(turn)
         _HANDLERS[type(event)](turn, event)
+    rules.go_on_after_older(turn)
     return turn.result(), tuple(turn.instructions)
 
 

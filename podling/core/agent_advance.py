@@ -40,6 +40,13 @@ def advance(turn: Turn, held: Held) -> Held:
     return _clean_up(turn, held)
 
 
+def go_on_after_older(turn: Turn) -> None:
+    """Start what has waited for the end of an earlier attempt of the same task."""
+    while turn.settled:
+        for later in turn.later_than(turn.settled.pop()):
+            turn.attempts[later] = advance(turn, turn.attempts[later])
+
+
 # What has become of it
 
 
@@ -72,7 +79,7 @@ def _proceed(turn: Turn, held: Held) -> Held:
     if not held.is_journaled:
         turn.tell(WriteIntent(assignment=held.assignment))
         return replace(held, is_journaled=True)
-    if not held.is_intended:
+    if not held.is_intended or turn.still_runs_older(held.key):
         return held
     held = replace(held, containers=tuple(_make(turn, held, one) for one in held.containers))
     if any(container.phase in _NOT_MADE for container in held.containers):
@@ -121,6 +128,7 @@ def _end(turn: Turn, held: Held, ending: Ending) -> Held:
         return held
     final = final_of(held, _complete(held, ending), turn.now.wall)
     held = replace(held, final=final)
+    turn.settled.append(held.key)
     if held.has_run:
         turn.tell(SaveLogs(key=held.key))
     else:

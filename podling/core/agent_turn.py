@@ -65,6 +65,7 @@ class Turn:
         self.outbox = dict(state.outbox)
         self.next_sequence = state.next_sequence
         self.instructions: list[Instruction] = []
+        self.settled: list[AttemptKey] = []  # attempts of which nothing runs any more
 
     def tell(self, instruction: Instruction) -> None:
         self.instructions.append(instruction)
@@ -97,6 +98,15 @@ class Turn:
     def remember_stop(self, order: StopOrder) -> None:
         key = AttemptKey(task_id=order.task_id, attempt=order.attempt)
         self.state = replace(self.state, stopped=_kept({**self.state.stopped, key: order}))
+
+    def still_runs_older(self, key: AttemptKey) -> bool:
+        """Whether an earlier attempt of the task is not over here: two never run side by side."""
+        earlier = (AttemptKey(task_id=key.task_id, attempt=number) for number in range(1, key.attempt))
+        return any(not held.is_settled for one in earlier if (held := self.attempts.get(one)) is not None)
+
+    def later_than(self, key: AttemptKey) -> list[AttemptKey]:
+        """Return the later attempts of the task that are here."""
+        return [one for one in self.attempts if one.task_id == key.task_id and one.attempt > key.attempt]
 
     def refusal(self, assignment: Assignment) -> tuple[ErrorCode, str] | None:
         """Why nothing may be started for this assignment, by code and sentence; None if it may."""

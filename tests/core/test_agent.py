@@ -242,6 +242,24 @@ def test_a_stop_before_the_assignment_never_starts(world: World) -> None:
     assert world.ends[KEY].stopped_by is StopReason.CANCEL
 
 
+def test_a_later_attempt_waits_here_until_the_earlier_one_is_over(world: World) -> None:
+    """Given up while the worker was away, and given to the same worker again."""
+    run(world)
+    (earlier,) = world.running()
+    world.order_stop(KEY, StopReason.STALE)
+    world.assign(assignment(attempt=2))
+    world.settle(until=lambda: not world.writes and not world.told)
+    later = AttemptKey(task_id="t1", attempt=2)
+    assert (later, "main") not in world.starts and earlier in world.running()
+    assert not any(instruction.key == later for instruction in told(world, Prepare))
+    world.settle()
+    for _ in range(2):  # its grace is over, and the lease is not
+        world.renew()
+        world.pass_time(5.0)
+    world.settle()
+    assert earlier not in world.running() and world.starts[later, "main"] == 1
+
+
 def test_a_shorter_grace_takes_effect_and_the_first_reason_stays(world: World) -> None:
     run(world)
     world.order_stop(KEY)
