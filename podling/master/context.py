@@ -13,6 +13,7 @@ from podling.kit.ids import new_id
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Committer
 from podling.master.feed import Feed
+from podling.master.node_rows import NodeRows
 from podling.store.base import Master, Store
 
 
@@ -51,6 +52,7 @@ class MasterContext:
     view: View
     feed: Feed
     committer: Committer
+    node_rows: NodeRows
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
     epoch: int | None = None
@@ -111,5 +113,6 @@ def build(
         view=view,
         feed=feed,
         committer=committer,
+        node_rows=NodeRows(store, view),
         draw_bits=draw_bits,
     )

@@ -109,11 +109,14 @@ class NodeMonitor:
         await self._context.committer.apply_as_leader(happenings)
 
     async def _put_offline(self, node: Node, beat: Beat, reason: str) -> bool:
-        if node.session_no != beat.session_no:
-            return False  # it has a session that this view, or this beat, does not know yet
-        offline = replace(node, status=NodeStatus.OFFLINE, lost_reason=reason)
-        if not await self._context.store.save_node(offline, beat.session_no):
-            return False
-        self._context.view.put_node(offline)
+        rows = self._context.node_rows
+        async with rows.turn(node.node_id):
+            known = self._context.view.node(node.node_id)
+            if known is None or known.session_no != beat.session_no:
+                await rows.show(node.node_id)
+                return False  # it has a session that this view, or this beat, does not know yet
+            offline = replace(known, status=NodeStatus.OFFLINE, lost_reason=reason)
+            if not await rows.save(offline, beat.session_no):
+                return False
         self._node_changed(node.node_id)
         return True

@@ -81,13 +81,17 @@ class Peers:
         loaded = {node.node_id: node for node in await self._context.store.load_nodes()}
         for node in loaded.values():
             known = view.node(node.node_id)
+            if known is not before.get(node.node_id):
+                continue  # this master has learnt of it meanwhile, and what was loaded may be older
             if _is_another(known, node):
                 view.remove_node(node.node_id)  # removed, and back with sessions counted anew
             if _is_news(view.node(node.node_id), node):
                 view.put_node(node)
                 self._node_changed(node.node_id)
         for node_id in _gone(before, loaded):
-            view.remove_node(node_id)
+            if view.node(node_id) is before[node_id]:
+                view.remove_node(node_id)
+                self._node_changed(node_id)
 
 
 def _is_another(known: Node | None, node: Node) -> bool:

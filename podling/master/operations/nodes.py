@@ -106,9 +106,11 @@ async def drain(context: MasterContext, node_id: str, deadline_seconds: float | 
 
 async def _serve(context: MasterContext, node_id: str, cordoned: bool, wish: Drain | None) -> Node:
     async def serve() -> Node | None:
-        node = await context.store.set_service(node_id, cordoned=cordoned, drain=wish)
+        async with context.node_rows.turn(node_id):
+            node = await context.store.set_service(node_id, cordoned=cordoned, drain=wish)
+            if node is not None:
+                context.node_rows.put(node)
         if node is not None:
-            context.view.put_node(node)
             context.node_changed(node_id)
         return node
 
@@ -142,23 +144,12 @@ async def _change(context: MasterContext, node_id: str, change: Callable[[Node],
         changed = change(known)
         if await asyncio.shield(_save(context, changed, known.session_no)):
             return changed
-        await _refresh(context, node_id)
     raise Conflict("the node connects anew all the time; try again")
 
 
 async def _save(context: MasterContext, node: Node, expected_session_no: int | None) -> bool:
-    if not await context.store.save_node(node, expected_session_no):
-        return False
-    context.view.put_node(node)
-    return True
-
-
-async def _refresh(context: MasterContext, node_id: str) -> None:
-    stored = await context.store.load_node(node_id)
-    if stored is not None:
-        context.view.put_node(stored)
-    else:
-        context.view.remove_node(node_id)
+    async with context.node_rows.turn(node.node_id):
+        return await context.node_rows.save(node, expected_session_no)
 
 
 def _find(context: MasterContext, node_id: str) -> Node:

@@ -51,12 +51,7 @@ class Sessions:
         """Admit a worker: number its session, end the older one, compare what it holds."""
         _check(hello)
         self._refuse_twin(node_id, hello.instance)
-        known = await self._context.store.load_node(node_id)
-        node = _node_from(node_id, hello, known, self._context)
-        number = await self._context.store.open_session(node)
-        session = Session(node_id, number, hello.instance, hello.protocol_version)
-        if self._replace(session):
-            self._context.view.put_node(replace(node, session_no=number))
+        known, session = await self._begin(node_id, hello)
         try:
             desired = await reconcile(
                 self._context,
@@ -69,14 +64,25 @@ class Sessions:
             self.forget(session)
             raise
         self._node_changed(node_id)
-        _log.info("node %s (%s) is online, session %d", node_id, hello.hostname, number)
+        _log.info("node %s (%s) is online, session %d", node_id, hello.hostname, session.session_no)
         return session, Welcome(
-            session_no=number,
+            session_no=session.session_no,
             cluster_id=self._context.cluster_id,
             lease_seconds=self._context.options.lease_seconds,
             masters=self._context.master_urls(),
             desired=desired,
         )
+
+    async def _begin(self, node_id: str, hello: Hello) -> tuple[Node | None, Session]:
+        """Return the node as it was, and its new session."""
+        context = self._context
+        async with context.node_rows.turn(node_id):
+            known = await context.store.load_node(node_id)
+            number = await context.store.open_session(_node_from(node_id, hello, known, context))
+            await context.node_rows.show(node_id)
+            session = Session(node_id, number, hello.instance, hello.protocol_version)
+            self._replace(session)
+            return known, session
 
     def tell_masters(self) -> None:
         """Tell workers where masters can be reached now."""
@@ -84,18 +90,17 @@ class Sessions:
             if session.goes_to_masters:
                 session.send(MastersKnown(masters=self._context.master_urls()))
 
-    def _replace(self, session: Session) -> bool:
-        """End the older of the node's two sessions; True if the given one is the newer."""
+    def _replace(self, session: Session) -> None:
+        """End the node's older session: the one that was here before, whatever its number is.
+
+        Sessions of a node that was removed are counted anew.
+        """
         known = self._by_node.get(session.node_id)
-        if known is not None and known.session_no > session.session_no:
-            session.close(REPLACED)
-            return False
         self._by_node[session.node_id] = session
         if known is not None:
             if known.instance != session.instance:
                 self._ousted[session.node_id] = known.instance
             known.close(REPLACED)
-        return True
 
     def _refuse_twin(self, node_id: str, instance: str) -> None:
         """Send a worker away for good that comes back after another start of its node has taken over.
@@ -120,29 +125,30 @@ class Sessions:
         """Keep what a beat says about the node's runtime."""
         unhealthy = shorten(unhealthy)
         node = self._context.view.node(session.node_id)
-        if node is None or node.session_no != session.session_no or not self.is_current(session):
-            return
-        if node.unhealthy == unhealthy:
-            return
-        changed = replace(node, unhealthy=unhealthy)
-        if await self._context.store.save_node(changed, session.session_no):
-            self._context.view.put_node(changed)
-            self._node_changed(session.node_id)
+        if node is not None and node.unhealthy != unhealthy:
+            await self._change(session, lambda node: replace(node, unhealthy=unhealthy))
 
     async def leave(self, session: Session, reason: str) -> None:
         """The worker was stopped, and says so: its node is offline without being lost.
 
         What runs there goes on; the node monitor waits for it as long as for a silent one.
         """
-        node = self._context.view.node(session.node_id)
-        if node is None or node.session_no != session.session_no or not self.is_current(session):
-            return
         stopped = f"its worker was stopped: {shorten(reason)}"
-        gone = replace(node, status=NodeStatus.OFFLINE, lost_reason=stopped)
-        if await self._context.store.save_node(gone, session.session_no):
-            self._context.view.put_node(gone)
-            self._node_changed(session.node_id)
-            _log.info("node %s (%s) is offline: %s", node.node_id, node.hostname, stopped)
+        offline = NodeStatus.OFFLINE
+        if await self._change(session, lambda node: replace(node, status=offline, lost_reason=stopped)):
+            _log.info("node %s is offline: %s", session.node_id, stopped)
+
+    async def _change(self, session: Session, change: Callable[[Node], Node]) -> bool:
+        """Write what `change` makes of the session's node; False if it has another session by now."""
+        rows = self._context.node_rows
+        async with rows.turn(session.node_id):
+            node = self._context.view.node(session.node_id)
+            if node is None or node.session_no != session.session_no or not self.is_current(session):
+                return False
+            if not await rows.save(change(node), session.session_no):
+                return False
+        self._node_changed(session.node_id)
+        return True
 
     def _tell_drain(self, node_id: str) -> None:
         """Tell the node's worker what an operator has said, if it does not know."""
