@@ -11,20 +11,10 @@ from podling.master.loops.node_monitor import NodeMonitor
 from podling.master.loops.peers import Peers
 from podling.master.operations import nodes
 from podling.master.sessions.registry import Sessions
-from podling.wire.session import Hello
 from tests.builders import build_node
-from tests.master.world import LEASE, Faulty, World
+from tests.master.world import HELLO, LEASE, Faulty, World
 
 ANSWERS_SECONDS = 10.0
-HELLO = Hello(
-    protocol_version=2,
-    instance="start 1",
-    hostname="a.test",
-    port=8071,
-    capacity={"slots": 1},
-    allocatable={"slots": 1},
-    runtimes=("simulated",),
-)
 
 
 class Racing:

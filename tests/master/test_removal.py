@@ -7,10 +7,11 @@ from podling.core.task import StopReason, TaskStatus
 from podling.master.committer import Happening
 from podling.master.loops.node_monitor import NodeMonitor
 from podling.master.loops.peers import Peers
+from podling.master.sessions.registry import Sessions
 from tests.builders import at, build_node
 from tests.master.fake_worker import FakeWorker, held
-from tests.master.masters import RunningMaster
-from tests.master.world import LEASE, World, insert
+from tests.master.masters import Masters, RunningMaster, eventually
+from tests.master.world import HELLO, LEASE, World, insert
 
 
 async def _started(master: RunningMaster, worker: FakeWorker, **fields: Any) -> Any:
@@ -73,6 +74,59 @@ async def test_a_worker_that_lived_after_all_stops_what_was_given_away(master: R
         (work.task_id, StopReason.STALE)
     ]
     assert (await master.api.node("one"))["status"] == "online"
+
+
+async def _connected_thrice(master: RunningMaster) -> FakeWorker:
+    worker = await master.worker("one")
+    for _ in range(2):
+        await worker.connect()
+    worker.fall_silent()  # and half open: the master hears nothing of its end
+    return worker
+
+
+async def test_a_worker_that_comes_back_counts_anew_beside_its_half_open_session(
+    master: RunningMaster,
+) -> None:
+    silent = await _connected_thrice(master)
+    assert (await _remove(master, "one", lost="true")).status == 200
+    goodbye = await silent.ended()
+    assert goodbye is not None and goodbye.reason == "the node was removed from the list"
+    worker = await master.worker("one")
+    assert (await master.api.node("one"))["sessionNo"] == 1
+    await _started(master, worker)
+
+
+async def test_another_master_ends_the_session_of_a_node_that_was_removed(masters: Masters) -> None:
+    first = await masters.start("machine-1")
+    second = await masters.start("machine-2")
+    silent = await _connected_thrice(second)
+    await _seen_by(first, "one")
+    assert (await _remove(first, "one", lost="true")).status == 200
+    goodbye = await silent.ended()
+    assert goodbye is not None and goodbye.reason == "the node was removed from the list"
+    worker = await second.worker("one")
+    await worker.acknowledged(await worker.beat_once())
+    assert (await first.api.node("one"))["sessionNo"] == 1
+
+
+async def test_it_may_come_back_before_the_other_master_knows_of_its_removal(world: World) -> None:
+    context = world.context()
+    sessions = Sessions(context, context.node_changed)
+    for _ in range(3):
+        old, _ = await sessions.open("node-1", HELLO)
+    await world.store.remove_node("node-1")
+    new, _ = await sessions.open("node-1", HELLO)
+    assert (new.session_no, new.closing, old.closing) == (1, False, True)
+    assert sessions.is_current(new)
+    node = context.view.node("node-1")
+    assert node is not None and node.session_no == 1
+
+
+async def _seen_by(master: RunningMaster, node_id: str) -> None:
+    async def seen() -> Any:
+        return master.server.context.view.node(node_id)
+
+    await eventually(seen, f"{node_id} to be known")
 
 
 async def test_queries_that_mean_nothing_are_refused(master: RunningMaster) -> None:

@@ -11,9 +11,19 @@ from podling.master.committer import Happening
 from podling.master.context import MasterContext, MasterOptions, build
 from podling.master.loops.election import Election
 from podling.store.base import Store
+from podling.wire.session import Hello
 from tests.builders import NOW, build_task
 
 LEASE = 10.0
+HELLO = Hello(
+    protocol_version=2,
+    instance="start 1",
+    hostname="a.test",
+    port=8071,
+    capacity={"slots": 1},
+    allocatable={"slots": 1},
+    runtimes=("simulated",),
+)
 
 
 class ManualClock:

@@ -84,14 +84,17 @@ class Peers:
             if known is not before.get(node.node_id):
                 continue  # this master has learnt of it meanwhile, and what was loaded may be older
             if _is_another(known, node):
-                view.remove_node(node.node_id)  # removed, and back with sessions counted anew
+                self._remove(node.node_id)  # and it is back, with sessions counted anew
             if _is_news(view.node(node.node_id), node):
                 view.put_node(node)
                 self._node_changed(node.node_id)
         for node_id in _gone(before, loaded):
             if view.node(node_id) is before[node_id]:
-                view.remove_node(node_id)
-                self._node_changed(node_id)
+                self._remove(node_id)
+
+    def _remove(self, node_id: str) -> None:
+        self._context.view.remove_node(node_id)
+        self._node_changed(node_id)
 
 
 def _is_another(known: Node | None, node: Node) -> bool:

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 REPLACED = "a newer session of this node has begun"
 DRAINED = "the node is drained"
+REMOVED = "the node was removed from the list"
 TWIN = "another worker with this node id has connected"
 LONGEST_TEXT = 500
 
@@ -39,7 +40,7 @@ class Sessions:
         self._by_node: dict[str, Session] = {}
         self._ousted: dict[str, str] = {}  # by node, the start that another one has taken over from
         context.feed.listen(self._deliver)
-        context.node_listeners.append(self._tell_drain)
+        context.node_listeners += [self._drop_removed, self._tell_drain]
 
     def get(self, node_id: str) -> Session | None:
         return self._by_node.get(node_id)
@@ -149,6 +150,13 @@ class Sessions:
                 return False
         self._node_changed(session.node_id)
         return True
+
+    def _drop_removed(self, node_id: str) -> None:
+        """End the session of a node that was taken off the list: nothing it says counts any more."""
+        session = self._by_node.get(node_id)
+        if session is not None and self._context.view.node(node_id) is None:
+            session.close(REMOVED)
+            self.forget(session)
 
     def _tell_drain(self, node_id: str) -> None:
         """Tell the node's worker what an operator has said, if it does not know."""
