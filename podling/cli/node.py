@@ -15,6 +15,7 @@ from podling.client.program import MASTER_AWAY_SECONDS
 from podling.core.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound
 
 POLL_SECONDS = 0.5
+SETTLED_SECONDS = 2.0  # by then every master knows of a drain, and of what was planned just before it
 
 app = typer.Typer(
     cls=Group,
@@ -72,15 +73,25 @@ def _draining(node_id: str, left: int) -> str:
 
 
 def _emptied(cli: Invocation, node_id: str, patience: float | None) -> JsonObject:
-    """Return the node once nothing is left on it. Raises DeadlineExceeded, Conflict if it is in use again."""
+    """Return the node once nothing is left on it, and nothing comes for a while: the leader may be another
+    master, which still plans there until it knows.
+
+    Raises DeadlineExceeded, Conflict if it is in use again.
+    """
     until = None if patience is None else time.monotonic() + patience
+    empty_since: float | None = None
     while True:
         node = cli.client.send(calls.read(node_id).patient(MASTER_AWAY_SECONDS))
         if not node.get("drain"):
             raise Conflict("the drain was ended by somebody else: the node is in service again")
-        if not node.get("runningTasks"):
+        now = time.monotonic()
+        if node.get("runningTasks"):
+            empty_since = None
+        elif empty_since is None:
+            empty_since = now
+        elif now - empty_since >= SETTLED_SECONDS:
             return node
-        if until is not None and time.monotonic() >= until:
+        if empty_since is None and until is not None and now >= until:
             message = f"{_draining(node_id, node['runningTasks'])} after {patience:g} s"
             raise DeadlineExceeded(message, code="wait_timed_out")
         time.sleep(POLL_SECONDS)

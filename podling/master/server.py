@@ -57,7 +57,7 @@ class MasterServer:
         self.context = build(options, store, clock, draw, draw_bits)
         self.streams = Streams()
         self._changes = ChangesFeed(self.context)
-        self._election_due, self._relay_due = Wakeup(), Wakeup()
+        self._election_due, self._relay_due, self._peers_due = Wakeup(), Wakeup(), Wakeup()
         self._loops = self._make_loops()
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -86,7 +86,7 @@ class MasterServer:
             Loop("drains", drains.run_once, poll, drains.wakeup),
             Loop("node monitor", monitor.run_once, monitor.interval_seconds),
             Loop("beats", self.beats.run_once, poll),
-            Loop("peers", peers.run_once, peers.interval_seconds),
+            Loop("peers", peers.run_once, peers.interval_seconds, self._peers_due),
             Loop("changes", self._changes.run_once, poll / CHANGES_PER_POLL, self._changes.wakeup),
             Loop("relay", self.relay.run_once, poll, self._relay_due),
             Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
@@ -124,8 +124,9 @@ class MasterServer:
         self._running.append(asyncio.create_task(listening))
 
     def _called(self) -> None:
-        """Another master left a message, or the leadership."""
+        """Another master left a message, the leadership, or an operator's word on a node."""
         self._relay_due.set()
+        self._peers_due.set()
         self._election_due.set()
 
     async def _first_election(self) -> None:

@@ -297,8 +297,9 @@ class Store(Protocol):
     async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         """Call `on_hint` when other masters may have committed. Runs until it is cancelled.
 
-        `on_call` is called when a message may have come, or nobody may lead any more. Hints may be
-        lost; both are called once after every connection, too.
+        `on_call` is called when a message may have come, nobody may lead any more, or an operator has
+        said something about a node or removed it. Hints may be lost; both are called once after every
+        connection, too.
         """
 
     async def maintain(self, keep_ended: timedelta | None = None) -> object:

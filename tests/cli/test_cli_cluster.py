@@ -2,10 +2,12 @@
 
 import json
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
+from podling.cli.node import SETTLED_SECONDS
 from tests.cli.conftest import Cli
 from tests.cli.fake_master import FakeMaster, Json
 
@@ -62,6 +64,16 @@ def test_drain_says_what_is_left_and_waits_on_request(cli: Cli, master: FakeMast
     assert cli("node", "drain", "n1", "--deadline", "2m", "--wait").out == "n1 is drained\n"
     assert master.nodes[0]["drain"] == {"deadlineSeconds": 120.0}
     assert cli("nodes").out.splitlines()[1].split()[2] == "drained"
+
+
+def test_a_drain_is_over_when_nothing_more_comes(cli: Cli, master: FakeMaster) -> None:
+    """The leader may have planned there before it knew."""
+    master.nodes = [node("n1", runningTasks=0)]
+    counts = [0, 1, 0]
+    master.on_read_node = lambda read: read.update(runningTasks=counts.pop(0) if counts else 0)
+    began = time.monotonic()
+    assert cli("node", "drain", "n1", "--wait", "--timeout", "20").out == "n1 is drained\n"
+    assert counts == [] and time.monotonic() - began >= SETTLED_SECONDS
 
 
 def test_a_drain_is_not_waited_for_for_ever(cli: Cli, master: FakeMaster) -> None:

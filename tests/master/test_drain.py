@@ -1,5 +1,7 @@
 """Nodes that are drained: no new work, and nothing is left behind."""
 
+import time
+from functools import partial
 from typing import Any
 
 from podling.core.protocol import ReportKind
@@ -113,6 +115,24 @@ async def test_uncordon_ends_it_and_cordon_keeps_what_runs(master: RunningMaster
     assert (await master.api.post("/nodes/one/uncordon")).json["cordoned"] is False
     await worker.assigned(waiting["taskId"])
     assert worker.stops == [] and await worker.end(work) == "applied"
+
+
+async def test_a_leader_elsewhere_knows_of_it_at_once(masters: Masters) -> None:
+    """Each of these would otherwise wait for the leader's next look at the nodes, a second later."""
+    leader, other = await masters.start("one"), await masters.start("two")
+    await other.worker("node-1")
+    view = leader.server.context.view
+
+    async def is_known(drained: bool) -> Any:
+        node = view.node("node-1")
+        return node is not None and (node.drain is not None) == drained
+
+    await eventually(lambda: is_known(False), "the leader to know the node")
+    began = time.monotonic()
+    for drained in (True, False) * 4:
+        await other.api.post(f"/nodes/node-1/{'drain' if drained else 'uncordon'}")
+        await eventually(partial(is_known, drained), "the leader to know of it")
+    assert time.monotonic() - began < 4.0
 
 
 async def test_it_outlives_the_worker_and_the_master(masters: Masters) -> None:

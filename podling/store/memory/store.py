@@ -234,7 +234,9 @@ class MemoryStore(Store):
         return self._nodes.save(node, expected_session_no)
 
     async def set_service(self, node_id: str, *, cordoned: bool, drain: Drain | None) -> Node | None:
-        return self._nodes.set_service(node_id, cordoned, drain)
+        node = self._nodes.set_service(node_id, cordoned, drain)
+        self._call()
+        return node
 
     async def load_node(self, node_id: str) -> Node | None:
         return self._nodes.load_one(node_id)
@@ -243,7 +245,9 @@ class MemoryStore(Store):
         return self._nodes.load(status)
 
     async def remove_node(self, node_id: str) -> bool:
-        return self._nodes.remove(node_id)
+        removed = self._nodes.remove(node_id)
+        self._call()
+        return removed
 
     async def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
         return self._nodes.beat(sessions, now)

@@ -17,7 +17,8 @@ from podling.store.postgres.pool import Address, keep_alive
 
 CHANNEL = "podling_changes"
 CALL = "call"
-"""What a hint says that is not about changes: a message has come, or nobody leads any more."""
+"""What a hint says that is not about changes: a message has come, nobody leads any more, or a node is in
+other service."""
 
 _INTERVAL_SECONDS = 0.05
 _LAST_SECONDS = 1.0

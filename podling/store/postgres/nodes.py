@@ -10,6 +10,7 @@ import asyncpg
 from podling.core.node import Drain, Node, NodeStatus
 from podling.store.base import Beat
 from podling.store.postgres.errors import translated
+from podling.store.postgres.hints import Notifier
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
@@ -23,6 +24,7 @@ class Nodes:
 
     _pool: Pool
     _guard: LeaderGuard
+    _notifier: Notifier
 
     async def open_session(self, node: Node) -> int:
         async with self._transaction() as connection:
@@ -50,6 +52,7 @@ class Nodes:
 
     async def set_service(self, node_id: str, *, cordoned: bool, drain: Drain | None) -> Node | None:
         row = await self._pool.fetch_row(_SQL.set_service, node_id, *_service(cordoned, drain))
+        self._notifier.call()
         return None if row is None else read_node(row)
 
     async def load_node(self, node_id: str) -> Node | None:
@@ -63,7 +66,8 @@ class Nodes:
         async with self._transaction() as connection:
             removed = await connection.fetchval(_SQL.remove, node_id)
             await connection.execute(_SQL.remove_beats, node_id)
-            return removed is not None
+        self._notifier.call()
+        return removed is not None
 
     async def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
         if not sessions:

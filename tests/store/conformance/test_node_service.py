@@ -1,11 +1,13 @@
 """What an operator says about a node, beside what its worker says of itself."""
 
+import asyncio
 from dataclasses import replace
 
 from podling.core.node import Drain, Node, NodeStatus
 from podling.store.base import Store
 from tests.builders import at, build_node
 
+CALL_SECONDS = 10.0
 DRAIN = Drain(since=at(3.000001), deadline_seconds=12.5)
 
 
@@ -56,6 +58,21 @@ async def test_a_removed_node_comes_back_without_it(store: Store) -> None:
     await store.open_session(build_node())
     found = await node_of(store)
     assert (found.cordoned, found.drain) == (False, None)
+
+
+async def test_other_masters_are_called_to_learn_of_it(store: Store) -> None:
+    await store.open_session(build_node())
+    calls: asyncio.Queue[None] = asyncio.Queue()
+    listening = asyncio.create_task(store.listen(lambda: None, lambda: calls.put_nowait(None)))
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            await calls.get()  # it listens
+            await store.set_service("node-1", cordoned=True, drain=DRAIN)
+            await calls.get()
+            await store.remove_node("node-1")
+            await calls.get()
+    finally:
+        listening.cancel()
 
 
 async def test_an_unknown_node_has_none(store: Store) -> None:
