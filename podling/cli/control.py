@@ -58,10 +58,19 @@ def resolve(
     context: typer.Context,
     task: Annotated[str, _TASK],
     outcome: Annotated[Outcome, typer.Argument(metavar="OUTCOME", help="What became of it.")],
+    attempt: Annotated[
+        int | None,
+        typer.Option(min=1, help="The attempt that is meant, if not the one that is live now."),
+    ] = None,
 ) -> None:
-    """Say what became of a held task whose node is lost: retry, completed, failed or cancelled."""
+    """Say what became of a held task whose node is lost: retry, completed, failed or cancelled.
+
+    Say --attempt when repeating the command: the next attempt may be held too by then.
+    """
     cli: Invocation = context.obj
-    answer = cli.client.send(tasks.resolve(cli.task_id(task), outcome.value))
+    found = cli.find(task)
+    meant = attempt or found.get("attempt") or None
+    answer = cli.client.send(tasks.resolve(str(found["taskId"]), outcome.value, attempt=meant))
     cli.show(answer, lambda: cli.line(f"{answer['taskId']} {answer['status']}"))
 
 

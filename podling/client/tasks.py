@@ -115,9 +115,13 @@ def retry(task_id: str) -> Call[JsonObject]:
     return post(path_of("tasks", task_id, "retry"), json_object)
 
 
-def resolve(task_id: str, outcome: str) -> Call[JsonObject]:
-    """Say what became of a held task: `retry`, `completed`, `failed` or `cancelled`."""
-    return post(path_of("tasks", task_id, "resolve"), json_object, {"outcome": outcome})
+def resolve(task_id: str, outcome: str, *, attempt: int | None = None) -> Call[JsonObject]:
+    """Say what became of a held task: `retry`, `completed`, `failed` or `cancelled`.
+
+    With `attempt` nothing is done if another one is held by now.
+    """
+    given = {"outcome": outcome} | ({} if attempt is None else {"attempt": attempt})
+    return post(path_of("tasks", task_id, "resolve"), json_object, given)
 
 
 def replay(task_id: str, *, queue: str | None = None, run_at: str | None = None) -> Call[JsonObject]:

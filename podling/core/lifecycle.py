@@ -207,9 +207,13 @@ OUTCOMES = ("retry", "completed", "failed", "cancelled")
 
 @value
 class Resolve:
-    """An operator's word on a held attempt: one of OUTCOMES."""
+    """An operator's word on a held attempt: one of OUTCOMES.
+
+    `attempt`, if given, is the one that is meant: a later one may be held by now.
+    """
 
     outcome: str
+    attempt: int | None = None
 
 
 @value
@@ -326,6 +330,8 @@ def _check(task: Task, event: Event) -> None:
             _check_fence(task, report.attempt, node_id)
             _check_report(task, report)
         case Lose(attempt=attempt) | DeclareLost(attempt=attempt) | Evict(attempt=attempt):
+            _check_fence(task, attempt, task.node_id)
+        case Resolve(attempt=int(attempt)):
             _check_fence(task, attempt, task.node_id)
         case Assign(attempt=int(attempt)) if attempt != task.attempt + 1:
             message = f"attempt {attempt} of task {task.task_id} was planned too late"

@@ -28,6 +28,7 @@ class FakeMaster:
     def __init__(self) -> None:
         self.tasks: dict[str, Json] = {}
         self.nodes: list[Json] = []
+        self.resolved_attempts: list[int] = []
         self.timelines: dict[str, list[Json]] = {}
         self.explanations: dict[str, Json] = {}
         self.outputs: dict[tuple[str, int], bytes] = {}
@@ -255,7 +256,11 @@ class FakeMaster:
         task = self._task(request)
         if not task.get("held"):
             return _refusal(409, "illegal_transition", "the task is not held, so there is nothing to resolve")
-        outcome = (await request.json())["outcome"]
+        word = await request.json()
+        outcome, attempt = word["outcome"], word["attempt"]
+        self.resolved_attempts.append(attempt)
+        if attempt != task["attempt"]:
+            return _refusal(409, "stale_attempt", f"attempt {attempt} of the task is not its live one")
         task.update(held=None, status="pending" if outcome == "retry" else outcome)
         return web.json_response(task)
 

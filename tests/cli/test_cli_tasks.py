@@ -309,6 +309,14 @@ def test_resolve_says_what_became_of_a_held_task(cli: Cli, master: FakeMaster) -
     assert wrong.code == 2 and "retry" in wrong.err
 
 
+def test_resolve_means_the_attempt_that_it_looked_up_or_was_given(cli: Cli, master: FakeMaster) -> None:
+    first = master.add_task("first", "running", held="its node is lost", attempt=2)
+    refused = cli("resolve", "first", "retry", "--attempt", "1")
+    assert (refused.code, "not its live one" in refused.err, bool(first["held"])) == (4, True, True)
+    assert cli("resolve", "first", "retry").code == 0
+    assert master.resolved_attempts == [1, 2]
+
+
 @pytest.mark.parametrize("reference", ["host-alpha", "al", "alpha"])
 def test_ps_takes_a_node_by_host_or_beginning(cli: Cli, master: FakeMaster, reference: str) -> None:
     master.nodes = [{"nodeId": "alpha", "hostname": "host-alpha"}, {"nodeId": "beta", "hostname": "b"}]

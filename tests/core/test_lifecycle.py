@@ -229,6 +229,18 @@ def test_an_operator_resolves_what_is_held(outcome: str, status: TaskStatus, row
     assert [event.type for event in transition.events] == ["resolved"]
 
 
+def test_a_word_on_another_attempt_changes_nothing() -> None:
+    task = running(on_lost=OnLost.HOLD)
+    waiting = after(task, lost(task))
+    for attempt in (waiting.attempt - 1, waiting.attempt + 1):
+        with pytest.raises(StaleAttempt):
+            apply(waiting, Resolve(outcome="retry", attempt=attempt), NOW)
+    resolved = after(waiting, Resolve(outcome="completed", attempt=waiting.attempt))
+    assert resolved.status is TaskStatus.COMPLETED
+    with pytest.raises(StaleAttempt, match="already ended as completed"):
+        apply(resolved, Resolve(outcome="completed", attempt=waiting.attempt), NOW)
+
+
 def test_only_what_is_held_can_be_resolved_and_only_as_something() -> None:
     task = running(on_lost=OnLost.HOLD)
     with pytest.raises(IllegalTransition):

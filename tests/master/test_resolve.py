@@ -62,6 +62,26 @@ async def test_an_operators_word_decides(master: RunningMaster) -> None:
     assert [(row["status"], row["nodeId"]) for row in attempts] == [("lost", "one"), ("completed", "two")]
 
 
+async def test_a_word_on_one_attempt_says_nothing_about_the_next(master: RunningMaster) -> None:
+    """The reply was lost, the next attempt is held too, and the command is repeated."""
+    worker = await master.worker("one")
+    (work,) = await _held(master, worker, "twice", delivery="at_most_once")
+    path, word = f"/tasks/{work.task_id}/resolve", {"outcome": "retry", "attempt": 1}
+    assert (await master.api.post(path, word)).status == 200
+    other = await master.worker("two")
+    await other.start(await other.assigned(work.task_id, 2))
+    await other.vanish()
+    await master.until(work.task_id, lambda task: task["held"])
+    repeated = await master.api.post(path, word)
+    assert (repeated.status, repeated.code) == (409, "stale_attempt")
+    task = await master.api.task(work.task_id)
+    assert (task["attempt"], task["status"], bool(task["held"])) == (2, "running", True)
+    for wrong in (0, "2", True, 1.5):
+        answer = await master.api.post(path, {"outcome": "retry", "attempt": wrong})
+        assert (answer.status, answer.field) == (400, "attempt"), wrong
+    assert (await master.api.post(path, word | {"attempt": 2})).json["status"] == "pending"
+
+
 async def test_what_was_resolved_is_stopped_when_its_node_returns(master: RunningMaster) -> None:
     worker = await master.worker("one")
     (work,) = await _held(master, worker, "resolved")

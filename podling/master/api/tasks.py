@@ -186,11 +186,12 @@ async def replay(request: web.Request) -> web.Response:
 async def resolve(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     given = load_object(await read_body(request))
-    refuse_unknown(given, frozenset({"outcome"}))
+    refuse_unknown(given, frozenset({"outcome", "attempt"}))
     outcome = _text(given, "outcome")
     if outcome not in OUTCOMES:
         raise InvalidInput.field("outcome", f"must be one of {', '.join(OUTCOMES)}")
-    return answer(_view(context, await tasks.resolve(context, path_id(request, "task"), outcome)))
+    attempt = _whole(given, "attempt", 1, 2**31)
+    return answer(_view(context, await tasks.resolve(context, path_id(request, "task"), outcome, attempt)))
 
 
 _STATUS_FIELDS = frozenset(

@@ -61,7 +61,7 @@ async def _declare_lost(context: MasterContext, task: Task, reason: str, held: s
     with suppress(StaleAttempt, IllegalTransition):  # it has ended meanwhile
         task = await context.committer.apply(task.task_id, DeclareLost(attempt=task.attempt, reason=reason))
         if task.held is not None and held is not None:
-            await context.committer.apply(task.task_id, Resolve(outcome=held))
+            await context.committer.apply(task.task_id, Resolve(outcome=held, attempt=task.attempt))
 
 
 async def _remove(context: MasterContext, node_id: str) -> None:

@@ -124,9 +124,12 @@ async def retry(context: MasterContext, task_id: str) -> Task:
     return await context.committer.apply(task_id, RetryNow())
 
 
-async def resolve(context: MasterContext, task_id: str, outcome: str) -> Task:
-    """Say what became of a held attempt. Raises NotFound, IllegalTransition if none is held."""
-    return await context.committer.apply(task_id, Resolve(outcome=outcome))
+async def resolve(context: MasterContext, task_id: str, outcome: str, attempt: int | None = None) -> Task:
+    """Say what became of a held attempt.
+
+    Raises NotFound, IllegalTransition if none is held, StaleAttempt if another one than the given is live.
+    """
+    return await context.committer.apply(task_id, Resolve(outcome=outcome, attempt=attempt))
 
 
 async def replay(context: MasterContext, task_id: str, queue: str | None, run_at: datetime | None) -> Task:
