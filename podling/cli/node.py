@@ -112,9 +112,10 @@ def remove(
     """Take it off the list; a worker that still lives comes back by itself.
 
     With --lost its tasks are retried elsewhere or failed as their onLost says, without waiting for a
-    lease; of those that would be held, --held says what became of them.
+    lease; of those that would be held, --held says what became of them. With its whole id that may be
+    said again, if something was left of it.
     """
-    node_id = find(context.obj, node)
+    node_id = _find_or_given(context.obj, node) if lost else find(context.obj, node)
     call = calls.remove(node_id, lost=lost, held=held.value if held else None)
     _do(context.obj, call, f"{node_id} is removed")
 
@@ -122,6 +123,14 @@ def remove(
 def _do(cli: Invocation, call: Call[JsonObject], done: str) -> None:
     answer = cli.client.send(call)
     cli.show(answer, lambda: cli.line(done))
+
+
+def _find_or_given(cli: Invocation, reference: str) -> str:
+    """Return the id of the node that is meant, which may be on the list no more."""
+    try:
+        return find(cli, reference)
+    except NotFound:
+        return reference
 
 
 def find(cli: Invocation, reference: str) -> str:

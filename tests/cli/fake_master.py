@@ -28,6 +28,7 @@ class FakeMaster:
     def __init__(self) -> None:
         self.tasks: dict[str, Json] = {}
         self.nodes: list[Json] = []
+        self.leftovers: set[str] = set()  # removed nodes that have left attempts behind
         self.resolved_attempts: list[int] = []
         self.timelines: dict[str, list[Json]] = {}
         self.explanations: dict[str, Json] = {}
@@ -287,9 +288,16 @@ class FakeMaster:
         return web.json_response(node, status=202)
 
     async def _remove_node(self, request: web.Request) -> web.Response:
-        if self._node(request).get("runningTasks") and "lost" not in request.query:
+        node_id = request.match_info["id"]
+        if all(node["nodeId"] != node_id for node in self.nodes) and node_id not in self.leftovers:
+            return _refusal(404, "not_found", "there is no such node")
+        if (
+            node_id not in self.leftovers
+            and self._node(request).get("runningTasks")
+            and "lost" not in request.query
+        ):
             return _refusal(409, "node_busy", "the node still has tasks")
-        self.nodes = [node for node in self.nodes if node["nodeId"] != request.match_info["id"]]
+        self.nodes = [node for node in self.nodes if node["nodeId"] != node_id]
         return web.json_response({"message": "node deregistered successfully"})
 
     async def _doctor(self, request: web.Request) -> web.Response:

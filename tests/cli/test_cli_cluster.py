@@ -86,6 +86,12 @@ def test_a_drain_is_not_waited_for_for_ever(cli: Cli, master: FakeMaster) -> Non
     assert cli("node", "drain", "n1", "--timeout", "5").code == 2
 
 
+def test_a_node_that_left_the_list_can_be_given_up_again(cli: Cli, master: FakeMaster) -> None:
+    master.leftovers = {"n1"}
+    assert cli("node", "remove", "n1").code == cli("node", "remove", "n2", "--lost").code == 3
+    assert cli("node", "remove", "n1", "--lost", "--held", "failed").out == "n1 is removed\n"
+
+
 def test_a_dead_node_is_removed_on_an_operators_word(cli: Cli, master: FakeMaster) -> None:
     master.nodes = [node("n1")]
     refused = cli("node", "remove", "n1")

@@ -2,16 +2,21 @@
 
 from typing import Any
 
+import pytest
+
+from podling.core.errors import Conflict, NotFound, Unavailable
 from podling.core.lifecycle import Assign
+from podling.core.spec import Delivery
 from podling.core.task import StopReason, TaskStatus
 from podling.master.committer import Happening
 from podling.master.loops.node_monitor import NodeMonitor
 from podling.master.loops.peers import Peers
+from podling.master.operations.removal import remove_as_lost
 from podling.master.sessions.registry import Sessions
 from tests.builders import at, build_node
 from tests.master.fake_worker import FakeWorker, held
 from tests.master.masters import Masters, RunningMaster, eventually
-from tests.master.world import HELLO, LEASE, World, insert
+from tests.master.world import HELLO, LEASE, Faulty, World, assigned, away, insert
 
 
 async def _started(master: RunningMaster, worker: FakeWorker, **fields: Any) -> Any:
@@ -154,6 +159,26 @@ async def test_attempts_on_a_node_without_a_record_are_lost_after_a_lease(world:
     world.clock.passed += 0.2
     await monitor.run_once()
     assert await _status(world, task.task_id) is TaskStatus.PENDING
+
+
+async def test_what_a_hiccup_left_is_given_up_when_it_is_said_again(world: World) -> None:
+    faulty = Faulty(world.store)
+    context = await world.leader(store=faulty)
+    await Sessions(context, lambda _: None).open("node-1", HELLO)
+    waits = [await assigned(context, delivery=Delivery.AT_MOST_ONCE) for _ in range(2)]
+    faulty.before["commit"] = away
+    with pytest.raises(Unavailable, match="2 of its 2 tasks could not be given up"):
+        await remove_as_lost(context, "node-1", "failed")
+    del faulty.before["commit"]
+    assert await world.store.load_node("node-1") is None
+    with pytest.raises(Conflict) as refusal:
+        await remove_as_lost(context, "node-1", None)
+    assert refusal.value.code == "node_held"
+    await remove_as_lost(context, "node-1", "failed")
+    for task in waits:
+        assert await _status(world, task.task_id) is TaskStatus.FAILED
+    with pytest.raises(NotFound):
+        await remove_as_lost(context, "node-1", "failed")
 
 
 async def _status(world: World, task_id: str) -> TaskStatus:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from podling.core.errors import Conflict, IllegalTransition, NotFound, StaleAttempt
+from podling.core.errors import Conflict, IllegalTransition, NotFound, StaleAttempt, Unavailable
 from podling.core.lifecycle import DeclareLost, Resolve
 from podling.core.node import Node
 from podling.core.task import Task
@@ -33,10 +33,14 @@ async def remove_as_lost(context: MasterContext, node_id: str, held: str | None)
     """Take off a node that an operator knows is gone, and declare its attempts lost at once.
 
     `held` is what becomes of those that would wait for the node or an operator: one of OUTCOMES.
-    Raises NotFound, Conflict if there are such and nothing is said about them.
+    It may be said again, also of a node that has left attempts behind and no record.
+    Raises NotFound, Conflict if there are such and nothing is said about them, Unavailable if some
+    could not be given up.
     """
-    node = _find(context, node_id)
     tasks = context.view.live_tasks_on(node_id)
+    node = context.view.node(node_id)
+    if node is None and not tasks:
+        raise NotFound.of("node")
     waiting = [task for task in tasks if task.held is not None or task.spec.waits_when_lost]
     if waiting and held is None:
         raise Conflict(
@@ -45,16 +49,27 @@ async def remove_as_lost(context: MasterContext, node_id: str, held: str | None)
             code="node_held",
             details={"nodeId": node_id, "taskIds": [task.task_id for task in waiting[:MOST_NAMED]]},
         )
-    await asyncio.shield(_give_up(context, node, tasks, held))
+    name = node_id if node is None else f"{node.hostname} ({node_id})"
+    reason = f"an operator removed node {name} as lost"
+    await asyncio.shield(_give_up(context, node_id, tasks, reason, held))
 
 
-async def _give_up(context: MasterContext, node: Node, tasks: Sequence[Task], held: str | None) -> None:
+async def _give_up(
+    context: MasterContext, node_id: str, tasks: Sequence[Task], reason: str, held: str | None
+) -> None:
     """Without its record no beat of the node counts, so a worker that still lives connects anew and
-    learns what it has to stop. What a crash leaves undone here, the node monitor does.
+    learns what it has to stop. What a crash leaves undone here, the node monitor does, but for `held`.
     """
-    await _remove(context, node.node_id)
-    reason = f"an operator removed node {node.hostname} ({node.node_id}) as lost"
-    await asyncio.gather(*(_declare_lost(context, task, reason, held) for task in tasks))
+    await _remove(context, node_id)
+    declared = (_declare_lost(context, task, reason, held) for task in tasks)
+    answers = await asyncio.gather(*declared, return_exceptions=True)
+    failed = {task.task_id: answer for task, answer in zip(tasks, answers, strict=True) if answer is not None}
+    for first in failed.values():
+        raise Unavailable(
+            f"node {node_id} is removed, but {len(failed)} of its {len(tasks)} tasks could not be given up"
+            f" ({first}); repeat the command with the node's whole id",
+            details={"nodeId": node_id, "taskIds": list(failed)[:MOST_NAMED]},
+        ) from first
 
 
 async def _declare_lost(context: MasterContext, task: Task, reason: str, held: str | None) -> None:
