@@ -37,7 +37,8 @@ class Hello:
     `protocol_version` is the one that both speak: see `SUBPROTOCOLS`.
     `instance` is new at every start of the worker program, so that two workers that share a node
     id by mistake can be told from one that reconnects. `starts_afresh`: its journal is new, so it
-    knows nothing of what was given to its node before.
+    knows nothing of what was given to its node before. `beats_only`: it has not asked its runtimes
+    yet, so `held` is not what it found, and it only keeps the node's lease until its next hello.
     """
 
     protocol_version: int
@@ -52,6 +53,7 @@ class Hello:
     held: tuple[HeldAttempt, ...] = ()
     unhealthy: str | None = None
     starts_afresh: bool = False
+    beats_only: bool = False
 
 
 @value
@@ -219,7 +221,7 @@ _KINDS = {name: kind for kind, name in _NAMES.items()}
 _SEPARATOR = b"\n"
 
 
-_LATER: dict[type[Any], tuple[str, ...]] = {OpenStream: ("url",)}
+_LATER: dict[type[Any], tuple[str, ...]] = {OpenStream: ("url",), Hello: ("beatsOnly",)}
 """Fields that the oldest protocol does not know; they are left out while they say nothing."""
 
 
@@ -227,7 +229,7 @@ def pack(message: WorkerMessage | MasterMessage) -> str:
     """Return the message as one WebSocket text: its type, a newline, its JSON."""
     plain = to_plain(message)
     for name in _LATER.get(type(message), ()):
-        if plain[name] is None:
+        if not plain[name]:
             del plain[name]
     return (_NAMES[type(message)].encode() + _SEPARATOR + orjson.dumps(plain)).decode()
 

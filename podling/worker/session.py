@@ -51,7 +51,7 @@ async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> W
     Raises TimeoutError, Unavailable, or ConfigurationError if the worker is sent away for good.
     """
     async with asyncio.timeout(patience):
-        await line.send(replace(hello, protocol_version=line.protocol_version))
+        await line.send(_spoken(hello, line.protocol_version))
         message = await line.receive()
     match message:
         case Welcome():
@@ -61,6 +61,11 @@ async def greet(line: Line, hello: Hello, patience: float = ANSWER_SECONDS) -> W
         case Goodbye(reason=reason):
             raise ConfigurationError(f"the master does not admit this worker: {reason}")
     raise Unavailable("it did not answer hello with welcome")
+
+
+def _spoken(hello: Hello, version: int) -> Hello:
+    """Return the hello in that version, which may not know all of it."""
+    return replace(hello, protocol_version=version, beats_only=hello.beats_only and version >= 2)
 
 
 async def learn_cluster(

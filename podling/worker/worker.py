@@ -204,7 +204,7 @@ class Worker:
     async def _open(self, cluster_id: str, http: aiohttp.ClientSession, shell: Shell) -> bool:
         """Take over what is there, beating meanwhile; False if told to stop first. Raises RuntimeFailure."""
         self._port = check_address(self._options.host, self._port)
-        hello = self._hello(held_by_journal(self._journal.rows()), STARTING)
+        hello = replace(self._hello(held_by_journal(self._journal.rows()), STARTING), beats_only=True)
         node_id = self._options.node_id
         standby = Standby(self._masters, http, self._clock, node_id, cluster_id, hello, self._kept_lease.keep)
         opening = asyncio.create_task(shell.open(lambda: self._kept_lease.current))

@@ -7,7 +7,7 @@ from podling.core.node import NodeStatus
 from podling.core.protocol import HeldState
 from podling.core.task import TaskStatus
 from podling.master.loops.node_monitor import NodeMonitor
-from podling.wire.session import Goodbye
+from podling.wire.session import Desired, Goodbye
 from tests.builders import build_node
 from tests.master.fake_worker import FakeWorker, held
 from tests.master.masters import SHORT_LEASE_SECONDS, Masters, RunningMaster, eventually
@@ -114,6 +114,31 @@ async def test_a_restarted_workers_adoptions_are_told(master: RunningMaster) -> 
     await worker.vanish()
     await worker.connect([held(work)], instance="another start")
     assert len(await _lines(master, work.task_id, "adopted")) == 1
+
+
+async def test_nothing_is_said_of_what_a_restarted_worker_has_not_looked_at_yet(masters: Masters) -> None:
+    """Its engine hangs, so it only beats, and what it says it holds is what it held before."""
+    master = await masters.start(lease_seconds=SHORT_LEASE_SECONDS)
+    worker = await master.worker("one")
+    works = [await _started(master, worker, delivery="at_most_once") for _ in range(2)]
+    runs, gone = works
+    await worker.vanish()
+    for work in works:
+        await master.until(work.task_id, lambda task: task["held"])
+    welcome = await worker.connect([held(runs), held(gone)], instance="another start", beats_only=True)
+    assert welcome.desired == Desired()
+    await worker.acknowledged(await worker.beat_once())
+    assert (await master.api.node("one"))["status"] == "online"
+    for work in works:
+        assert (await master.api.task(work.task_id))["held"]
+        assert await _lines(master, work.task_id, "released") == []
+    await worker.connect([held(runs), held(gone, HeldState.ENDED)], instance="another start")
+    assert len(await _lines(master, runs.task_id, "released")) == 1
+    assert len(await _lines(master, runs.task_id, "adopted")) == 1
+    for type_ in ("released", "adopted"):
+        assert await _lines(master, gone.task_id, type_) == []
+    assert (await master.api.task(gone.task_id))["held"]
+    assert await worker.end(gone, 3) == await worker.end(runs) == "applied"
 
 
 async def test_a_worker_at_another_address_is_the_same_node(master: RunningMaster) -> None:

@@ -123,7 +123,7 @@ async def test_rows_of_a_newer_master_can_be_read(dsn: str) -> None:
     try:
         first = await masters.start("new")
         task = await first.api.submit(labels={"a": "b"})
-        await first.worker()
+        await (await first.worker()).assigned(task["taskId"])
         await first.stop()
         for table in ("task_specs", "node_records", "attempts"):
             await connection.execute(f"UPDATE {table} SET body = (body::jsonb || '{{\"newer\": 1}}')::json")

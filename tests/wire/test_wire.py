@@ -1,5 +1,6 @@
 """The wire forms: what goes out can come in, and what cannot be meant is refused by name."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -85,16 +86,17 @@ WORK = Assignment(task_id="t", attempt=1, spec=SPEC, environment={"PODLING_TASK_
 HELD = HeldAttempt(task_id="t", attempt=1, state=HeldState.RUNNING)
 DESIRED = Desired(assign=(WORK,), stop=(ORDER,), forget=(KEY,))
 
+HELLO = Hello(
+    protocol_version=1,
+    instance="i",
+    hostname="h",
+    port=1,
+    capacity={"slots": 1},
+    allocatable={"slots": 1},
+    held=(HELD,),
+)
 MESSAGES = [
-    Hello(
-        protocol_version=1,
-        instance="i",
-        hostname="h",
-        port=1,
-        capacity={"slots": 1},
-        allocatable={"slots": 1},
-        held=(HELD,),
-    ),
+    HELLO,
     BeatMessage(counter=1, unhealthy="no engine"),
     Reports(items=(REPORT,)),
     Inventory(held=(HELD,)),
@@ -151,6 +153,10 @@ def test_the_oldest_protocol_is_sent_no_field_that_it_does_not_know() -> None:
     same = OpenStream(stream_id="s", path="/p", task_id="t", attempt=1)
     names = {"streamId", "path", "taskId", "attempt", "container", "tail", "since", "follow", "stream"}
     assert set(orjson.loads(pack(same).partition("\n")[2])) == names
+    for beats_only in (False, True):
+        hello = replace(HELLO, beats_only=beats_only)
+        assert ("beatsOnly" in orjson.loads(pack(hello).partition("\n")[2])) == beats_only
+        assert unpack(pack(hello)) == hello
     assert version_of(None) == version_of("podling.99") == OLDEST_PROTOCOL_VERSION
     assert version_of(SUBPROTOCOLS[0]) == PROTOCOL_VERSION
 

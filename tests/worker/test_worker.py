@@ -10,7 +10,7 @@ from podling.core.errors import ConfigurationError, RuntimeFailure
 from podling.core.protocol import AttemptKey, HeldState, ReportKind, StopOrder
 from podling.core.spec import ContainerSpec, OnDisconnect, OnLost, RestartPolicy
 from podling.core.task import StopReason
-from podling.wire.session import Assign, Desired, Drain, Goodbye, OpenStream, Stop
+from podling.wire.session import SUBPROTOCOLS, Assign, Desired, Drain, Goodbye, OpenStream, Stop
 from tests.worker.conftest import assignment, running_worker
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import PATIENCE_SECONDS, SmallMaster, small_master
@@ -157,6 +157,26 @@ async def test_a_runtime_that_hangs_at_the_start_does_not_hold_up_a_stop(
     async with running_worker(tmp_path, runtime, master.url):
         await asyncio.sleep(0)
     assert len(master.hellos) == 2 * starts_before
+
+
+@pytest.mark.parametrize("subprotocols, is_told", [(SUBPROTOCOLS, True), ((), False)])
+async def test_a_hello_before_the_engine_answers_says_so_to_masters_that_know_the_word(
+    tmp_path: Path,
+    runtime: MemoryRuntime,
+    master: SmallMaster,
+    subprotocols: tuple[str, ...],
+    is_told: bool,
+) -> None:
+    master.subprotocols = subprotocols
+    async with running_worker(tmp_path, runtime, master.url):
+        await connected(master)
+    runtime.may_open.clear()
+    hellos = len(master.hellos)
+    async with running_worker(tmp_path, runtime, master.url):
+        await master.until("it beats", lambda: len(master.hellos) > hellos)
+        runtime.may_open.set()
+        await master.until("the session proper", lambda: master.hellos[-1].unhealthy is None)
+    assert [hello.beats_only for hello in master.hellos[hellos:]] == [is_told, False]
 
 
 async def test_a_worker_whose_engine_hangs_at_a_restart_beats_and_keeps_what_runs(

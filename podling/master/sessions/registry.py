@@ -20,7 +20,7 @@ from podling.master.committer import Applied
 from podling.master.context import MasterContext
 from podling.master.sessions.reconcile import assignment_of, reconcile, stop_order_of
 from podling.master.sessions.session import Session
-from podling.wire.session import Assign, Drain, Hello, MastersKnown, Stop, Welcome
+from podling.wire.session import Assign, Desired, Drain, Hello, MastersKnown, Stop, Welcome
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +54,7 @@ class Sessions:
         self._refuse_twin(node_id, hello.instance)
         known, session = await self._begin(node_id, hello)
         try:
-            desired = await reconcile(
-                self._context,
-                node_id,
-                hello.held,
-                starts_afresh=hello.starts_afresh,
-                restarted=known is not None and known.instance not in (None, hello.instance),
-            )
+            desired = await self._compare(node_id, hello, known)
         except BaseException:
             self.forget(session)
             raise
@@ -72,6 +66,17 @@ class Sessions:
             lease_seconds=self._context.options.lease_seconds,
             masters=self._context.master_urls(),
             desired=desired,
+        )
+
+    async def _compare(self, node_id: str, hello: Hello, known: Node | None) -> Desired:
+        if hello.beats_only:
+            return Desired()  # what its runtimes have, and what became of it, its next hello says
+        return await reconcile(
+            self._context,
+            node_id,
+            hello.held,
+            starts_afresh=hello.starts_afresh,
+            restarted=known is not None and known.instance not in (None, hello.instance),
         )
 
     async def _begin(self, node_id: str, hello: Hello) -> tuple[Node | None, Session]:
@@ -222,6 +227,13 @@ def _check(hello: Hello) -> None:
     )
 
 
+def _instance(hello: Hello, known: Node | None) -> str | None:
+    """Return the start that has told last what it holds."""
+    if hello.beats_only:
+        return known.instance if known else None
+    return shorten(hello.instance)
+
+
 def _node_from(node_id: str, hello: Hello, known: Node | None, context: MasterContext) -> Node:
     now = context.clock.now()
     return Node(
@@ -240,5 +252,5 @@ def _node_from(node_id: str, hello: Hello, known: Node | None, context: MasterCo
         drain=known.drain if known else None,
         unhealthy=shorten(hello.unhealthy),
         version=shorten(hello.version),
-        instance=shorten(hello.instance),
+        instance=_instance(hello, known),
     )
