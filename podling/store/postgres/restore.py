@@ -19,7 +19,11 @@ from podling.store.postgres.queries import load
 from podling.store.postgres.rows import to_json
 
 LEAP = 1_000_000
-"""By so much epochs and session numbers rise: beyond all that was given after the backup."""
+"""By so much epochs and session numbers rise at least.
+
+Two restores of one backup into two new databases know nothing of each other, so the numbers also rise
+to the microseconds of the time, which nobody gives out as fast.
+"""
 
 _MADE_WITH_SCHEMA = frozenset({"cluster", "leadership"})
 _MONTH = re.compile(r"ended_tasks_(\d{4})_(\d{2})")
@@ -77,21 +81,27 @@ def _known_to(manifest: Manifest) -> tuple[Migration, ...]:
 
 async def _load(connection: Connection, archive: Archive, replace: bool) -> int:
     tables = {name: quoted for name, quoted, _ in await data_tables(connection)}
+    await _lock(connection, tables)
+    given = await connection.fetchrow(_SQL.given)
+    assert given is not None
     await _empty(connection, tables, replace)
     await _make_partitions(connection, archive.manifest)
     for table in archive.manifest.tables:
         await _load_table(connection, archive, table)
         await _raise_sequences(connection, tables[table.name])
-    await connection.execute(_SQL.leap, LEAP)
-    await connection.execute(_SQL.leap_sessions, LEAP)
-    await connection.execute(_SQL.leap_beats, LEAP)
+    await connection.execute(_SQL.leap, LEAP, given["epoch"])
+    await connection.execute(_SQL.leap_sessions, LEAP, given["session_no"])
+    await connection.execute(_SQL.leap_beats, LEAP, given["session_no"])
     return await _note_live_attempts(connection, archive.manifest)
+
+
+async def _lock(connection: Connection, tables: dict[str, str]) -> None:
+    every = ", ".join([*tables.values(), *await left_out(connection)])
+    await connection.execute(f"LOCK TABLE {every} IN ACCESS EXCLUSIVE MODE")
 
 
 async def _empty(connection: Connection, tables: dict[str, str], replace: bool) -> None:
     """Empty the tables. Raises Conflict if one has rows that nobody said may go."""
-    every = ", ".join([*tables.values(), *await left_out(connection)])
-    await connection.execute(f"LOCK TABLE {every} IN ACCESS EXCLUSIVE MODE")
     for name, quoted in [] if replace else tables.items():
         if name not in _MADE_WITH_SCHEMA and await connection.fetchval(
             f"SELECT EXISTS (SELECT FROM {quoted})"
@@ -102,7 +112,7 @@ async def _empty(connection: Connection, tables: dict[str, str], replace: bool) 
                 code="not_empty",
                 details={"table": name},
             )
-    await connection.execute(f"TRUNCATE {every}")
+    await connection.execute(f"TRUNCATE {', '.join([*tables.values(), *await left_out(connection)])}")
 
 
 async def _make_partitions(connection: Connection, manifest: Manifest) -> None:

@@ -37,11 +37,23 @@ SELECT task_id, attempt FROM live_tasks WHERE status IN ('scheduled', 'running')
 -- name: note
 INSERT INTO task_events (task_id, type, body) VALUES ($1, $2, $3::json)
 
+-- name: given
+SELECT coalesce((SELECT max(epoch) FROM leadership), 0) AS epoch,
+       greatest((SELECT max(session_no) FROM node_records), (SELECT max(session_no) FROM node_beats), 0)
+           AS session_no
+
 -- name: leap
-UPDATE leadership SET epoch = epoch + $1, holder = NULL, counter = 0
+UPDATE leadership
+SET epoch = greatest(epoch + $1, $2 + $1, (extract(epoch FROM now()) * 1000000)::bigint),
+    holder = NULL,
+    counter = 0
 
 -- name: leap_sessions
-UPDATE node_records SET session_no = session_no + $1 WHERE session_no > 0
+UPDATE node_records
+SET session_no = greatest(session_no + $1, $2 + $1, (extract(epoch FROM now()) * 1000000)::bigint)
+WHERE session_no > 0
 
 -- name: leap_beats
-UPDATE node_beats SET session_no = session_no + $1 WHERE session_no > 0
+UPDATE node_beats
+SET session_no = greatest(session_no + $1, $2 + $1, (extract(epoch FROM now()) * 1000000)::bigint)
+WHERE session_no > 0
