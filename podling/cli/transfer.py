@@ -1,10 +1,10 @@
 """`podling export` and `podling import`: a running cluster's tasks to a file, and into another cluster."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -16,6 +16,7 @@ from podling.client import tasks
 from podling.client.call import JsonObject
 from podling.client.moving import Moved, move, read_export
 from podling.core.errors import InvalidInput
+from podling.kit.files import Draft, writing
 
 _OPEN = ("pending", "scheduled", "running")
 _PAGE = 500
@@ -58,18 +59,11 @@ def _output(file: str) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     path = Path(file)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise InvalidInput(f"{file} cannot be written: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+    with Draft(path) as draft, writing(path):
+        out = TextIOWrapper(draft.file, encoding="utf-8")
+        yield out
+        out.flush()
+        draft.finish()
 
 
 def _tell_export(cli: Invocation, file: str, counts: dict[str, int]) -> None:

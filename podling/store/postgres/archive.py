@@ -5,11 +5,9 @@ the manifest's checksum before anything is loaded.
 """
 
 import hashlib
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +15,7 @@ from typing import IO, Any
 import orjson
 
 from podling.core.errors import InvalidInput
+from podling.kit.files import Draft, writing
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -60,22 +59,16 @@ class ArchiveWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._file: IO[bytes] | None = None
+        self._draft = Draft(path)
         self._zip: zipfile.ZipFile | None = None
 
     def __enter__(self) -> "ArchiveWriter":
-        with _writing(self._path):
-            descriptor = os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(descriptor, "w+b")
-        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=4)
+        file = self._draft.__enter__().file
+        self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=4)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # what matters has been told, or is on the disk under its name
-            if self._file is not None:
-                self._file.close()
-            self._draft.unlink(missing_ok=True)
+        self._draft.__exit__()
 
     def table(self, name: str) -> "TableWriter":
         """Begin a table; the one before it has to be closed."""
@@ -84,22 +77,11 @@ class ArchiveWriter:
 
     def finish(self, manifest: Manifest) -> int:
         """Write the manifest, have all of it on the disk under its name, and return its size."""
-        assert self._zip is not None and self._file is not None
-        with _writing(self._path):
+        assert self._zip is not None
+        with writing(self._path):
             self._zip.writestr(_MANIFEST, orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2))
             self._zip.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._draft.replace(self._path)
-            return self._path.stat().st_size
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be written: {error.strerror or error}") from None
+        return self._draft.finish()
 
 
 class TableWriter:
@@ -112,12 +94,12 @@ class TableWriter:
 
     async def write(self, data: bytes) -> None:
         self._hash.update(data)
-        with _writing(self._path):
+        with writing(self._path):
             self._member.write(data)
 
     def close(self) -> str:
         """End the table; return its checksum."""
-        with _writing(self._path):
+        with writing(self._path):
             self._member.close()
         return self._hash.hexdigest()
 
