@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from podling.core.errors import ConfigurationError, Conflict
+from podling.core.errors import ConfigurationError, Conflict, InvalidInput
 from podling.core.task import TaskEvent
 from podling.core.timeline import RESTORED
 from podling.store.postgres import maintenance
@@ -41,7 +41,7 @@ class Restored:
 async def restore(dsn: str, path: Path, *, replace: bool = False) -> Restored:
     """Load the file into the database; with `replace`, in the place of what is there.
 
-    Raises InvalidInput for a damaged file, Conflict for a database that is not empty,
+    Raises InvalidInput for a damaged or changed file, Conflict for a database that is not empty,
     ConfigurationError for a schema that does not fit, StoreUnavailable.
     """
     archive = Archive.open(path)
@@ -80,7 +80,9 @@ def _known_to(manifest: Manifest) -> tuple[Migration, ...]:
 
 
 async def _load(connection: Connection, archive: Archive, replace: bool) -> int:
-    tables = {name: quoted for name, quoted, _ in await data_tables(connection)}
+    known = await data_tables(connection)
+    _compare_tables(archive.manifest, {name: columns for name, _, columns in known})
+    tables = {name: quoted for name, quoted, _ in known}
     await _lock(connection, tables)
     given = await connection.fetchrow(_SQL.given)
     assert given is not None
@@ -93,6 +95,15 @@ async def _load(connection: Connection, archive: Archive, replace: bool) -> int:
     await connection.execute(_SQL.leap_sessions, LEAP, given["session_no"])
     await connection.execute(_SQL.leap_beats, LEAP, given["session_no"])
     return await _note_live_attempts(connection, archive.manifest)
+
+
+def _compare_tables(manifest: Manifest, known: dict[str, tuple[str, ...]]) -> None:
+    """Raise InvalidInput unless the file has the rows of each table of Podling's, and of no other."""
+    if [(table.name, table.columns) for table in manifest.tables] != sorted(known.items()):
+        raise InvalidInput(
+            "the file's tables are not those of Podling's schema: it was not written by podling backup, or "
+            "was changed since. Use another backup"
+        )
 
 
 async def _lock(connection: Connection, tables: dict[str, str]) -> None:

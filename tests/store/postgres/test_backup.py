@@ -1,10 +1,12 @@
 """Backup and restore: one moment, whole, checked, and never over what is there."""
 
 import asyncio
+import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,49 @@ async def test_a_damaged_file_changes_nothing(
         with pytest.raises(InvalidInput, match=r"cut off|damaged"):
             await restore(new, file)
         assert (await install.verify(new)).applied == ()
+
+
+def _foreign(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [*tables, {"name": "wages", "columns": ["amount"], "rows": 1, "sha256": sha256(b"1").hexdigest()}]
+
+
+def _fewer(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [table for table in tables if table["name"] != "live_tasks"]
+
+
+def _fewer_columns(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [table | {"columns": table["columns"][:-1]} for table in tables]
+
+
+def _twice(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [*tables, tables[0]]
+
+
+@pytest.mark.parametrize("change", [_foreign, _fewer, _fewer_columns, _twice])
+async def test_a_file_with_other_tables_changes_nothing(
+    change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
+    dsn: str,
+    connection: asyncpg.Connection,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "all.podling"
+    await connection.execute("CREATE TABLE wages (amount integer)")
+    async with opened(dsn) as store:
+        await fill(store)
+        await backup(dsn, file)
+        before = await content(store)
+        with zipfile.ZipFile(file) as whole:
+            parts = {name: whole.read(name) for name in whole.namelist()}
+        manifest = json.loads(parts["manifest.json"])
+        parts["manifest.json"] = json.dumps(manifest | {"tables": change(manifest["tables"])}).encode()
+        parts["tables/wages.copy"] = b"1"
+        with zipfile.ZipFile(file, "w") as changed:
+            for name, text in parts.items():
+                changed.writestr(name, text)
+        with pytest.raises(InvalidInput, match="not those of Podling's schema"):
+            await restore(dsn, file, replace=True)
+        assert await content(store) == before
+    assert await connection.fetch("SELECT FROM wages") == []
 
 
 async def test_a_newer_schema_is_refused(dsn: str, tmp_path: Path) -> None:
