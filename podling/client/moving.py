@@ -81,8 +81,12 @@ def _movable(exported: Iterable[JsonObject], moved: Moved) -> Iterator[tuple[str
         elif task.get("status") in _STARTED and task.get("delivery") == "at_most_once":
             moved.started.append(task["taskId"])
         else:
-            key = task.get("idempotencyKey") or f"import-{task['taskId']}"
+            key = task.get("idempotencyKey") or _made_key(task["taskId"])
             yield task["taskId"], task | {"idempotencyKey": key}
+
+
+def _made_key(task_id: str) -> str:
+    return f"import-{task_id}"
 
 
 def _batches(items: Iterable[tuple[str, JsonObject]]) -> Iterator[list[tuple[str, JsonObject]]]:
@@ -104,9 +108,7 @@ def _submit(link: Link, batch: list[tuple[str, JsonObject]], moved: Moved) -> Pr
     for pause in growing_pauses():
         call = tasks.submit_batch([spec for _, spec in batch]).patient(PATIENCE_SECONDS)
         answers = yield from exchange(link, call)
-        busy = [
-            item for item, answer in zip(batch, answers, strict=True) if not _take(item[0], answer, moved)
-        ]
+        busy = [item for item, answer in zip(batch, answers, strict=True) if not _take(item, answer, moved)]
         if not busy:
             return
         if link.clock() + pause > give_up:
@@ -115,14 +117,16 @@ def _submit(link: Link, batch: list[tuple[str, JsonObject]], moved: Moved) -> Pr
         yield Sleep(seconds=pause)
 
 
-def _take(task_id: str, answer: Mapping[str, Any], moved: Moved) -> bool:
+def _take(item: tuple[str, JsonObject], answer: Mapping[str, Any], moved: Moved) -> bool:
     """Note the answer for one task; False if it has to be sent again."""
     if answer.get("code") in _LATER:
         return False
-    # Its state in the export may be another one than at the first import; it is the same task.
-    there = answer.get("taskId") or (
-        (answer.get("details") or {}).get("taskId") if answer.get("code") == "idempotency_mismatch" else None
-    )
+    task_id, spec = item
+    there = answer.get("taskId")
+    if answer.get("code") == "idempotency_mismatch" and spec["idempotencyKey"] == _made_key(task_id):
+        # It is what an import made of the same task, which has changed there since. A key that
+        # somebody chose may have been used for another task: that is for a person to see.
+        there = (answer.get("details") or {}).get("taskId")
     if there:
         moved.task_ids[task_id] = there
     else:

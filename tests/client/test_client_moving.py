@@ -50,6 +50,12 @@ def test_a_task_that_has_changed_since_the_first_import_is_the_same_task() -> No
     assert moved_by(Performer(answer([other])), task("a")).task_ids == {"a": "new-a"}
 
 
+def test_another_task_under_a_key_that_somebody_chose_is_refused() -> None:
+    other = {"error": "used", "code": "idempotency_mismatch", "details": {"taskId": "new-a"}}
+    moved = moved_by(Performer(answer([other])), task("a", idempotencyKey="nightly"))
+    assert (moved.task_ids, moved.refused) == ({}, [{"taskId": "a", **other}])
+
+
 def test_batches_are_bounded_in_number_and_size() -> None:
     def accept(count: int) -> Any:
         return answer([{"taskId": "x"}] * count)
