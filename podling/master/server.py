@@ -95,6 +95,7 @@ class MasterServer:
     async def _start_over(self) -> None:
         """Learn the store anew, and have the workers tell anew what they hold."""
         _log.warning("this master's record has gone from the store: everything is read again")
+        self.context.cluster_id = await self.context.store.cluster_id()
         await self._changes.start_over()
         for connected in self.sessions.all():
             connected.close("the store may have been restored from a backup")

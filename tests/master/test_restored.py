@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from podling.core.task import StopReason
@@ -69,3 +70,21 @@ async def test_masters_and_workers_go_on_from_the_backup(masters: Masters, dsn: 
         return (node["nodeId"], node["runningTasks"]) == ("one", 1)
 
     await eventually(counted, "both masters know what runs on the node, and nothing else")
+
+
+async def test_masters_that_run_on_take_the_id_of_the_cluster_that_was_restored(
+    masters: Masters, dsn: str, databases: Databases, tmp_path: Path
+) -> None:
+    running = [await masters.start(), await masters.start("machine-2")]
+    async with databases.lend(chosen_servers()[0]) as another:
+        connection = await asyncpg.connect(another)
+        await connection.execute("UPDATE cluster SET cluster_id = '00c0ffee'")
+        await connection.close()
+        await backup(another, tmp_path / "file")
+    await restore(dsn, tmp_path / "file", replace=True)
+
+    async def taken() -> bool:
+        told = [(await master.api.get("/cluster")).json["clusterId"] for master in running]
+        return told == ["00c0ffee"] * 2
+
+    await eventually(taken, "both masters are of the cluster that was restored")
