@@ -20,6 +20,7 @@ HOT_TABLES = (
     "node_beats",
     "node_records",
 )
+_MOST_NAMED = 20
 _SQL = load("diagnosis")
 
 
@@ -59,12 +60,22 @@ async def _database(connection: Connection, pool_size: int, open_for: timedelta)
         connections=sessions["connections"],
         pool_size=pool_size,
         hidden_sessions=sessions["hidden"],
-        transactions=tuple(map(_transaction, await connection.fetch(_SQL.transactions, open_for))),
+        transactions=await open_transactions(connection, open_for, _MOST_NAMED),
         prepared=tuple(row["gid"] for row in await connection.fetch(_SQL.prepared, open_for)),
         idle_slots=tuple(row["slot_name"] for row in await connection.fetch(_SQL.idle_slots)),
         tables=tuple(TableFacts(**row) for row in await connection.fetch(_SQL.tables, list(HOT_TABLES))),
         total_bytes=server["total_bytes"],
     )
+
+
+async def open_transactions(
+    connection: Connection, open_for: timedelta, limit: int
+) -> tuple[OpenTransaction, ...]:
+    """Return the transactions of programs that have been open for so long, oldest first.
+
+    The server's own work, such as autovacuum's, is none of them: ending it would help nobody.
+    """
+    return tuple(map(_transaction, await connection.fetch(_SQL.transactions, open_for, limit)))
 
 
 def _transaction(row: asyncpg.Record) -> OpenTransaction:

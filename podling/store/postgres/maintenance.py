@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import asyncpg
 
+from podling.store.postgres.diagnosis import open_transactions
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
 
 _SQL = load("maintenance")
 _BATCH = 1000
 _MOST_FOUND = 20_000
+_MOST_WARNINGS = 3
 _OLD_TRANSACTION = timedelta(minutes=1)
 _DROP_TASK = (_SQL.drop_specs, _SQL.drop_ended, _SQL.drop_attempts, _SQL.drop_events, _SQL.drop_tails)
 _log = logging.getLogger(__name__)
@@ -45,15 +47,15 @@ async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
 async def warn_of_old_transactions(pool: Pool, older_than: timedelta) -> None:
     """Name, in the log, who keeps the server from cleaning up. A login sees its own sessions, or all."""
     async with pool.connection() as connection:
-        for row in await connection.fetch(_SQL.old_transactions, older_than):
+        for found in await open_transactions(connection, older_than, _MOST_WARNINGS):
             _log.warning(
                 "a transaction of %s (login %s, pid %d) has been open for %d s: PostgreSQL keeps every old "
                 "row for it, and all gets slower; end it there, or by SELECT pg_terminate_backend(%d)",
-                row["program"] or "a program without a name",
-                row["login"],
-                row["pid"],
-                row["seconds"],
-                row["pid"],
+                found.application or "a program without a name",
+                found.login,
+                found.process_id,
+                found.seconds,
+                found.process_id,
             )
 
 

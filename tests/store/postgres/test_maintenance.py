@@ -1,5 +1,6 @@
 """Partitions come in time, old rows go."""
 
+import asyncio
 from datetime import timedelta
 
 import asyncpg
@@ -102,6 +103,32 @@ async def test_who_keeps_a_transaction_open_is_named(
     told = [message for message in caplog.messages if "a forgotten session" in message]
     assert len(told) == 1
     assert f"pg_terminate_backend({pid})" in told[0]
+
+
+async def test_the_servers_own_work_is_not_named(
+    store: PostgresStore, dsn: str, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A parallel worker stands for autovacuum, which nobody can order: both are no client's sessions."""
+    parallel = (
+        "debug_parallel_query" if connection.get_server_version().major >= 16 else "force_parallel_mode"
+    )
+    working = await asyncpg.connect(dsn, server_settings={parallel: "on"})
+    own = working.get_server_pid()
+    sleeping = asyncio.create_task(working.execute("SELECT pg_sleep(60)"))
+    pid = None
+    try:
+        async with asyncio.timeout(20):
+            while pid is None:
+                pid = await connection.fetchval(
+                    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND backend_type = 'parallel worker' AND xact_start IS NOT NULL"
+                )
+        await maintenance.warn_of_old_transactions(store._pool, timedelta(0))
+    finally:
+        await connection.execute("SELECT pg_terminate_backend($1)", own)
+        await asyncio.gather(sleeping, return_exceptions=True)
+    assert any(f"pg_terminate_backend({own})" in told for told in caplog.messages)
+    assert not any(f"pg_terminate_backend({pid})" in told for told in caplog.messages)
 
 
 async def test_a_partition_in_use_stays_until_the_next_time(

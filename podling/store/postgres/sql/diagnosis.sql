@@ -48,7 +48,7 @@ WHERE datname = current_database()
   AND backend_type = 'client backend'
   AND pid <> pg_backend_pid()
 ORDER BY xact_start
-LIMIT 20
+LIMIT $2
 
 -- name: prepared
 SELECT gid

@@ -58,15 +58,3 @@ JOIN pg_class relation ON relation.oid = pg_inherits.inhrelid
 WHERE pg_inherits.inhparent = to_regclass('ended_tasks')
   AND relation.relname ~ '^ended_tasks_\d{4}_\d{2}$'
   AND relation.relname < to_char(now() AT TIME ZONE 'UTC', '"ended_tasks_"YYYY_MM')
-
--- name: old_transactions
-SELECT pid,
-       usename AS login,
-       application_name AS program,
-       extract(epoch FROM clock_timestamp() - xact_start)::bigint AS seconds
-FROM pg_stat_activity
-WHERE datname = current_database()
-  AND pid <> pg_backend_pid()
-  AND xact_start < clock_timestamp() - $1::interval
-ORDER BY xact_start
-LIMIT 3
