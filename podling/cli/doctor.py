@@ -1,8 +1,11 @@
 """`podling doctor`: what is wrong or soon will be, and what to do about it."""
 
+import ipaddress
+import socket
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -60,7 +63,10 @@ def _ask_all(cli: Invocation) -> tuple[list[JsonObject], list[JsonObject]]:
             continue
         findings += told
         if answer["masterId"] not in [known["masterId"] for known in answers]:
-            left += [other for other in _others(answer) if other not in (url, *given)]
+            unknown = [other for other in _others(answer) if other not in (url, *given)]
+            reasons = {other: _untrusted(other, url) if cli.settings.token else None for other in unknown}
+            left += [other for other, reason in reasons.items() if reason is None]
+            findings += [_not_asked(other, reason) for other, reason in reasons.items() if reason]
             answers.append(answer)
     if not answers and last is not None:
         raise last
@@ -70,6 +76,40 @@ def _ask_all(cli: Invocation) -> tuple[list[JsonObject], list[JsonObject]]:
 def _others(answer: JsonObject) -> Iterator[str]:
     masters: Iterable[JsonObject] = answer["masters"]
     return (item["advertiseUrl"] for item in masters if item["masterId"] != answer["masterId"])
+
+
+def _untrusted(url: str, told_by: str) -> str | None:
+    """Say why the token must not go to an address that only another master named."""
+    if _is_this_machine(url):
+        return "its address is one of this machine, where anybody may listen"
+    if told_by.startswith("https:") and not url.startswith("https:"):
+        return "its address is not encrypted, and that of the master that named it is"
+    return None
+
+
+def _is_this_machine(url: str) -> bool:
+    """Whether what connects to it stays here, however it is written."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(socket.inet_aton(host) if ":" not in host else host)
+    except (OSError, ValueError):
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _not_asked(url: str, why: str) -> JsonObject:
+    return {
+        "severity": "note",
+        "code": "master_not_asked",
+        "subject": f"master {url}",
+        "message": f"it was not asked, so that it does not see your token: {why}",
+        "meaning": "what it would say of itself and of its workers is not among the findings",
+        "remedy": "name it in --master if it is yours, or correct its --advertise-url",
+        "command": None,
+    }
 
 
 def _ask(cli: Invocation, url: str, scope: str) -> tuple[JsonObject, list[JsonObject]]:

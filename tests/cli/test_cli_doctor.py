@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from podling.cli.doctor import _untrusted
 from tests.cli.conftest import Cli
 from tests.cli.fake_master import FakeMaster
 from tests.cli.masters import running_master
@@ -76,6 +78,44 @@ def test_every_master_is_asked_about_itself(cli: Cli, master: FakeMaster, second
     assert shown.code == 1
     assert found(shown) == [("problem", "b"), ("warning", "master_unreachable"), ("note", "a")]
     assert [asked["masterId"] for asked in json.loads(shown.out)["masters"]] == ["m1", "m2"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"])
+def test_no_token_goes_to_a_local_address_that_a_master_named(
+    host: str, cli: Cli, master: FakeMaster, second: FakeMaster, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("secret-token\n")
+    named = second.url.replace("127.0.0.1", host)
+    master.doctor = answer(master, "m1", masters=[{"masterId": "m2", "advertiseUrl": named}])
+    second.doctor = answer(second, "m2")
+    shown = cli("doctor", "--json", "--token-file", str(tmp_path / "token"))
+    assert (shown.code, found(shown)) == (0, [("note", "master_not_asked")])
+    assert second.requests == []
+
+
+def test_the_token_goes_to_the_addresses_that_were_given(
+    cli: Cli, master: FakeMaster, second: FakeMaster, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("secret-token\n")
+    master.doctor = answer(master, "m1", masters=[{"masterId": "m2", "advertiseUrl": second.url}])
+    second.doctor = answer(second, "m2")
+    given = f"{master.url},{second.url}"
+    shown = cli("--master", given, "doctor", "--json", "--token-file", str(tmp_path / "token"))
+    assert found(shown) == []
+    assert second.requests[0]["headers"]["Authorization"] == "Bearer secret-token"
+
+
+@pytest.mark.parametrize(
+    ("named", "told_by", "asked"),
+    [
+        ("http://10.0.0.2:8070", "https://10.0.0.1:8070", False),
+        ("https://10.0.0.2:8070", "https://10.0.0.1:8070", True),
+        ("http://10.0.0.2:8070", "http://10.0.0.1:8070", True),
+        ("https://[::1]:8070", "https://10.0.0.1:8070", False),
+    ],
+)
+def test_no_token_leaves_an_encrypted_cluster_in_clear(named: str, told_by: str, asked: bool) -> None:
+    assert (_untrusted(named, told_by) is None) == asked
 
 
 def test_a_given_address_that_does_not_answer(cli: Cli, master: FakeMaster) -> None:

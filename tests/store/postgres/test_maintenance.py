@@ -109,9 +109,8 @@ async def test_the_servers_own_work_is_not_named(
     store: PostgresStore, dsn: str, connection: asyncpg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A parallel worker stands for autovacuum, which nobody can order: both are no client's sessions."""
-    parallel = (
-        "debug_parallel_query" if connection.get_server_version().major >= 16 else "force_parallel_mode"
-    )
+    is_new = connection.get_server_version().major >= 16
+    parallel = "debug_parallel_query" if is_new else "force_parallel_mode"
     working = await asyncpg.connect(dsn, server_settings={parallel: "on"})
     own = working.get_server_pid()
     sleeping = asyncio.create_task(working.execute("SELECT pg_sleep(60)"))
