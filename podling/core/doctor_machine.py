@@ -1,5 +1,6 @@
 """Findings about machines: clocks, versions, disks, engines."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -50,7 +51,7 @@ def examine_disks(subject: str, disks: Sequence[DiskFacts]) -> Iterator[Finding]
             message=f"{size_of(disk.free_bytes)} of {size_of(disk.total_bytes)} are free for its {disk.name}",
             meaning="when it is full, nothing new can be written there: tasks wait or fail",
             remedy="free some space, or move it to a larger disk",
-            command=f"du -xh --max-depth=2 {disk.path} | sort -h | tail",
+            command=f"du -xh --max-depth=2 {shlex.quote(disk.path)} | sort -h | tail",
         )
 
 

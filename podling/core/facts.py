@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
+from podling.core.fields import MAX_NAME_CHARACTERS, check_count, check_number, check_text
 from podling.core.value import value
+
+MOST_DISKS = MOST_ENGINES = 32
+MOST_BYTES = 2.0**63
 
 
 @value
@@ -34,6 +38,25 @@ class WorkerFacts:
     at: datetime
     disks: tuple[DiskFacts, ...] = ()
     engines: tuple[EngineFacts, ...] = ()
+
+
+def check_facts(facts: WorkerFacts) -> None:
+    """Refuse what would not show as it is, or nobody has: it is printed, and made part of commands.
+
+    Raises InvalidInput.
+    """
+    check_count("disks", facts.disks, MOST_DISKS)
+    check_count("engines", facts.engines, MOST_ENGINES)
+    for number, disk in enumerate(facts.disks):
+        check_text(f"disks.{number}.name", disk.name, MAX_NAME_CHARACTERS)
+        check_text(f"disks.{number}.path", disk.path)
+        check_number(f"disks.{number}.totalBytes", disk.total_bytes, 0, MOST_BYTES)
+        check_number(f"disks.{number}.freeBytes", disk.free_bytes, 0, MOST_BYTES)
+    for number, engine in enumerate(facts.engines):
+        check_text(f"engines.{number}.name", engine.name, MAX_NAME_CHARACTERS)
+        for name, text in (("version", engine.version), ("root", engine.root), ("problem", engine.problem)):
+            if text is not None:
+                check_text(f"engines.{number}.{name}", text)
 
 
 @value

@@ -297,3 +297,10 @@ def test_the_worst_come_first_and_each_once() -> None:
     ]
     severities = [finding.severity for finding in in_order([*found, *found])]
     assert severities == [Severity.PROBLEM, Severity.PROBLEM, Severity.NOTE]
+
+
+def test_a_path_in_a_command_is_quoted() -> None:
+    disk = DiskFacts(name="data", path="/data; rm -rf $HOME", total_bytes=100, free_bytes=0)
+    [finding] = examine_disks("node", [disk])
+    assert finding.command is not None
+    assert "'/data; rm -rf $HOME'" in finding.command

@@ -61,6 +61,17 @@ async def test_facts_that_say_nothing_are_refused(master: RunningMaster) -> None
     await master.worker("two")
     for body in ({}, _facts(at="2026-01-01T00:00:00"), _facts(disks="x"), _facts(more=1)):
         assert (await api.post("/nodes/two/facts", body)).status == 400
+    disk, engine = _facts()["disks"][0], _facts()["engines"][0]
+    for part in (
+        {"disks": [disk | {"path": "/data\nrm -rf /"}]},
+        {"disks": [disk | {"name": "\u202e"}]},
+        {"disks": [disk | {"freeBytes": -1}]},
+        {"disks": [disk] * 33},
+        {"engines": [engine | {"problem": "\x1b[2J"}]},
+        {"engines": [engine | {"version": "9" * 5000}]},
+    ):
+        answer = await api.post("/nodes/two/facts", _facts(**part))
+        assert (answer.status, answer.field.split(".")[0]) == (400, *part)
     many = _facts(engines=[{"name": "x" * 100_000}])
     assert (await api.post("/nodes/two/facts", many)).status == 413
     assert (await api.get("/doctor", scope="world")).field == "scope"

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from podling.core.errors import InvalidInput, TooLarge
-from podling.core.facts import WorkerFacts
+from podling.core.facts import WorkerFacts, check_facts
 from podling.master.api.http import answer, path_id, query, read_body
 from podling.master.api.keys import CONTEXT, FACTS
 from podling.master.operations import doctor
@@ -37,5 +37,6 @@ async def keep_facts(request: web.Request) -> web.Response:
     facts = decode(WorkerFacts, body)
     if facts.at.tzinfo is None:
         raise InvalidInput.field("at", "must be a time such as 2026-01-31T12:00:00Z")
+    check_facts(facts)
     doctor.keep_facts(request.app[CONTEXT], request.app[FACTS], node_id, facts)
     return answer({"message": "saved"})

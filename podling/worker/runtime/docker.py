@@ -67,7 +67,9 @@ class DockerRuntime:
         try:
             told = await self._engine.call("info", lambda client: client.info(), seconds=INFO_SECONDS)
         except RuntimeFailure as failure:
-            return EngineFacts(name=self.name, problem=failure.message)
+            return EngineFacts(
+                name=self.name, problem=" ".join(failure.message.split()) or "it does not work"
+            )
         # The directory of an engine on another machine would be looked for on this one.
         root = told.get("DockerRootDir") if self._engine.is_local else None
         return EngineFacts(name=self.name, version=told.get("ServerVersion"), root=root)
