@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from podling.core.facts import StoreFacts, WaitingTasks
+from podling.core.facts import MOST_COUNTED_READY, StoreFacts, WaitingTasks
 from podling.core.findings import Finding, Severity, span
 from podling.core.node import Node
 from podling.core.task import Task, TaskStatus
@@ -16,11 +16,15 @@ READY_WARNING_SECONDS, READY_PROBLEM_SECONDS = 60.0, 600.0
 BLOCKED_SECONDS = 600.0
 MANY_FAILED = 100
 MOST_OF_ONE_KIND = 20
+MOST_SUSPECTS = 1000
 
 
 @value
 class Cluster:
-    """What the rules look at. `masters` are the ids on record, `alive` those whose counters grow."""
+    """What the rules look at. `masters` are the ids on record, `alive` those whose counters grow.
+
+    `live_tasks` are those that may be stuck, `MOST_SUSPECTS` at most.
+    """
 
     now: datetime
     lease_seconds: float
@@ -36,11 +40,16 @@ def examine_cluster(cluster: Cluster) -> Iterator[Finding]:
     """Look at leader, masters, nodes and tasks."""
     yield from _masters(cluster)
     yield from _nodes(cluster)
-    yield from _at_most(_live_tasks(cluster))
+    yield from _at_most(_live_tasks(cluster), "at least " * (len(cluster.live_tasks) >= MOST_SUSPECTS))
     yield from _waiting(cluster)
 
 
-def _at_most(findings: Iterator[Finding]) -> Iterator[Finding]:
+def patience(lease_seconds: float) -> float:
+    """Return for how many seconds a task may wait for its node before it is a finding."""
+    return max(lease_seconds * STUCK_LEASES, LEAST_STUCK_SECONDS)
+
+
+def _at_most(findings: Iterator[Finding], at_least: str) -> Iterator[Finding]:
     """Pass so many of each kind on, and tell how many more there are."""
     more: dict[str, list[Finding]] = {}
     counts: dict[str, int] = {}
@@ -56,7 +65,7 @@ def _at_most(findings: Iterator[Finding]) -> Iterator[Finding]:
             severity=first.severity,
             code=first.code,
             subject="tasks",
-            message=f"{len(left)} more tasks like these",
+            message=f"{at_least}{len(left)} more tasks like these",
             meaning=first.meaning,
             remedy=first.remedy,
         )
@@ -148,7 +157,7 @@ def _node(
 
 def _live_tasks(cluster: Cluster) -> Iterator[Finding]:
     nodes = {node.node_id: node for node in cluster.nodes}
-    patience = max(cluster.lease_seconds * STUCK_LEASES, LEAST_STUCK_SECONDS)
+    long = patience(cluster.lease_seconds)
     for task in cluster.live_tasks:
         age = (cluster.now - (task.scheduled_at or task.created_at)).total_seconds()
         node = nodes.get(task.node_id or "")
@@ -162,7 +171,7 @@ def _live_tasks(cluster: Cluster) -> Iterator[Finding]:
                 "bring its node back, or say what became of it",
                 f"podling resolve {task.task_id} retry",
             )
-        elif age > patience and (node is None or not node.is_online):
+        elif age > long and (node is None or not node.is_online):
             where = (
                 "a node that is not there any more"
                 if node is None
@@ -177,7 +186,7 @@ def _live_tasks(cluster: Cluster) -> Iterator[Finding]:
                 "look into the leader's log for `node monitor`; cancelling ends it",
                 f"podling cancel {task.task_id}",
             )
-        elif age > patience and node is not None and task.status is TaskStatus.SCHEDULED:
+        elif age > long and node is not None and task.status is TaskStatus.SCHEDULED:
             yield from _not_started(cluster, task, node, age)
 
 
@@ -218,7 +227,7 @@ def _waiting(cluster: Cluster) -> Iterator[Finding]:
                 f"task {ready.task_id}",
                 Severity.PROBLEM if age > READY_PROBLEM_SECONDS else Severity.WARNING,
                 "task_not_planned",
-                f"it has been ready for {span(age)}, the longest of {ready.tasks}",
+                f"it has been ready for {span(age)}, the longest of {_counted(ready.tasks)}",
                 "the planner has not come to it: there are too many before it, or it does not run",
                 "look at what it waits for, and whether a master leads",
                 f"podling explain {ready.task_id}",
@@ -235,6 +244,10 @@ def _waiting(cluster: Cluster) -> Iterator[Finding]:
             "look at why, and replay what shall run again",
             "podling ps --status failed",
         )
+
+
+def _counted(tasks: int) -> str:
+    return f"{tasks} or more" if tasks >= MOST_COUNTED_READY else str(tasks)
 
 
 def _blocked(now: datetime, blocked: WaitingTasks) -> Iterator[Finding]:

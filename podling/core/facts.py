@@ -7,6 +7,7 @@ from datetime import datetime
 from podling.core.fields import MAX_NAME_CHARACTERS, check_count, check_number, check_text
 from podling.core.value import value
 
+MOST_COUNTED_READY = 10_000
 MOST_DISKS = MOST_ENGINES = 32
 MOST_BYTES = 2.0**63
 
@@ -101,7 +102,10 @@ class DatabaseFacts:
 
 @value
 class WaitingTasks:
-    """Pending tasks of one kind: how many, and the one that has waited longest since it was due."""
+    """Pending tasks of one kind: how many, and the one that has waited longest since it was due.
+
+    A store that would have to read very many counts up to a limit, and looks at those who come first.
+    """
 
     tasks: int
     task_id: str

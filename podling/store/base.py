@@ -163,7 +163,9 @@ class Beat:
 
 LATELY = timedelta(days=1)
 MOST_BLOCKED_SHAPES = 20
+MOST_BLOCKED_ROWS = 1000  # of each shape
 MOST_COUNTED_FAILED = 10_000
+MOST_PRIORITIES = 1000
 """The bounds of what `diagnose` looks at."""
 
 
@@ -190,6 +192,13 @@ class Store(Protocol):
 
     async def diagnose(self, now: datetime) -> StoreFacts:
         """Return what a doctor wants to know; for a person who asks, not for a loop."""
+
+    async def suspects(self, scheduled_before: datetime, limit: int) -> Sequence[Task]:
+        """Return live tasks that may be stuck, the oldest first.
+
+        They are held, or their node is offline or gone, or they were scheduled before that moment and
+        do not run.
+        """
 
     async def cluster_id(self) -> str:
         """Return the name that all masters of this store share; made with the store."""

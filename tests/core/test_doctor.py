@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from podling.core.doctor import MOST_OF_ONE_KIND, Cluster, examine_cluster
+from podling.core.doctor import MOST_OF_ONE_KIND, MOST_SUSPECTS, Cluster, examine_cluster
 from podling.core.doctor_database import examine_database
 from podling.core.doctor_machine import (
     examine_clock,
@@ -147,6 +147,11 @@ def test_many_of_one_kind_are_counted() -> None:
     found = list(examine_cluster(cluster(live_tasks=many)))
     assert len(found) == MOST_OF_ONE_KIND + 1
     assert found[-1].message == "5 more tasks like these"
+
+
+def test_more_than_were_looked_for_are_told_as_such() -> None:
+    many = [live(TaskStatus.RUNNING, node_id="gone") for _ in range(MOST_SUSPECTS)]
+    assert [*examine_cluster(cluster(live_tasks=many))][-1].message == "at least 980 more tasks like these"
 
 
 def waiting(age: float) -> WaitingTasks:

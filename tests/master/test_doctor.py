@@ -88,6 +88,15 @@ async def test_a_live_task_of_a_node_that_is_gone_is_found(world: World) -> None
     assert ("task_stuck", f"task job ({task.task_id})") in [(one.code, one.subject) for one in found]
 
 
+async def test_no_doctor_loads_all_that_runs(world: World) -> None:
+    faulty = Faulty(world.store)
+    context = world.context(store=faulty)
+    faulty.before["snapshot"] = away
+    codes = [one.code for one in (await examine(context, FactsTable(), whole=True))["findings"]]
+    assert "no_leader" in codes
+    assert "store_away" not in codes
+
+
 async def test_a_store_that_is_away_is_a_finding(world: World) -> None:
     faulty = Faulty(world.store)
     context = world.context(store=faulty)

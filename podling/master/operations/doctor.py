@@ -3,10 +3,11 @@
 import asyncio
 import shutil
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podling.core.doctor import Cluster, examine_cluster, node_name
+from podling.core.doctor import MOST_SUSPECTS, Cluster, examine_cluster, node_name, patience
 from podling.core.doctor_database import examine_database
 from podling.core.doctor_machine import (
     examine_clock,
@@ -141,16 +142,18 @@ async def _cluster(context: MasterContext, masters: Iterable[Master]) -> list[Fi
     findings: list[Finding] = []
     facts = await _facts(context, findings)
     leadership = await context.store.leadership()
-    snapshot = await context.store.snapshot()
+    nodes = await context.store.load_nodes()
+    now = context.clock.now()
+    long_ago = now - timedelta(seconds=patience(context.options.lease_seconds))
     by_id = {master.master_id: master for master in masters}
     cluster = Cluster(
-        now=context.clock.now(),
+        now=now,
         lease_seconds=context.options.lease_seconds,
         leader=leader_of(list(by_id.values()), leadership),
         masters={master_id: master.advertise_url for master_id, master in by_id.items()},
         alive=frozenset(_alive(context, by_id)),
-        nodes=snapshot.nodes,
-        live_tasks=snapshot.live_tasks,
+        nodes=nodes,
+        live_tasks=await context.store.suspects(long_ago, MOST_SUSPECTS),
         store=facts,
     )
     findings += examine_cluster(cluster)
@@ -159,9 +162,7 @@ async def _cluster(context: MasterContext, masters: Iterable[Master]) -> list[Fi
     versions = {
         f"master {by_id[master_id].advertise_url}": by_id[master_id].version for master_id in cluster.alive
     }
-    findings += examine_versions(
-        versions, {node_name(node): node.version for node in _running(snapshot.nodes)}
-    )
+    findings += examine_versions(versions, {node_name(node): node.version for node in _running(nodes)})
     return findings
 
 

@@ -86,6 +86,20 @@ class MemoryStore(Store):
             failed_lately=self._tasks.count_failed_since(now - LATELY, MOST_COUNTED_FAILED),
         )
 
+    async def suspects(self, scheduled_before: datetime, limit: int) -> Sequence[Task]:
+        online = {node.node_id for node in self._nodes.load(NodeStatus.ONLINE)}
+        found = [
+            task
+            for task in self._tasks.live()
+            if task.node_id not in online
+            or task.held is not None
+            or (
+                task.status is TaskStatus.SCHEDULED
+                and (task.scheduled_at or task.created_at) < scheduled_before
+            )
+        ]
+        return sorted(found, key=lambda task: (task.created_at, task.task_id))[:limit]
+
     async def cluster_id(self) -> str:
         return self._cluster_id
 

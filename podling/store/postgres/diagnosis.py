@@ -4,8 +4,21 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from podling.core.facts import DatabaseFacts, OpenTransaction, StoreFacts, TableFacts, WaitingTasks
-from podling.store.base import LATELY, MOST_BLOCKED_SHAPES, MOST_COUNTED_FAILED
+from podling.core.facts import (
+    MOST_COUNTED_READY,
+    DatabaseFacts,
+    OpenTransaction,
+    StoreFacts,
+    TableFacts,
+    WaitingTasks,
+)
+from podling.store.base import (
+    LATELY,
+    MOST_BLOCKED_ROWS,
+    MOST_BLOCKED_SHAPES,
+    MOST_COUNTED_FAILED,
+    MOST_PRIORITIES,
+)
 from podling.store.postgres.migrations import shipped
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
@@ -20,7 +33,14 @@ HOT_TABLES = (
     "node_beats",
     "node_records",
 )
+# Only an index that is walked in its order is left when the limit is reached.
+SETTINGS = (
+    "SET TRANSACTION READ ONLY",
+    "SET LOCAL enable_bitmapscan = off",
+    "SET LOCAL enable_sort = off",
+)
 _MOST_NAMED = 20
+_MOST_SHAPES = 200  # that are looked at for the oldest of them
 _SQL = load("diagnosis")
 
 
@@ -28,10 +48,10 @@ async def diagnose(
     pool: Pool, pool_size: int, now: datetime, open_for: timedelta = timedelta(minutes=1)
 ) -> StoreFacts:
     """See `Store.diagnose`. Transactions are told from the age of `open_for`. Raises the driver's errors."""
-    async with pool.transaction("SET TRANSACTION READ ONLY") as connection:
+    async with pool.transaction(*SETTINGS) as connection:
         database = await _database(connection, pool_size, open_for)  # first: its clock is compared with ours
-        ready = await connection.fetchrow(_SQL.ready)
-        blocked = await connection.fetch(_SQL.blocked, MOST_BLOCKED_SHAPES)
+        ready = await connection.fetchrow(_SQL.ready, MOST_COUNTED_READY, MOST_PRIORITIES)
+        blocked = await connection.fetch(_SQL.blocked, MOST_BLOCKED_SHAPES, _MOST_SHAPES, MOST_BLOCKED_ROWS)
         failed = await connection.fetchval(_SQL.failed, now - LATELY, MOST_COUNTED_FAILED)
     return StoreFacts(
         kind="postgres",

@@ -1,9 +1,10 @@
 """The store on PostgreSQL 12 to 18."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from podling.core.facts import StoreFacts
+from podling.core.task import Task
 from podling.store.base import Snapshot, ignore
 from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.commit import Committer
@@ -19,6 +20,7 @@ from podling.store.postgres.queries import load
 from podling.store.postgres.specs import SpecCache
 from podling.store.postgres.tasks import Tasks
 
+_DIAGNOSIS = load("diagnosis")
 _TASKS = load("tasks")
 _NODES = load("nodes")
 _SPECS_KEPT = 50_000
@@ -80,6 +82,9 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
     async def diagnose(self, now: datetime) -> StoreFacts:
         with translated():
             return await diagnosis.diagnose(self._pool, self._pool_size, now)
+
+    async def suspects(self, scheduled_before: datetime, limit: int) -> Sequence[Task]:
+        return await self._read(_DIAGNOSIS.suspects, scheduled_before, limit)
 
     async def snapshot(self) -> Snapshot:
         with translated():

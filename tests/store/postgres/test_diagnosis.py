@@ -7,13 +7,14 @@ from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import pytest
 
-from podling.core.facts import DatabaseFacts
+from podling.core.facts import DatabaseFacts, WaitingTasks
 from podling.store.postgres.diagnosis import diagnose
 from podling.store.postgres.migrations import shipped
 from podling.store.postgres.pool import Address, Pool
 from podling.store.postgres.store import PostgresStore
-from tests.builders import NOW
+from tests.builders import NOW, at, build_batch, build_master, build_task, insertion
 
 
 async def database(store: PostgresStore) -> DatabaseFacts:
@@ -86,3 +87,20 @@ async def test_a_login_without_rights_is_told_that_it_does_not_see_all(
         assert facts.connections >= 2
     finally:
         await connection.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+async def test_of_very_many_ready_tasks_so_many_are_counted(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.store.postgres.diagnosis.MOST_COUNTED_READY", 3)
+    monkeypatch.setattr("podling.store.postgres.diagnosis.MOST_BLOCKED_ROWS", 2)
+    await store.register_master(build_master())
+    epoch = await store.take_leadership("master-1", await store.leadership())
+    assert epoch is not None
+    tasks = [build_task(run_at=at(-number)) for number in range(8)]
+    await store.commit(build_batch(map(insertion, tasks)))
+    await store.block([task.task_id for task in tasks[4:]], epoch)
+    facts = await store.diagnose(NOW)
+    assert facts.ready == WaitingTasks(tasks=3, task_id=tasks[3].task_id, since=at(-3))
+    [blocked] = facts.blocked.values()
+    assert blocked == WaitingTasks(tasks=2, task_id=tasks[7].task_id, since=at(-7))

@@ -10,12 +10,13 @@ import pytest
 
 from podling.core.lifecycle import Cancel
 from podling.core.task import Task, TaskEvent
+from podling.store.postgres.diagnosis import SETTINGS
 from podling.store.postgres.queries import load
 from podling.store.postgres.rows import attempt_row, live_row, spec_row, to_json
 from podling.store.postgres.store import PostgresStore
 from tests.builders import NOW, assignment, build_batch, build_node, build_task, ended, happening, insertion
 
-TASKS, COMMIT, NODES = load("tasks"), load("commit"), load("nodes")
+TASKS, COMMIT, NODES, DIAGNOSIS = load("tasks"), load("commit"), load("nodes"), load("diagnosis")
 MANY = 2000
 
 
@@ -66,6 +67,23 @@ async def test_the_ready_page_reads_one_index_in_its_order(store: PostgresStore,
         nodes = await explain(connection, TASKS.ready, 500, [churned[0].task_id])
     assert indexes(nodes) == {"live_tasks_ready"}
     assert not [node for node in nodes if node["Node Type"] == "Sort"]
+
+
+async def test_a_doctor_reads_the_heads_of_the_queue(
+    store: PostgresStore, connection: asyncpg.Connection, churned: list[Task]
+) -> None:
+    blocked = ", ".join(f"'{task.task_id}'" for task in churned[: MANY // 2])
+    await connection.execute(f"UPDATE live_tasks SET blocked = true WHERE task_id IN ({blocked})")
+    for sql, index, arguments in (
+        (DIAGNOSIS.ready, "live_tasks_ready", (100, 10)),
+        (DIAGNOSIS.blocked, "live_tasks_blocked", (20, 100, 50)),
+    ):
+        async with store._pool.transaction(*SETTINGS) as pooled:
+            rows = await pooled.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+        nodes = list(nodes_of(json.loads(rows[0][0])[0]["Plan"]))
+        assert indexes(nodes) == {index}
+        read = [node["Actual Rows"] * node["Actual Loops"] for node in nodes if "Index Name" in node]
+        assert sum(read) <= 120
 
 
 async def test_no_statement_of_a_commit_reads_a_whole_table(

@@ -1,17 +1,78 @@
 -- name: ready
-SELECT task_id, run_at, count(*) OVER () AS tasks
-FROM live_tasks
-WHERE status = 'pending' AND due AND NOT blocked
+WITH RECURSIVE firsts AS (
+    (
+        SELECT precedence, run_at, task_id
+        FROM live_tasks
+        WHERE status = 'pending' AND due AND NOT blocked
+        ORDER BY precedence, run_at, created_at, task_id
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT following.*
+    FROM firsts
+    CROSS JOIN LATERAL (
+        SELECT l.precedence, l.run_at, l.task_id
+        FROM live_tasks l
+        WHERE l.status = 'pending' AND l.due AND NOT l.blocked AND l.precedence > firsts.precedence
+        ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
+        LIMIT 1
+    ) following
+)
+SELECT task_id,
+       run_at,
+       (
+           SELECT count(*)
+           FROM (
+               SELECT
+               FROM live_tasks
+               WHERE status = 'pending' AND due AND NOT blocked
+               ORDER BY precedence, run_at, created_at, task_id
+               LIMIT $1
+           ) counted
+       ) AS tasks
+FROM (SELECT * FROM firsts LIMIT $2) looked_at
 ORDER BY run_at, task_id
 LIMIT 1
 
 -- name: blocked
-SELECT shape, (array_agg(task_id ORDER BY run_at, task_id))[1] AS task_id, min(run_at) AS run_at, count(*) AS tasks
-FROM live_tasks
-WHERE blocked
-GROUP BY shape
-ORDER BY min(run_at), shape
+WITH RECURSIVE shapes AS (
+    (SELECT shape FROM live_tasks WHERE blocked ORDER BY shape LIMIT 1)
+    UNION ALL
+    SELECT (SELECT l.shape FROM live_tasks l WHERE l.blocked AND l.shape > s.shape ORDER BY l.shape LIMIT 1)
+    FROM shapes s
+    WHERE s.shape IS NOT NULL
+)
+SELECT s.shape, longest.*
+FROM (SELECT shape FROM shapes WHERE shape IS NOT NULL LIMIT $2) s
+CROSS JOIN LATERAL (
+    SELECT (array_agg(head.task_id ORDER BY head.run_at, head.task_id))[1] AS task_id,
+           min(head.run_at) AS run_at,
+           count(*) AS tasks
+    FROM (
+        SELECT l.task_id, l.run_at
+        FROM live_tasks l
+        WHERE l.blocked AND l.shape = s.shape
+        ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
+        LIMIT $3
+    ) head
+) longest
+WHERE longest.task_id IS NOT NULL
+ORDER BY longest.run_at, s.shape
 LIMIT $1
+
+-- name: suspects
+SELECT l.*
+FROM live_tasks l
+LEFT JOIN node_records n ON n.node_id = l.node_id
+WHERE l.status IN ('scheduled', 'running')
+  AND (
+      n.node_id IS NULL
+      OR n.status <> 'online'
+      OR l.detail ->> 'held' IS NOT NULL
+      OR (l.status = 'scheduled' AND coalesce(l.scheduled_at, l.created_at) < $1)
+  )
+ORDER BY l.created_at, l.task_id
+LIMIT $2
 
 -- name: failed
 SELECT count(*) AS tasks
