@@ -250,6 +250,10 @@ def _counted(tasks: int) -> str:
     return f"{tasks} or more" if tasks >= MOST_COUNTED_READY else str(tasks)
 
 
+def _like_it(others: int) -> str:
+    return f", nor have {others} like it" if others else ""
+
+
 def _blocked(now: datetime, blocked: WaitingTasks) -> Iterator[Finding]:
     age = (now - blocked.since).total_seconds()
     if age > BLOCKED_SECONDS:
@@ -257,7 +261,7 @@ def _blocked(now: datetime, blocked: WaitingTasks) -> Iterator[Finding]:
             f"task {blocked.task_id}",
             Severity.WARNING,
             "shape_blocked",
-            f"it fits on no node since {span(age)}, and {blocked.tasks - 1} like it",
+            f"it has fitted on no node for {span(age)}{_like_it(blocked.tasks - 1)}",
             "they wait until a node gains what they lack",
             "see what every node lacks, and add it or ask for less",
             f"podling explain {blocked.task_id}",

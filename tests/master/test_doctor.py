@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from podling.core.task import TaskStatus
+from podling.master.context import MasterContext
 from podling.master.operations.doctor import examine
 from podling.master.sessions.facts import FactsTable
 from tests.builders import build_node
+from tests.core.clusters import sized
 from tests.master.masters import Masters, RunningMaster
-from tests.master.world import Faulty, World, assigned, away
+from tests.master.world import Faulty, World, assigned, away, insert
 
 
 async def findings(master: RunningMaster, **query: Any) -> list[tuple[str, str]]:
@@ -95,6 +97,22 @@ async def test_no_doctor_loads_all_that_runs(world: World) -> None:
     codes = [one.code for one in (await examine(context, FactsTable(), whole=True))["findings"]]
     assert "no_leader" in codes
     assert "store_away" not in codes
+
+
+async def codes(context: MasterContext) -> set[str]:
+    found = await examine(context, FactsTable(), whole=True)
+    return {finding.code for finding in found["findings"]}
+
+
+async def test_a_task_that_fits_on_no_node_is_not_the_planners_fault(world: World) -> None:
+    context = await world.leader()
+    await insert(context)
+    world.clock.passed = 300.0
+    assert not await codes(context) & {"shape_blocked", "task_not_planned"}
+    world.clock.passed = 1800.0
+    assert await codes(context) & {"shape_blocked", "task_not_planned"} == {"shape_blocked"}
+    context.view.put_node(sized("node-1"))
+    assert await codes(context) & {"shape_blocked", "task_not_planned"} == {"task_not_planned"}
 
 
 async def test_a_store_that_is_away_is_a_finding(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -135,7 +136,20 @@ async def _facts(context: MasterContext, findings: list[Finding]) -> StoreFacts:
     if facts.database is not None:
         ahead = skew(facts.database.now, before, context.clock.now())
         findings.extend(examine_clock("database", _name(context), ahead))
-    return facts
+    return await _sorted_out(context, facts)
+
+
+async def _sorted_out(context: MasterContext, facts: StoreFacts) -> StoreFacts:
+    """Few tasks that fit nowhere stay in the ready order, where they stand in nobody's way."""
+    if facts.ready is None:
+        return facts
+    found = await context.store.load_tasks([facts.ready.task_id])
+    task = found.get(facts.ready.task_id)
+    if task is None or context.view.why_blocked(task, context.clock.monotonic()) is None:
+        return facts
+    blocked = dict(facts.blocked)
+    blocked.setdefault(task.shape, replace(facts.ready, tasks=1))
+    return replace(facts, ready=None, blocked=blocked)
 
 
 async def _cluster(context: MasterContext, masters: Iterable[Master]) -> list[Finding]:
