@@ -344,6 +344,7 @@ def main(directory: str, linger_seconds: float) -> int:
     """Keep the processes of a directory; return the exit status."""
     os.chdir("/")
     os.umask(0o022)  # the processes' own; the keeper's files have their modes named
+    directory = f"/proc/self/fd/{os.open(directory, os.O_PATH | os.O_DIRECTORY)}"  # it may be moved meanwhile
     lock = os.open(Path(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -142,6 +142,7 @@ def signal_group(pid: int, number: int) -> None:
 
 def writer_of(path: str) -> int | None:
     """Return the pid of a process whose standard output is this file."""
+    path = os.path.realpath(path)  # the keeper's own leads through a descriptor
     for entry in os.listdir("/proc"):  # noqa: PTH208 names are enough
         if entry.isdecimal():
             with contextlib.suppress(OSError):  # it has ended, or is another user's

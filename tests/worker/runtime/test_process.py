@@ -244,6 +244,28 @@ async def test_a_new_worker_finds_what_runs_and_what_ended_meanwhile(tmp_path: P
     await ended(keeper)
 
 
+async def test_a_keeper_goes_with_its_directory(tmp_path: Path, recorder: Recorder) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    first = runtime_in(before)
+    await first.open(Recorder())
+    running = await first.prepare(work_of("long", shell("echo ready; sleep 1000")))
+    await first.start(running.container_id)
+    assert await first_line(first, running.container_id) == "ready"
+    keeper = keeper_of(before)
+    await first.close()
+    before.rename(after)
+    second = runtime_in(after)
+    await second.open(recorder)
+    try:
+        assert keeper_of(after) == keeper
+        found = await run(second, recorder, work_of("short", shell("echo moved; exit 3")))
+        assert (found.exit_code, text_of(await output_of(second, found.container_id))) == (3, b"moved\n")
+    finally:
+        for one in await second.inventory():
+            await second.remove(one.container_id)
+        await second.close()
+
+
 async def test_a_killed_keeper_leaves_processes_running_and_their_exit_unknown(
     runtime: ProcessRuntime, recorder: Recorder, tmp_path: Path
 ) -> None:
