@@ -6,19 +6,17 @@ import logging
 import random
 import secrets
 from collections.abc import Callable
-from functools import partial
 from ssl import SSLContext
-from typing import Any
 
 from aiohttp import web
 
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.kit.clock import Clock
+from podling.kit.connection import arrived, listen
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
 from podling.master.api import cluster, doctor, logs, nodes, session, tasks
-from podling.master.api.connection import KEEP_ALIVE_SECONDS, Connection, arrived
-from podling.master.api.http import MOST_BODY_BYTES, authentication, errors
+from podling.master.api.http import MOST_BODY_BYTES, authentication, error_answer, errors
 from podling.master.api.keys import BEATS, CONTEXT, FACTS, RELAY, SESSIONS, STREAMS
 from podling.master.context import MasterOptions, build
 from podling.master.loops.changes import ChangesFeed
@@ -146,7 +144,9 @@ class MasterServer:
         )
         await self._runner.setup()
         try:
-            self._listening = await self._listen(self._runner, host, port, ssl_context)
+            self._listening = await listen(
+                self._runner, host, port, error_answer, ssl_context, start_serving=False
+            )
         except OSError as error:
             raise ConfigurationError(_cannot_listen(host, port, error)) from None
         return int(self._listening.sockets[0].getsockname()[1])
@@ -157,17 +157,6 @@ class MasterServer:
             await self._listening.start_serving()
         except OSError as error:
             raise ConfigurationError(_cannot_listen(host, port, error)) from None
-
-    async def _listen(
-        self, runner: web.AppRunner, host: str, port: int, ssl_context: SSLContext | None
-    ) -> asyncio.Server:
-        loop, server = asyncio.get_running_loop(), runner.server
-        assert server is not None
-        options: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEP_ALIVE_SECONDS}
-        connect = partial(Connection, server, loop=loop, **options)
-        return await loop.create_server(
-            connect, host, port, ssl=ssl_context, backlog=1024, start_serving=False
-        )
 
     async def stop(self) -> None:
         """Send workers on, answer what is in hand, resign, close. Containers go on."""

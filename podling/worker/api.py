@@ -1,5 +1,6 @@
 """The worker's own HTTP API: its health, and the state and logs of what is here."""
 
+import asyncio
 import errno
 import hmac
 import logging
@@ -20,7 +21,9 @@ from podling.core.errors import (
 )
 from podling.core.logrecord import render, select
 from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind
+from podling.kit.connection import arrived, listen
 from podling.wire.codec import encode, to_plain
+from podling.wire.errors import error_body, status_of
 from podling.worker.logs import Logs
 from podling.worker.shell import Shell
 
@@ -46,10 +49,11 @@ class WorkerApi:
         self._logs = logs
         self._token = token
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port. Raises ConfigurationError if it cannot be had."""
-        application = web.Application(middlewares=[self._guard])
+        application = web.Application(middlewares=[arrived, self._guard])
         application.add_routes(
             [
                 web.get("/health", self._health),
@@ -59,17 +63,18 @@ class WorkerApi:
                 web.get("/api/v1/pods/{id}/logs", self._read_logs),
             ]
         )
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(application, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
         try:
-            await site.start()
+            self._listening = await listen(self._runner, host, port, _refusal)
         except OSError as error:
             await self._runner.cleanup()
             raise _cannot_listen(host, port, error) from error
-        return int(self._runner.addresses[0][1])
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -83,7 +88,7 @@ class WorkerApi:
                 return _error(421, _NO_MASTER, "not_a_master", {})
             return _error(error.status, error.reason.lower(), "http_error", {})
         except PodlingError as error:
-            return _error(_status_of(error), error.message, error.code, error.details)
+            return _refusal(error)
         except Exception:  # noqa: BLE001 - the reader gets a sentence, the log the traceback
             _log.exception("%s %s failed", request.method, request.path)
             return _error(500, "the worker failed unexpectedly; see its log", "internal", {})
@@ -191,9 +196,9 @@ def _end_of(report: Report) -> str:
     return "completed" if report.error_code is None else "failed"
 
 
-def _status_of(error: PodlingError) -> int:
-    kinds = ((NotFound, 404), (InvalidInput, 400), (Unauthorized, 401), (RuntimeFailure, 503))
-    return next((status for kind, status in kinds if isinstance(error, kind)), 500)
+def _refusal(error: PodlingError) -> web.Response:
+    status = 503 if isinstance(error, RuntimeFailure) else status_of(error)
+    return _json(error_body(error), status)
 
 
 def _error(status: int, message: str, code: str, details: dict[str, Any]) -> web.Response:

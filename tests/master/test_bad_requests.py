@@ -356,7 +356,7 @@ async def test_a_body_that_is_not_packed_as_it_says_is_told_without_a_traceback(
 async def test_headers_that_drip_are_cut_off_and_a_connection_in_use_is_not(
     shared_master: RunningMaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podling.master.api.connection.HEADERS_SECONDS", 0.2)
+    monkeypatch.setattr("podling.kit.connection.HEADERS_SECONDS", 0.2)
     port = int(shared_master.url.rpartition(":")[2])
     dripping, drip = await asyncio.open_connection("127.0.0.1", port)
     used, use = await asyncio.open_connection("127.0.0.1", port)

@@ -371,6 +371,8 @@ async def test_its_api_shows_state_and_logs(
         ):
             async with http.get(f"{base}/api/v1/{path}") as answer:
                 assert (answer.status, (await answer.json())["code"]) == (status, code)
+        async with http.get(f"{base}/health", headers={"X-Big": "x" * 20_000}) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, "header_too_large")
 
 
 async def test_an_older_session_sent_away_ends_the_program(

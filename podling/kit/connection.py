@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
+from ssl import SSLContext
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 
 from podling.core.errors import InvalidInput, PodlingError, UnsupportedMediaType
-from podling.master.api.http import error_answer
 
 HEADERS_SECONDS = 30.0
 """A client that has not sent its first request's headers by then is cut off."""
@@ -20,9 +22,34 @@ _UNREADABLE = (HttpProcessingError, web.RequestPayloadError)
 
 _log = logging.getLogger(__name__)
 
+Refuse = Callable[[PodlingError], web.StreamResponse]
+
+
+async def listen(
+    runner: web.AppRunner,
+    host: str,
+    port: int,
+    refuse: Refuse,
+    ssl_context: SSLContext | None = None,
+    *,
+    start_serving: bool = True,
+) -> asyncio.Server:
+    """Take the port for a runner that is set up; `refuse` makes an answer of an error. Raises OSError."""
+    loop, server = asyncio.get_running_loop(), runner.server
+    assert server is not None
+    options: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEP_ALIVE_SECONDS}
+    connect = partial(Connection, refuse, server, loop=loop, **options)
+    return await loop.create_server(
+        connect, host, port, ssl=ssl_context, backlog=1024, start_serving=start_serving
+    )
+
 
 class Connection(web.RequestHandler):
-    """A server's connections are made by calling `Connection(server, loop=…)`."""
+    """One of a server's connections; see `listen`."""
+
+    def __init__(self, refuse: Refuse, *server: Any, **options: Any) -> None:
+        super().__init__(*server, **options)
+        self._refuse = refuse
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -47,7 +74,7 @@ class Connection(web.RequestHandler):
         if not isinstance(exc, _UNREADABLE) or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         self.log_exception("", exc_info=exc)
-        response = error_answer(_refusal(exc))
+        response = self._refuse(_refusal(exc))
         response.force_close()
         return response
 
