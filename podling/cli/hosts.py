@@ -21,8 +21,9 @@ def hosts(cli: Invocation) -> Mapping[str, str]:
 
 
 def with_hosts(text: str, names: Mapping[str, str]) -> str:
-    """Return the text with each whole id of a node replaced by its host."""
+    """Return the text with each whole id of a node replaced by its host, which may stand there already."""
     for node_id, name in names.items():
         if len(node_id) >= _WHOLE:
-            text = text.replace(node_id, name)
+            host = name.rpartition(" (")[0]
+            text = text.replace(f"{host} ({node_id})", name).replace(node_id, name)
     return text

@@ -354,7 +354,7 @@ def test_explain_and_timeline_name_hosts_instead_of_whole_ids(cli: Cli, master: 
     task = master.add_task("job", "running", nodeId=node_id)
     master.explanations[task["taskId"]] = {
         "summary": f"It runs on node {node_id}.",
-        "reasons": [{"code": "x", "message": f"node {node_id} is slow"}],
+        "reasons": [{"code": "x", "message": f"node worker-1 ({node_id}) is slow"}],
         "nodes": [{"nodeId": node_id, "fits": True, "lacks": []}],
         "advice": f"Look at node {node_id}.",
     }
@@ -365,11 +365,12 @@ def test_explain_and_timeline_name_hosts_instead_of_whole_ids(cli: Cli, master: 
             "type": "started",
             "attempt": 1,
             "actor": "worker",
-            "message": f"started on node {node_id}",
+            "message": f"started on node {node_id}, which is worker-1 ({node_id})",
         }
     ]
     for command in ("explain", "timeline"):
         shown = cli(command, "job")
+        assert shown.out.count("worker-1") == shown.out.count("(01a2194f-b691)")
         assert "node worker-1 (01a2194f-b691)" in shown.out
         assert node_id not in shown.out
         assert node_id in cli(command, "job", "--json").out
