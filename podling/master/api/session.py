@@ -262,6 +262,6 @@ class _Conversation:
 
 def _tell(error: BaseException | None, node_id: str) -> None:
     if isinstance(error, PodlingError | TimeoutError | ConnectionError):
-        _log.warning("session of node %s ended: %s", node_id, error)
+        _log.warning("session of node %s ended: %s", node_id, str(error) or type(error).__name__)
     elif error is not None:
         _log.error("session of node %s failed", node_id, exc_info=error)

@@ -5,7 +5,8 @@ import os
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -138,8 +139,9 @@ class Output:
                     yield record
                 return
             with self._inotify.watch(files) as grown:
-                async for record in _followed(reader, grown, ended):
-                    yield record
+                async with aclosing(_followed(reader, grown, ended)) as records:
+                    async for record in records:
+                        yield record
         finally:
             reader.close()
 
@@ -150,7 +152,9 @@ class Output:
         return Reader(files, growth, since)
 
 
-async def _followed(reader: Reader, grown: asyncio.Event, ended: asyncio.Event) -> AsyncIterator[LogRecord]:
+async def _followed(
+    reader: Reader, grown: asyncio.Event, ended: asyncio.Event
+) -> AsyncGenerator[LogRecord, None]:
     end = asyncio.create_task(ended.wait())
     try:
         while True:
@@ -161,8 +165,10 @@ async def _followed(reader: Reader, grown: asyncio.Event, ended: asyncio.Event) 
             if last:
                 return
             growth = asyncio.create_task(grown.wait())
-            await asyncio.wait({growth, end}, return_when=asyncio.FIRST_COMPLETED)
-            growth.cancel()
+            try:
+                await asyncio.wait({growth, end}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                growth.cancel()  # also when the reader leaves
     finally:
         end.cancel()
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,6 +242,22 @@ async def test_a_new_worker_finds_what_runs_and_what_ended_meanwhile(tmp_path: P
     await second.remove("brief")
     await second.close()
     await ended(keeper)
+
+
+async def test_a_reader_that_leaves_leaves_nothing_waiting(runtime: ProcessRuntime) -> None:
+    await runtime.prepare(work_of("long", shell("echo ready; sleep 1000")))
+    await runtime.start("long")
+    before = asyncio.all_tasks()
+    for _ in range(5):
+        async with asyncio.timeout(DEADLINE_SECONDS), aclosing(runtime.logs("long", follow=True)) as records:
+            assert (await anext(records)).data == b"ready\n"
+            waiting = asyncio.ensure_future(anext(records))
+            while not asyncio.all_tasks() - before - {waiting}:
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
 
 
 async def test_a_keeper_goes_with_its_directory(tmp_path: Path, recorder: Recorder) -> None:
