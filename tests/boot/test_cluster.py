@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_ports() -> int:
-    """Return the first of three ports in a row that are free now."""
-    for first in range(21070, 31070, 7):
+    """Return the first of three ports in a row that are free now; other test processes look elsewhere."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for first in range(21070 + 1000 * process, 31070, 7):
         with socket.socket() as one, socket.socket() as two, socket.socket() as three:
             try:
                 for number, probe in enumerate((one, two, three)):

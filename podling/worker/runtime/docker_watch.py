@@ -36,6 +36,7 @@ class Watch:
         self._stopping: set[str] = set()
         self._removing: set[str] = set()
         self._signals: dict[str, str] = {}
+        self._dying: dict[str, Found] = {}  # ends that are being looked into
         self._short_of_memory: set[str] = set()
         self._starts: dict[str, asyncio.Future[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
@@ -206,12 +207,13 @@ class Watch:
         if exit_code == 0:
             self._ended(found)
         else:
-            self._spawn(self._explain(self._attributed(found)))
+            self._dying[container_id] = found = self._attributed(found)
+            self._spawn(self._explain(found))
 
     async def _explain(self, found: Found) -> None:
         """Tell an end that was no success, with what the engine knows beyond its code.
 
-        What is known of its cause by now counts even if the container is removed meanwhile.
+        If the container is removed meanwhile, what is known by then is told before that.
         """
         try:
             data = await self._engine.call(
@@ -229,10 +231,8 @@ class Watch:
                 error_code=found.error_code or seen.error_code,
                 error=found.error or seen.error,
             )
-        if found.container_id in self._known:
+        if self._dying.pop(found.container_id, None) is not None:
             self._ended(self._attributed(found))
-        else:
-            self._tell(found)
 
     def _attributed(self, found: Found) -> Found:
         if found.container_id in self._short_of_memory or found.error_code == ErrorCode.OOM:
@@ -251,6 +251,8 @@ class Watch:
             self._signals[container_id] = event["Actor"]["Attributes"].get("signal", "")
 
     def _on_destroy(self, container_id: str, event: Mapping[str, Any]) -> None:
+        if (found := self._dying.pop(container_id, None)) is not None:
+            self._ended(found)
         known = self._known.get(container_id)
         if known is not None:  # else the engine itself gave up a create half-way
             self._vanished(known)
