@@ -207,7 +207,7 @@ def application(server: MasterServer) -> web.Application:
     app[BEATS] = server.beats
     app[FACTS] = FactsTable()
     for part in (tasks, nodes, logs, session, cluster, doctor):
-        app.add_routes(part.routes())
+        app.add_routes(route.definition() for route in part.routes())
     return app
 
 

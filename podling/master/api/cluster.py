@@ -2,18 +2,20 @@
 
 from aiohttp import web
 
+from podling.core.access import Role
 from podling.core.errors import Unavailable
 from podling.master.api.http import answer
 from podling.master.api.keys import CONTEXT
+from podling.master.api.route import Route, get
 from podling.master.operations import cluster
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
     return [
-        web.get("/health", health),
-        web.get("/ready", ready),
-        web.get("/api/v1/health", health),
-        web.get("/api/v1/cluster", overview),
+        get("/health", health, None),
+        get("/ready", ready, None),
+        get("/api/v1/health", health, None),
+        get("/api/v1/cluster", overview, Role.READER),
     ]
 
 

@@ -2,10 +2,12 @@
 
 from aiohttp import web
 
+from podling.core.access import Role
 from podling.core.errors import InvalidInput, TooLarge
 from podling.core.facts import WorkerFacts, check_facts
 from podling.master.api.http import answer, path_id, query, read_body
 from podling.master.api.keys import CONTEXT, FACTS
+from podling.master.api.route import Route, get, post
 from podling.master.operations import doctor
 from podling.wire.codec import decode
 
@@ -13,10 +15,10 @@ SCOPES = ("cluster", "master")
 MOST_BYTES = 64 * 1024
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
     return [
-        web.get("/api/v1/doctor", examine),
-        web.post("/api/v1/nodes/{id}/facts", keep_facts),
+        get("/api/v1/doctor", examine, Role.OPERATOR),
+        post("/api/v1/nodes/{id}/facts", keep_facts, Role.WORKER),
     ]
 
 

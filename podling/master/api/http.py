@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from podling.core.access import EVERY_ROLE, LOCAL, Principal
 from podling.core.errors import (
     Conflict,
     InvalidInput,
@@ -21,6 +22,7 @@ from podling.core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from podling.master.api.keys import PRINCIPAL
 from podling.wire.codec import encode
 from podling.wire.errors import error_body, status_of
 
@@ -31,6 +33,7 @@ REQUEST_SECONDS = 30.0
 # Plain `curl -d` calls everything a form, and `requests` without a type calls it octets.
 MEDIA_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "application/octet-stream"})
 OPEN_PATHS = frozenset({"/health", "/ready"})
+_SHARED = Principal(name="the shared token", roles=EVERY_ROLE)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -203,6 +206,7 @@ def authentication(token: str | None) -> Any:
             raise Unauthorized(
                 "this master wants its token: send Authorization: Bearer …, or use --token-file"
             )
+        request[PRINCIPAL] = LOCAL if token is None else _SHARED
         return await handler(request)
 
     return check

@@ -1,7 +1,8 @@
-"""What handlers find in the application."""
+"""What handlers find in the application, and in a request."""
 
 from aiohttp import web
 
+from podling.core.access import Principal
 from podling.master.context import MasterContext
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.facts import FactsTable
@@ -15,3 +16,5 @@ STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 BEATS: web.AppKey[Beats] = web.AppKey("beats", Beats)
 FACTS: web.AppKey[FactsTable] = web.AppKey("facts", FactsTable)
+
+PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)

@@ -6,10 +6,12 @@ from contextlib import aclosing
 
 from aiohttp import WSMsgType, web
 
+from podling.core.access import Role
 from podling.core.errors import InvalidInput, NotFound, PodlingError
 from podling.core.logrecord import Stream
 from podling.master.api.http import boolean, moment, path_id, query, whole_number
 from podling.master.api.keys import CONTEXT, RELAY, STREAMS
+from podling.master.api.route import Route, get
 from podling.master.operations import logs
 from podling.master.sessions.streams import Stream as LogStream
 from podling.wire.session import LOG_END
@@ -19,10 +21,10 @@ WRITE_SECONDS = 60.0
 MOST_FRAME_BYTES = 1024 * 1024
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
     return [
-        web.get("/api/v1/tasks/{id}/logs", get_logs),
-        web.get("/api/v1/streams/{id}", accept_stream),
+        get("/api/v1/tasks/{id}/logs", get_logs, Role.READER),
+        get("/api/v1/streams/{id}", accept_stream, Role.WORKER),
     ]
 
 

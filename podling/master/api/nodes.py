@@ -6,12 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
+from podling.core.access import Role
 from podling.core.errors import InvalidInput
 from podling.core.lifecycle import OUTCOMES
 from podling.core.logrecord import TAIL_BYTES, decode
 from podling.core.node import Node
 from podling.master.api.http import answer, boolean, path_id, query, read_body
 from podling.master.api.keys import CONTEXT
+from podling.master.api.route import Route, delete, get, post
 from podling.master.context import MasterContext
 from podling.master.operations import nodes, removal
 from podling.store.base import LogTail
@@ -21,19 +23,19 @@ from podling.wire.nodes import node_view, parse_registration
 LONGEST_DRAIN_SECONDS = 10 * 365 * 86_400
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
     base = "/api/v1/nodes"
     return [
-        web.post(f"{base}/register", register),
-        web.get(base, list_nodes),
-        web.get(f"{base}/{{id}}", get_node),
-        web.delete(f"{base}/{{id}}", deregister),
-        web.post(f"{base}/{{id}}/heartbeat", heartbeat),
-        web.post(f"{base}/{{id}}/deregister", deregister),
-        web.post(f"{base}/{{id}}/cordon", cordon),
-        web.post(f"{base}/{{id}}/uncordon", uncordon),
-        web.post(f"{base}/{{id}}/drain", drain),
-        web.post(f"{base}/{{id}}/tails", save_tails),
+        post(f"{base}/register", register, Role.WORKER),
+        get(base, list_nodes, Role.READER),
+        get(f"{base}/{{id}}", get_node, Role.READER),
+        delete(f"{base}/{{id}}", deregister, Role.OPERATOR),
+        post(f"{base}/{{id}}/heartbeat", heartbeat, Role.WORKER),
+        post(f"{base}/{{id}}/deregister", deregister, Role.OPERATOR),
+        post(f"{base}/{{id}}/cordon", cordon, Role.OPERATOR),
+        post(f"{base}/{{id}}/uncordon", uncordon, Role.OPERATOR),
+        post(f"{base}/{{id}}/drain", drain, Role.OPERATOR),
+        post(f"{base}/{{id}}/tails", save_tails, Role.WORKER),
     ]
 
 

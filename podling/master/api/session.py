@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
+from podling.core.access import Role
 from podling.core.errors import (
     IllegalTransition,
     InvalidInput,
@@ -20,6 +21,7 @@ from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
 from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
+from podling.master.api.route import Route, get
 from podling.master.context import MasterContext
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.reconcile import reconcile
@@ -52,8 +54,8 @@ MOST_MESSAGE_BYTES = 32 * 1024 * 1024
 _Work = Reports | Inventory | BeatMessage | StreamRefused
 
 
-def routes() -> list[web.RouteDef]:
-    return [web.get("/api/v1/nodes/{id}/session", serve_session)]
+def routes() -> list[Route]:
+    return [get("/api/v1/nodes/{id}/session", serve_session, Role.WORKER)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from podling.core.access import Role
 from podling.core.errors import InvalidInput, PodlingError
 from podling.core.lifecycle import OUTCOMES
 from podling.core.protocol import Report, ReportKind
@@ -26,6 +27,7 @@ from podling.master.api.http import (
     whole_number,
 )
 from podling.master.api.keys import CONTEXT
+from podling.master.api.route import Route, get, post, put
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
 from podling.store.base import TaskQuery
@@ -39,21 +41,21 @@ MOST_PER_BATCH = 1000
 _LISTED = ("status", "queue", "node", "label", "name", "limit", "cursor")
 
 
-def routes() -> list[web.RouteDef]:
+def routes() -> list[Route]:
     base = "/api/v1/tasks"
     return [
-        web.post(base, submit),
-        web.post(f"{base}:batch", submit_batch),
-        web.get(base, list_tasks),
-        web.get(f"{base}/{{id}}", get_task),
-        web.put(f"{base}/{{id}}/status", put_status),
-        web.get(f"{base}/{{id}}/attempts", get_attempts),
-        web.get(f"{base}/{{id}}/timeline", get_timeline),
-        web.get(f"{base}/{{id}}/explain", get_explanation),
-        web.post(f"{base}/{{id}}/cancel", cancel),
-        web.post(f"{base}/{{id}}/retry", retry),
-        web.post(f"{base}/{{id}}/replay", replay),
-        web.post(f"{base}/{{id}}/resolve", resolve),
+        post(base, submit, Role.SUBMITTER),
+        post(f"{base}:batch", submit_batch, Role.SUBMITTER),
+        get(base, list_tasks, Role.READER),
+        get(f"{base}/{{id}}", get_task, Role.READER),
+        put(f"{base}/{{id}}/status", put_status, Role.WORKER),
+        get(f"{base}/{{id}}/attempts", get_attempts, Role.READER),
+        get(f"{base}/{{id}}/timeline", get_timeline, Role.READER),
+        get(f"{base}/{{id}}/explain", get_explanation, Role.READER),
+        post(f"{base}/{{id}}/cancel", cancel, Role.SUBMITTER),
+        post(f"{base}/{{id}}/retry", retry, Role.SUBMITTER),
+        post(f"{base}/{{id}}/replay", replay, Role.SUBMITTER),
+        post(f"{base}/{{id}}/resolve", resolve, Role.OPERATOR),
     ]
 
 
