@@ -35,6 +35,7 @@ lint: setup ## ruff, mypy --strict, import-linter
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy --strict
+	@$(PYTHON) -m mypy --config-file tests/mypy.ini tests bench
 	@.venv/bin/lint-imports
 
 fmt: setup ## format the code and repair what ruff can repair

@@ -1,6 +1,7 @@
 """Two real masters on one Postgres: each does what the other would, and either may go at any moment."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,8 @@ def _runs_once(cluster: Cluster, task_id: str, asked: str) -> bool:
     attempts = cluster.client(asked).send(tasks.attempts(task_id))
     earlier = [(attempt["status"], attempt["startedAt"]) for attempt in attempts[:-1]]
     assert set(earlier) <= {("refused", None), ("lost", None)}, attempts
+    if earlier:
+        warnings.warn(f"it needed more than one attempt: {attempts}", stacklevel=2)
     return True
 
 

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from podling.core.protocol import PROTOCOL_VERSION
 from podling.kit.clock import SystemClock
 from podling.wire.session import Hello
 from podling.worker.journal import Write
+from podling.worker.line import dial
 from podling.worker.log_files import LogFiles
 from podling.worker.logs import Logs
 from podling.worker.masters import Masters
@@ -63,7 +65,6 @@ class Member:
         logs = LogFiles(files)
         tails = TailSender(logs, http, node_id, lambda: self.session.url)
         options = SessionOptions(
-            node_id=node_id,
             hello=self._hello,
             admitted=lambda welcome: None,
             connected=lambda: self.connected_at.append(asyncio.get_running_loop().time()),
@@ -71,7 +72,7 @@ class Member:
         )
         known = Masters(masters)
         streams = Streams(Logs(self.shell, logs, tails), http, known)
-        self.session = Session(options, known, http, self.shell, streams)
+        self.session = Session(options, known, partial(dial, http, node_id), self.shell, streams)
 
     def _hello(self) -> Hello:
         return Hello(
