@@ -15,9 +15,9 @@ from podling.kit.clock import Clock
 from podling.kit.connection import arrived, listen
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
-from podling.master.api import cluster, doctor, logs, nodes, session, tasks
+from podling.master.api import cluster, doctor, logs, nodes, openapi, session, tasks
 from podling.master.api.http import MOST_BODY_BYTES, authentication, error_answer, errors
-from podling.master.api.keys import BEATS, CONTEXT, FACTS, RELAY, SESSIONS, STREAMS
+from podling.master.api.keys import BEATS, CONTEXT, DOCUMENT, FACTS, RELAY, SESSIONS, STREAMS
 from podling.master.context import MasterOptions, build
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
@@ -206,8 +206,10 @@ def application(server: MasterServer) -> web.Application:
     app[RELAY] = server.relay
     app[BEATS] = server.beats
     app[FACTS] = FactsTable()
-    for part in (tasks, nodes, logs, session, cluster, doctor):
-        app.add_routes(route.definition() for route in part.routes())
+    parts = (tasks, nodes, logs, session, cluster, doctor, openapi)
+    routes = [route for part in parts for route in part.routes()]
+    app.add_routes(route.definition() for route in routes)
+    app[DOCUMENT] = openapi.document_of(routes, server.context.options.version)
     return app
 
 

@@ -15,7 +15,7 @@ _STOP_SECONDS = 30
 
 
 @contextmanager
-def running_master(store: str) -> Iterator[str]:
+def running_master(store: str, *flags: str) -> Iterator[str]:
     """Give the address of a master on an empty store of this kind."""
     clean = {
         name: text
@@ -27,6 +27,7 @@ def running_master(store: str) -> Iterator[str]:
     if store == "postgres":
         clean |= {"STORE_TYPE": store, "DATABASE_URL": f"embedded:{folder / 'postgres'}"}
     command = [sys.executable, str(MASTER), "--port", "0", "--data-dir", str(folder / "master")]
+    command += flags
     try:
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean, cwd=folder) as program:
             try:

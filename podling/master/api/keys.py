@@ -1,5 +1,8 @@
 """What handlers find in the application, and in a request."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aiohttp import web
 
 from podling.core.access import Principal
@@ -16,5 +19,6 @@ STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 BEATS: web.AppKey[Beats] = web.AppKey("beats", Beats)
 FACTS: web.AppKey[FactsTable] = web.AppKey("facts", FactsTable)
+DOCUMENT: web.AppKey[Mapping[str, Any]] = web.AppKey("document", Mapping)
 
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
