@@ -1,19 +1,18 @@
-"""Submit a task from Python, wait for its end, print its log and what explain says.
+"""Run a task from Python, show its lines as they are written, and what explain says at its end.
 
 Usage: .venv/bin/python examples/submit_and_wait.py [MASTER_URL]
 Without an argument PODLING_MASTER_URL says where the master is, else http://127.0.0.1:8070.
 PODLING_TOKEN_FILE names the file with its token, if it wants one.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
 
-from podling.client import Client, tasks
+from podling import Client
 from podling.core.errors import PodlingError
 
-SPEC = json.loads(Path(__file__).with_name("hello.json").read_text())
+SCRIPT = "for number in 1 2 3; do echo line $number; sleep 0.2; done"
 
 
 def connect() -> Client:
@@ -25,11 +24,12 @@ def connect() -> Client:
 
 def main() -> int:
     client = connect()
-    task_id = client.submit(SPEC)["taskId"]
-    task = client.wait(task_id, timeout_seconds=60)
-    print(client.send(tasks.logs(task_id)), end="")
-    print(client.send(tasks.explain(task_id))["summary"])
-    return 0 if task["status"] == "completed" else 1
+    task = client.run("hello", image="podling-busybox:local", command=["sh", "-c", SCRIPT], timeoutSeconds=60)
+    for line in task.follow():
+        print(line)
+    ended = task.wait(timeout_seconds=60)
+    print(task.explain()["summary"])
+    return 0 if ended["status"] == "completed" else 1
 
 
 if __name__ == "__main__":

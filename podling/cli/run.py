@@ -236,7 +236,7 @@ def _cancel(cli: Invocation, task: JsonObject | None) -> int:
     try:
         cli.note(f"interrupted: cancelling task {task_id} (Ctrl-C again to leave it to the master)")
         cli.client.send(tasks.cancel(task_id).patient(10))
-        ended = cli.client.wait(task_id, CANCEL_SECONDS)
+        ended: JsonObject = cli.client.wait(task_id, CANCEL_SECONDS)
     except Conflict:
         ended = cli.client.send(tasks.read(task_id))
     except KeyboardInterrupt:

@@ -86,7 +86,7 @@ def import_(
         steps = move(
             cli.client.link, read_export(text), moved, lambda count: _progress(cli, count, "accepted")
         )
-        cli.client.run(steps)
+        cli.client.perform(steps)
     cli.show(moved.plain(), lambda: _draw(cli, moved))
     if moved.refused:
         raise typer.Exit(FAILED)

@@ -1,16 +1,16 @@
 """The asynchronous client, on aiohttp."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator
 from typing import Any, Self
 
 import aiohttp
 from yarl import URL
 
-from podling.client import program, tasks
+from podling.client import program
+from podling.client.asynchronous_face import AsyncFace
 from podling.client.call import (
     Call,
-    JsonObject,
     Request,
     Response,
     T,
@@ -24,7 +24,7 @@ from podling.client.program import ConnectionLost, Effect, Link, Outcome, Progra
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 
 
-class AsyncClient:
+class AsyncClient(AsyncFace):
     """As `Client`, for asyncio. Use it as a context manager, or close it."""
 
     def __init__(
@@ -44,26 +44,7 @@ class AsyncClient:
         if self._session is not None:
             await self._session.close()
 
-    async def send(self, call: Call[T]) -> T:
-        """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
-        return await self.run(program.exchange(self.link, call))
-
-    async def submit(self, spec: Mapping[str, Any], key: str | None = None) -> JsonObject:
-        """Submit a task once, however often the request has to be sent; return it."""
-        return await self.send(tasks.submit(spec, program.key_of(spec, key)))
-
-    async def find(self, reference: str, *, patience_seconds: float = 0.0) -> JsonObject:
-        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput.
-
-        `patience_seconds` is for how long a master that is away is waited for.
-        """
-        return await self.run(program.find_task(self.link, reference, patience_seconds))
-
-    async def wait(self, task_id: str, timeout_seconds: float | None) -> JsonObject:
-        """Return the task once it has ended. Raises DeadlineExceeded after the timeout."""
-        return await self.run(program.wait_for_end(self.link, task_id, timeout_seconds))
-
-    async def run(self, steps: Program[T]) -> T:
+    async def perform(self, steps: Program[T]) -> T:
         """Perform a program of `podling.client.program`."""
         outcome: Outcome = None
         while True:
@@ -74,7 +55,7 @@ class AsyncClient:
                 return result
             outcome = await self._perform(effect)
 
-    async def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> AsyncIterator[bytes]:
+    async def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> AsyncGenerator[bytes, None]:
         """Yield the answer's body as it arrives; empty bytes after each `silence_seconds` without any.
 
         Raises Unavailable (code `stream_lost`) if it breaks off.

@@ -5,20 +5,21 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from podling.client import program, tasks
-from podling.client.call import Call, JsonObject, Response, T, encoded, error_of, headers_of, target_of
+from podling.client import program
+from podling.client.blocking_face import Face
+from podling.client.call import Call, Response, T, encoded, error_of, headers_of, target_of
 from podling.client.program import ConnectionLost, Effect, Link, Outcome, Program, Send, Sleep
 
 _CHUNK = 64 * 1024
 _BROKEN = (OSError, http.client.HTTPException)
 
 
-class Client:
+class Client(Face):
     """Talks to the masters at `url` (several with commas: the first that answers is used).
 
     `timeout_seconds` is the deadline of each request. Safe to use from several threads.
@@ -30,29 +31,7 @@ class Client:
         addresses = program.addresses_of(url)
         self.link = Link(addresses=addresses, token=token, timeout_seconds=timeout_seconds)
 
-    def send(self, call: Call[T]) -> T:
-        """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
-        return self.run(program.exchange(self.link, call))
-
-    def submit(self, spec: Mapping[str, Any], key: str | None = None) -> JsonObject:
-        """Submit a task once, however often the request has to be sent; return it.
-
-        `key` is its idempotency key; else the specification's own is used, or one is made up.
-        """
-        return self.send(tasks.submit(spec, program.key_of(spec, key)))
-
-    def find(self, reference: str, *, patience_seconds: float = 0.0) -> JsonObject:
-        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput.
-
-        `patience_seconds` is for how long a master that is away is waited for.
-        """
-        return self.run(program.find_task(self.link, reference, patience_seconds))
-
-    def wait(self, task_id: str, timeout_seconds: float | None) -> JsonObject:
-        """Return the task once it has ended. Raises DeadlineExceeded after the timeout."""
-        return self.run(program.wait_for_end(self.link, task_id, timeout_seconds))
-
-    def run(self, steps: Program[T]) -> T:
+    def perform(self, steps: Program[T]) -> T:
         """Perform a program of `podling.client.program`."""
         outcome: Outcome = None
         while True:
@@ -63,7 +42,7 @@ class Client:
                 return result
             outcome = self._perform(effect)
 
-    def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> Iterator[bytes]:
+    def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> Generator[bytes, None, None]:
         """Yield the answer's body as it arrives; empty bytes after each `silence_seconds` without any.
 
         Raises Unavailable (code `stream_lost`) if it breaks off.

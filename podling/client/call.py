@@ -12,7 +12,7 @@ from podling.core.value import value
 from podling.wire.errors import error_from
 
 T = TypeVar("T")
-JsonObject = dict[str, Any]
+JsonObject = Mapping[str, Any]
 
 
 @value

@@ -82,7 +82,7 @@ def _movable(exported: Iterable[JsonObject], moved: Moved) -> Iterator[tuple[str
             moved.started.append(task["taskId"])
         else:
             key = task.get("idempotencyKey") or _made_key(task["taskId"])
-            yield task["taskId"], task | {"idempotencyKey": key}
+            yield task["taskId"], {**task, "idempotencyKey": key}
 
 
 def _made_key(task_id: str) -> str:

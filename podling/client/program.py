@@ -195,6 +195,11 @@ def has_ended(task: JsonObject) -> bool:
     return task.get("status") in ENDED
 
 
+def pause(seconds: float) -> Program[None]:
+    """Wait."""
+    yield Sleep(seconds=seconds)
+
+
 def growing_pauses() -> Iterator[float]:
     pause = 0.05
     while True:

@@ -123,6 +123,7 @@ class FakeMaster:
         application.add_routes(
             [
                 web.post(f"{root}/tasks", self._submit),
+                web.post(f"{root}/tasks:batch", self._submit_many),
                 web.get(f"{root}/tasks", self._list),
                 web.get(f"{root}/tasks/{{id}}", self._read),
                 web.get(f"{root}/tasks/{{id}}/attempts", self._attempts),
@@ -183,6 +184,18 @@ class FakeMaster:
         self.keys[key] = task["taskId"]
         self.on_submit(task)
         return web.json_response(task, status=201)
+
+    async def _submit_many(self, request: web.Request) -> web.Response:
+        answers = []
+        for body in (await request.json())["tasks"]:
+            assert body["idempotencyKey"]
+            if "image" not in body:
+                answers.append({"error": "image: is required", "code": "invalid_field", "details": {}})
+                continue
+            task = self.add_task(**body)
+            self.on_submit(task)
+            answers.append({"taskId": task["taskId"]})
+        return web.json_response(answers)
 
     async def _list(self, request: web.Request) -> web.Response:
         query = request.query

@@ -8,39 +8,16 @@ from typing import Any
 
 import pytest
 
-from podling.client import AsyncClient, Client, cluster, nodes, tasks
+from podling.client import AsyncClient, cluster, nodes, tasks
 from podling.core.errors import InvalidInput, NotFound, PodlingError, Unavailable
 from tests.cli.fake_master import FakeMaster
+from tests.client.threaded import Blocking
 
 
 @pytest.fixture
 def master() -> Iterator[FakeMaster]:
     with FakeMaster().running() as fake:
         yield fake
-
-
-class Blocking:
-    """The blocking client behind the asynchronous one's face, so that one test drives both."""
-
-    def __init__(self, url: str, **more: Any) -> None:
-        self._client = Client(url, **more)
-
-    async def __aenter__(self) -> "Blocking":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        async def call(*arguments: Any, **more: Any) -> Any:
-            return await asyncio.to_thread(getattr(self._client, name), *arguments, **more)
-
-        return call
-
-    async def stream(self, *arguments: Any, **more: Any) -> AsyncIterator[bytes]:
-        chunks = iter(self._client.stream(*arguments, **more))
-        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
-            yield chunk
 
 
 @pytest.fixture(params=[Blocking, AsyncClient], ids=["blocking", "asynchronous"])

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class Cluster:
         path = self.directory / f"{name}.log"
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
-    def overview(self, name: str) -> dict[str, Any]:
+    def overview(self, name: str) -> Mapping[str, Any]:
         return dict(self.client(name).send(cluster.read()))
 
     def leads(self, name: str) -> bool:
@@ -111,7 +111,7 @@ class Cluster:
         told = self.overview(name)
         return any(item["leader"] and item["advertiseUrl"] == self.url(name) for item in told["masters"])
 
-    def node(self, master: str, name: str) -> dict[str, Any] | None:
+    def node(self, master: str, name: str) -> Mapping[str, Any] | None:
         listed = self.client(master).send(nodes.listing())
         return next((node for node in listed if (node["hostname"], node["status"]) == (name, "online")), None)
 
@@ -127,11 +127,11 @@ class Cluster:
         spec = {"name": "job", "runtime": "process", "command": ["sh", "-c", script], **more}
         return str(self.client(master).submit(spec)["taskId"])
 
-    def task(self, task_id: str, *masters: str) -> dict[str, Any]:
+    def task(self, task_id: str, *masters: str) -> Mapping[str, Any]:
         return dict(self.client(*masters).send(tasks.read(task_id)))
 
-    def until_status(self, task_id: str, status: str, *masters: str) -> dict[str, Any]:
-        def reached() -> dict[str, Any] | None:
+    def until_status(self, task_id: str, status: str, *masters: str) -> Mapping[str, Any]:
+        def reached() -> Mapping[str, Any] | None:
             task = self.task(task_id, *masters)
             return task if task["status"] == status else None
 

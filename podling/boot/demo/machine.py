@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -97,10 +97,10 @@ class Cluster:
             command += ["--allow-root-processes"]
         self.workers[name] = self._start(name, command, clean_environment())
 
-    def wait_for_nodes(self, count: int) -> list[dict[str, Any]]:
+    def wait_for_nodes(self, count: int) -> list[Mapping[str, Any]]:
         """Return the nodes once `count` of them are online, and have shown that they stay."""
 
-        def online() -> list[dict[str, Any]] | None:
+        def online() -> list[Mapping[str, Any]] | None:
             found = [node for node in self.client.send(nodes.listing()) if _is_settled(node)]
             return found if len(found) >= count else None
 
@@ -133,7 +133,7 @@ class Cluster:
         database = {"STORE_TYPE": "postgres", "DATABASE_URL": f"embedded:{self._folder / 'postgres'}"}
         self._start("master", command, clean_environment() | database)
 
-        def overview() -> dict[str, Any] | None:
+        def overview() -> Mapping[str, Any] | None:
             found = self.client.send(cluster.read())
             return found if found["leader"] else None
 
@@ -213,7 +213,7 @@ class Cluster:
             )
 
 
-def _is_settled(node: dict[str, Any]) -> bool:
+def _is_settled(node: Mapping[str, Any]) -> bool:
     """Whether a node has beaten; at its very first start a worker dials twice."""
     return node["status"] == "online" and str(node["lastHeartbeat"]) > str(node["registeredAt"])
 

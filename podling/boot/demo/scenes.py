@@ -1,6 +1,6 @@
 """What the demo shows. Each scene submits a task by REST, plays its part, and tells how it ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from podling.boot.demo.machine import Cluster
@@ -29,7 +29,7 @@ class Stage:
             spec |= {"image": engine.image, "pullPolicy": "Never"}
         return str(self.cluster.client.submit(spec)["taskId"])
 
-    def wait_for_end(self, task_id: str) -> dict[str, Any]:
+    def wait_for_end(self, task_id: str) -> Mapping[str, Any]:
         return self.cluster.client.wait(task_id, WAIT_SECONDS)
 
     def wait_for_output(self, task_id: str, word: str) -> None:
@@ -62,7 +62,7 @@ class Stage:
 class Outcome:
     """How a task of the demo ended, `note` in words, and whether that is what was to be shown."""
 
-    task: dict[str, Any]
+    task: Mapping[str, Any]
     places: tuple[str, ...]
     note: str
     went_well: bool
@@ -116,7 +116,7 @@ def ask_why(stage: Stage) -> Sequence[Outcome]:
     stage.screen.scene("A task that fits nowhere, and why")
     task_id = stage.submit("misfit", HELLO, placement={"nodeSelector": {"zone": "moon"}})
 
-    def explained() -> dict[str, Any] | None:
+    def explained() -> Mapping[str, Any] | None:
         explanation = stage.cluster.client.send(tasks.explain(task_id))
         return explanation if explanation.get("nodes") else None
 

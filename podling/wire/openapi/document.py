@@ -55,7 +55,7 @@ def document(routes: Iterable[Exposed], version: str) -> dict[str, Any]:
         "tags": [{"name": part.TAG, "description": part.ABOUT} for part in PARTS],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": schemas(),
             "responses": {"Refusal": _refusal(), "Busy": _busy()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -65,7 +65,8 @@ def document(routes: Iterable[Exposed], version: str) -> dict[str, Any]:
     }
 
 
-def _schemas() -> dict[str, Schema]:
+def schemas() -> dict[str, Schema]:
+    """Return what the document calls by name."""
     found: dict[str, Schema] = {"Error": _error()}
     for part in PARTS:
         found |= part.SCHEMAS

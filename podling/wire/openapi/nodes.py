@@ -66,7 +66,11 @@ def _tails() -> Schema:
 
 
 MESSAGE = closed("It was done.", {"message": STRING})
-SCHEMAS = components_of(Node, WorkerFacts) | {"Node": _node(), "NodeRegistration": _registration()}
+SCHEMAS = (
+    components_of(Node)
+    | components_of(WorkerFacts, sent=True)
+    | {"Node": _node(), "NodeRegistration": _registration()}
+)
 
 _DRAIN = closed(
     "What still runs after `deadlineSeconds` is stopped; without it, it is waited for.",

@@ -56,34 +56,36 @@ def closed(description: str, properties: Mapping[str, Schema], optional: Iterabl
     }
 
 
-def components_of(*kinds: type[Any]) -> dict[str, Schema]:
-    """Return the schemas of the values and of everything in them, by the names of their classes."""
+def components_of(*kinds: type[Any], sent: bool = False) -> dict[str, Schema]:
+    """Return the schemas of the values and of everything in them, by the names of their classes.
+
+    In what is `sent`, a field with a default may be left out, or null; what is answered is whole.
+    """
     found: dict[str, Schema] = {}
     for kind in kinds:
         schema = adapter(kind).json_schema(by_alias=True, ref_template=_TEMPLATE)
         found |= schema.pop("$defs", {})
         found[kind.__name__] = schema
-    return {name: _tidy(schema) for name, schema in found.items()}
+    return {name: _tidy(schema, sent) for name, schema in found.items()}
 
 
-def properties_of(kind: type[Any], *names: str) -> dict[str, Schema]:
+def properties_of(kind: type[Any], *names: str, sent: bool = False) -> dict[str, Schema]:
     """Return the schemas of a value's fields by their outside names; all of them if none is named."""
-    properties: dict[str, Schema] = components_of(kind)[kind.__name__]["properties"]
+    properties: dict[str, Schema] = components_of(kind, sent=sent)[kind.__name__]["properties"]
     wanted = [camel_case(name) for name in names] or list(properties)
     return {name: properties[name] for name in wanted}
 
 
-def _tidy(schema: Schema) -> Schema:
+def _tidy(schema: Schema, sent: bool) -> Schema:
     """Null means absent wherever a field is optional; titles say nothing that names do not say."""
     tidied = {name: part for name, part in schema.items() if name != "title"}
-    if "properties" not in tidied:
-        return tidied
-    required = tidied.get("required", ())
-    tidied["properties"] = {
-        name: _without_title(part) if name in required else nullable(_without_title(part))
-        for name, part in tidied["properties"].items()
-    }
-    return tidied
+    properties = {name: _without_title(part) for name, part in tidied.get("properties", {}).items()}
+    required = tidied.get("required", [])
+    if sent:
+        properties = {name: part if name in required else nullable(part) for name, part in properties.items()}
+    return tidied | (
+        {"properties": properties, "required": required if sent else list(properties)} if properties else {}
+    )
 
 
 def _without_title(schema: Schema) -> Schema:

@@ -29,12 +29,6 @@ ABOUT = "Units of work: submitted, placed, run, and told about."
 
 _TASK = reference("Task")
 _QUANTITY: Schema = {"anyOf": [STRING, NUMBER]}
-_SPEC = {
-    name: schema
-    for kind in (TaskSpec, ContainerSpec)
-    for name, schema in properties_of(kind).items()
-    if name not in ("containers", "kind") and (kind, name) != (ContainerSpec, "name")
-}
 _STATE = properties_of(
     Task,
     *"task_id status node_id created_at started_at finished_at error health_status attempt".split(),
@@ -52,8 +46,15 @@ _READ_BESIDE: dict[str, Schema] = {
 }
 
 
+def _spec(sent: bool) -> dict[str, Schema]:
+    """Return the fields of a task and of its one container, side by side."""
+    container = properties_of(ContainerSpec, sent=sent)
+    fields = properties_of(TaskSpec, sent=sent) | container | {"name": STRING}
+    return {name: schema for name, schema in fields.items() if name not in ("containers", "kind")}
+
+
 def _submission() -> Schema:
-    fields = {name: schema for name, schema in _SPEC.items() if name != "replayOf"}
+    fields = {name: schema for name, schema in _spec(sent=True).items() if name != "replayOf"}
     fields["resources"] = closed(
         "Amounts by name; `cpu` and `memory` also as quantities.",
         {name: mapping(_QUANTITY) for name in ("requests", "limits")},
@@ -65,7 +66,7 @@ def _submission() -> Schema:
 
 
 def _task() -> Schema:
-    return closed("A task, as it is now, and what was submitted.", _SPEC | _STATE | _READ_BESIDE)
+    return closed("A task, as it is now, and what was submitted.", _spec(sent=False) | _STATE | _READ_BESIDE)
 
 
 def _attempt() -> Schema:
@@ -98,7 +99,8 @@ def _status_report() -> Schema:
     )
 
 
-SCHEMAS = components_of(Task, Explanation, TimelineLine, Attempt) | {
+SCHEMAS = components_of(Task, Explanation, TimelineLine, Attempt) | components_of(TaskSpec, sent=True)
+SCHEMAS |= {
     "TaskSubmission": _submission(),
     "Task": _task(),
     "Attempt": _attempt(),

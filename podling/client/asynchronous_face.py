@@ -1,0 +1,278 @@
+"""What a program does with a cluster: run tasks, wait for them, read what they wrote, look around.
+
+The blocking face is made from this file by bin/generate-client, so that each method is written once.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, Unpack, cast
+
+from podling.client import cluster, nodes, program, tasks
+from podling.client.call import Call, T
+from podling.client.models import (
+    Attempt,
+    Cluster,
+    Explanation,
+    Node,
+    Task,
+    TaskFields,
+    TimelineLine,
+)
+from podling.client.program import Program
+from podling.core.errors import PodlingError, Unavailable
+from podling.wire.logs import CUT_OFF
+
+PAGE = 500
+_CUT_OFF = CUT_OFF.decode().rstrip("\n")
+
+
+class AsyncTransport(Protocol):
+    """What the face needs of a client."""
+
+    link: program.Link
+
+    async def perform(self, steps: Program[T]) -> T:
+        """Perform a program of `podling.client.program`."""
+
+    def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> AsyncGenerator[bytes, None]:
+        """Yield the answer's body as it arrives; empty bytes after each `silence_seconds` without any."""
+
+
+class AsyncTaskHandle:
+    """One task. `state` is what was last read of it: every method that reads or changes it renews it."""
+
+    def __init__(self, client: "AsyncFace", state: Task) -> None:
+        self._client = client
+        self.state = state
+
+    @property
+    def id(self) -> str:
+        return self.state["taskId"]
+
+    @property
+    def status(self) -> str:
+        return self.state["status"]
+
+    def __repr__(self) -> str:
+        return f"<task {self.state['name']} {self.id}: {self.status}>"
+
+    async def refresh(self) -> Task:
+        """Read the task again."""
+        return self._take(await self._client.send(tasks.read(self.id)))
+
+    async def wait(self, timeout_seconds: float | None = None) -> Task:
+        """Return the task once it has ended, however it ended.
+
+        A master that is away is waited for. Raises DeadlineExceeded after the timeout; None waits as
+        long as it takes.
+        """
+        return self._take(await self._client.wait(self.id, timeout_seconds))
+
+    async def cancel(self) -> Task:
+        """Stop the task; its worker may still be at it when this returns."""
+        return self._take(await self._client.send(tasks.cancel(self.id)))
+
+    async def retry(self) -> Task:
+        """Let the next attempt of a waiting task start now."""
+        return self._take(await self._client.send(tasks.retry(self.id)))
+
+    async def resolve(self, outcome: str, *, attempt: int | None = None) -> Task:
+        """Say what became of a held task: `retry`, `completed`, `failed` or `cancelled`."""
+        return self._take(await self._client.send(tasks.resolve(self.id, outcome, attempt=attempt)))
+
+    async def replay(self, *, queue: str | None = None, run_at: str | None = None) -> "AsyncTaskHandle":
+        """Submit the ended task again; return the new one."""
+        made = await self._client.send(tasks.replay(self.id, queue=queue, run_at=run_at))
+        return AsyncTaskHandle(self._client, cast(Task, made))
+
+    async def explain(self) -> Explanation:
+        """Return why the task is where it is."""
+        return cast(Explanation, await self._client.send(tasks.explain(self.id)))
+
+    async def timeline(self) -> list[TimelineLine]:
+        """Return everything that happened to it."""
+        return cast(list[TimelineLine], await self._client.send(tasks.timeline(self.id)))
+
+    async def attempts(self) -> list[Attempt]:
+        """Return every try at it, the oldest first."""
+        return cast(list[Attempt], await self._client.send(tasks.attempts(self.id)))
+
+    async def output(
+        self, *, attempt: int | None = None, stream: str | None = None, tail: int | None = None
+    ) -> str:
+        """Return what an attempt (the newest unless named) has written so far."""
+        return await self._client.send(tasks.logs(self.id, attempt=attempt, stream=stream, tail=tail))
+
+    async def follow(self, *, stream: str | None = None) -> AsyncIterator[str]:
+        """Yield the lines of the live or next attempt as they are written, until it has ended.
+
+        After a lost connection it goes on where it was. Raises Unavailable if no master, or not the
+        task's worker, answers for a minute.
+        """
+        attempt = await self._started()
+        call = tasks.logs(self.id, attempt=attempt, stream=stream, follow=True)
+        lines = _Lines()
+        quiet_since, pauses = self._client.link.clock(), program.growing_pauses()
+        while True:
+            known = lines.count
+            try:
+                async with aclosing(self._client.stream(call)) as chunks:
+                    lines.begin_again()
+                    async for chunk in chunks:
+                        for line in lines.of(chunk):
+                            yield line
+                if not lines.were_cut_off:
+                    break
+                lost = Unavailable("the task's worker does not answer", code="stream_lost")
+            except Unavailable as error:
+                lost = error
+            if lines.count > known:
+                quiet_since, pauses = self._client.link.clock(), program.growing_pauses()
+            if self._client.link.clock() - quiet_since > program.MASTER_AWAY_SECONDS:
+                raise lost
+            await self._client.perform(program.pause(next(pauses)))
+        if rest := lines.rest():
+            yield rest
+
+    async def _started(self) -> int:
+        """Wait until an attempt has begun, or the task has ended without one; return its number."""
+        for pause in program.growing_pauses():
+            task = self._take(
+                await self._client.send(tasks.read(self.id).patient(program.MASTER_AWAY_SECONDS))
+            )
+            if task["status"] not in ("pending", "scheduled"):
+                break
+            await self._client.perform(program.pause(pause))
+        return max(self.state["attempt"], 1)
+
+    def _take(self, state: Mapping[str, Any]) -> Task:
+        self.state = cast(Task, state)
+        return self.state
+
+
+class _Lines:
+    """Makes lines of chunks. After `begin_again` the lines that were given already are left out."""
+
+    def __init__(self) -> None:
+        self.count = 0  # bytes of whole lines
+        self.were_cut_off = False
+        self._left_out = 0
+        self._begun = b""
+
+    def begin_again(self) -> None:
+        self._left_out, self._begun = self.count, b""
+        self.were_cut_off = False
+
+    def of(self, chunk: bytes) -> list[str]:
+        skipped = min(len(chunk), self._left_out)
+        self._left_out -= skipped
+        *whole, self._begun = (self._begun + chunk[skipped:]).split(b"\n")
+        texts = []
+        for line in whole:
+            text = line.decode(errors="replace")
+            if text == _CUT_OFF:
+                self.were_cut_off = True
+                continue
+            texts.append(text)
+            self.count += len(line) + 1
+        return texts
+
+    def rest(self) -> str:
+        """Return a last line without an end."""
+        return self._begun.decode(errors="replace")
+
+
+class AsyncFace(AsyncTransport):
+    """Every method of the client that is more than sending one call."""
+
+    async def send(self, call: Call[T]) -> T:
+        """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
+        return await self.perform(program.exchange(self.link, call))
+
+    async def run(
+        self, name: str, *, key: str | None = None, **fields: Unpack[TaskFields]
+    ) -> AsyncTaskHandle:
+        """Submit a task and return a handle to it. The fields are those of `POST /tasks`.
+
+        `key` is its idempotency key: the same key gives the same task; else one is made up, so that
+        the request may be sent again until it is answered. Raises InvalidInput, PolicyDenied.
+        """
+        task = await self.submit({"name": name, **fields}, key)
+        return AsyncTaskHandle(self, task)
+
+    async def submit(self, spec: Mapping[str, Any], key: str | None = None) -> Task:
+        """Submit a task once, however often the request has to be sent; return it.
+
+        `key` is its idempotency key; else the specification's own is used, or one is made up.
+        """
+        return cast(Task, await self.send(tasks.submit(spec, program.key_of(spec, key))))
+
+    async def submit_many(self, specs: Sequence[Mapping[str, Any]]) -> list[AsyncTaskHandle | PodlingError]:
+        """Submit up to 1,000 tasks at once; return for each a handle, or the error that refuses it."""
+        keyed = [{**spec, "idempotencyKey": program.key_of(spec, None)} for spec in specs]
+        answers = await self.send(tasks.submit_batch(keyed))
+        return [self._submitted(spec, answer) for spec, answer in zip(keyed, answers, strict=True)]
+
+    def _submitted(
+        self, spec: Mapping[str, Any], answer: Mapping[str, Any]
+    ) -> AsyncTaskHandle | PodlingError:
+        if "taskId" not in answer:
+            return PodlingError(answer["error"], code=answer["code"], details=answer["details"])
+        return AsyncTaskHandle(self, cast(Task, {"status": "pending", "attempt": 0, **spec, **answer}))
+
+    async def find(self, reference: str, *, patience_seconds: float = 0.0) -> Task:
+        """Return the task of this id, name or beginning of an id. Raises NotFound, InvalidInput.
+
+        `patience_seconds` is for how long a master that is away is waited for.
+        """
+        return cast(Task, await self.perform(program.find_task(self.link, reference, patience_seconds)))
+
+    async def task(self, reference: str) -> AsyncTaskHandle:
+        """Return a handle to the task of this id, name or beginning of an id."""
+        return AsyncTaskHandle(self, await self.find(reference))
+
+    async def wait(self, task_id: str, timeout_seconds: float | None) -> Task:
+        """Return the task once it has ended. Raises DeadlineExceeded after the timeout."""
+        return cast(Task, await self.perform(program.wait_for_end(self.link, task_id, timeout_seconds)))
+
+    async def tasks(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        queue: str | None = None,
+        node: str | None = None,
+        name: str | None = None,
+        labels: Sequence[str] = (),
+        page: int = PAGE,
+    ) -> AsyncIterator[Task]:
+        """Yield tasks, the newest first, asking for the next page when it is needed."""
+        cursor: str | None = None
+        while True:
+            found = await self.send(
+                tasks.listing(
+                    statuses=statuses,
+                    queue=queue,
+                    node=node,
+                    name=name,
+                    labels=labels,
+                    limit=page,
+                    cursor=cursor,
+                )
+            )
+            for task in found.items:
+                yield cast(Task, task)
+            cursor = found.next_cursor
+            if cursor is None:
+                return
+
+    async def nodes(self) -> list[Node]:
+        """Return the nodes."""
+        return cast(list[Node], await self.send(nodes.listing()))
+
+    async def node(self, node_id: str) -> Node:
+        """Return a node. Raises NotFound."""
+        return cast(Node, await self.send(nodes.read(node_id)))
+
+    async def cluster(self) -> Cluster:
+        """Return masters, leader and counts."""
+        return cast(Cluster, await self.send(cluster.read()))

@@ -1,0 +1,334 @@
+"""What is sent and answered, as types. Written by bin/generate-client from the OpenAPI document."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Affinity(TypedDict):
+    """A wish: a node that meets the constraint gains `weight` (1 to 100, negative to avoid)."""
+
+    label: str
+    operator: NotRequired["Operator | None"]
+    values: NotRequired[list[str] | None]
+    weight: NotRequired[int | None]
+
+
+class Attempt(TypedDict):
+    """One try at a task on one node."""
+
+    attempt: int
+    nodeId: str
+    status: "AttemptStatus"
+    scheduledAt: str
+    startedAt: str | None
+    finishedAt: str | None
+    exitCode: int | None
+    errorCode: str | None
+    error: str | None
+    retryAt: str | None
+    containers: list["ContainerState"]
+    containerId: str | None
+    imageDigest: str | None
+
+
+AttemptStatus = Literal["scheduled", "running", "completed", "failed", "cancelled", "lost", "refused"]
+
+
+class Cluster(TypedDict):
+    """The cluster at a glance."""
+
+    clusterId: str
+    version: str
+    store: Literal["memory", "postgres"]
+    leader: str | None
+    epoch: int
+    leaseSeconds: float
+    masters: list["Master"]
+    nodes: dict[str, Any]
+    tasks: dict[str, Any]
+
+
+class Constraint(TypedDict):
+    """A condition on a node's labels; a node without the label meets `notIn` and `doesNotExist`."""
+
+    label: str
+    operator: NotRequired["Operator | None"]
+    values: NotRequired[list[str] | None]
+
+
+class ContainerState(TypedDict):
+    """One container of an attempt, as its worker last reported it."""
+
+    name: str
+    status: "ContainerStatus"
+    containerId: str | None
+    imageDigest: str | None
+    startedAt: str | None
+    finishedAt: str | None
+    exitCode: int | None
+    error: str | None
+    restartCount: int
+
+
+ContainerStatus = Literal["waiting", "running", "terminated"]
+
+Delivery = Literal["at_least_once", "at_most_once"]
+
+
+class Drain(TypedDict):
+    """An operator's wish that a node be emptied. What still runs after `deadline_seconds` is stopped."""
+
+    since: str
+    deadlineSeconds: float | None
+
+
+class Error(TypedDict):
+    """What went wrong: a sentence for a person, a word for a program."""
+
+    error: str
+    code: str
+    details: dict[str, Any]
+
+
+class Explanation(TypedDict):
+    """`summary` is one sentence. `nodes` is given for pending tasks only, MOST_NODES at most."""
+
+    taskId: str
+    status: "TaskStatus"
+    summary: str
+    reasons: list["Reason"]
+    nodes: list["NodeFit"]
+    queuePosition: int | None
+    nextEventAt: str | None
+    advice: str | None
+
+
+HealthStatus = Literal["healthy", "unhealthy", "unknown"]
+
+
+class Master(TypedDict):
+    """A master; `alive` is null until it has been looked at."""
+
+    masterId: str
+    advertiseUrl: str
+    version: str
+    leader: bool
+    epoch: int | None
+    alive: bool | None
+    beatAgeSeconds: float | None
+    nodes: int
+
+
+class Mount(TypedDict):
+    type: "MountType"
+    target: str
+    source: NotRequired[str | None]
+    readOnly: NotRequired[bool | None]
+
+
+MountType = Literal["volume", "bind", "tmpfs"]
+
+
+class Node(TypedDict):
+    """A node; `capacity` counts task slots."""
+
+    nodeId: str
+    hostname: str
+    port: int
+    status: "NodeStatus"
+    capacity: int
+    registeredAt: str
+    lastHeartbeat: str
+    labels: dict[str, str]
+    runtimes: list[str]
+    sessionNo: int
+    masterId: str | None
+    cordoned: bool
+    drain: "Drain | None"
+    unhealthy: str | None
+    lostReason: str | None
+    version: str | None
+    runningTasks: int
+    resources: dict[str, Any]
+
+
+class NodeFit(TypedDict):
+    nodeId: str
+    fits: bool
+    lacks: list[str]
+
+
+NodeStatus = Literal["online", "offline"]
+
+OnDisconnect = Literal["stop", "keep"]
+
+OnLost = Literal["retry", "fail", "hold"]
+
+Operator = Literal["in", "notIn", "exists", "doesNotExist"]
+
+
+class Placement(TypedDict):
+    """Where a task may run (selector, constraints) and should run (affinity, spread, strategy)."""
+
+    nodeSelector: NotRequired[dict[str, str] | None]
+    constraints: NotRequired["list[Constraint] | None"]
+    affinity: NotRequired["list[Affinity] | None"]
+    spread: NotRequired[str | None]
+    strategy: NotRequired["Strategy | None"]
+
+
+class Port(TypedDict):
+    """A container's port; `host_port` 0 or None lets the engine choose one only if 0."""
+
+    containerPort: int
+    hostPort: NotRequired[int | None]
+    name: NotRequired[str | None]
+    protocol: NotRequired[str | None]
+
+
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+
+
+class Reason(TypedDict):
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+class ResourceRequirements(TypedDict):
+    """Amounts by resource name: `cpu` in millicores, `memory` in bytes, others are counted."""
+
+    requests: NotRequired[dict[str, int] | None]
+    limits: NotRequired[dict[str, int] | None]
+
+
+RestartPolicy = Literal["Always", "OnFailure", "Never"]
+
+
+class RetryPolicy(TypedDict):
+    """Exponential backoff: `base * factor ** (failures - 1)`, capped, spread by `± jitter`."""
+
+    baseSeconds: NotRequired[float | None]
+    factor: NotRequired[float | None]
+    maxSeconds: NotRequired[float | None]
+    jitter: NotRequired[float | None]
+    on: NotRequired[list[str] | None]
+    notOn: NotRequired[list[str] | None]
+
+
+Runtime = Literal["docker", "process", "simulated"]
+
+Strategy = Literal["spread", "binpack"]
+
+
+class Task(TypedDict):
+    """A task, as it is now, and what was submitted."""
+
+    name: str
+    runtime: "Runtime"
+    labels: dict[str, str]
+    network: str
+    restartPolicy: "RestartPolicy"
+    queue: str
+    priority: int
+    runAt: str
+    idempotencyKey: str | None
+    maxAttempts: int
+    retry: "RetryPolicy"
+    timeoutSeconds: float | None
+    queueTimeoutSeconds: float | None
+    deadlineSeconds: float | None
+    delivery: "Delivery"
+    onLost: "OnLost"
+    onDisconnect: "OnDisconnect"
+    maxLosses: int
+    placement: "Placement"
+    replayOf: str | None
+    image: str | None
+    command: list[str]
+    args: list[str]
+    env: dict[str, str]
+    workingDir: str | None
+    user: str | None
+    ports: list["Port"]
+    resources: "ResourceRequirements"
+    mounts: list["Mount"]
+    tmpfs: dict[str, str]
+    pullPolicy: "PullPolicy"
+    stopSignal: str | None
+    stopGraceSeconds: float
+    init: bool
+    taskId: str
+    status: "TaskStatus"
+    nodeId: str | None
+    createdAt: str
+    startedAt: str | None
+    finishedAt: str | None
+    error: str | None
+    healthStatus: "HealthStatus"
+    attempt: int
+    exitCode: int | None
+    errorCode: str | None
+    deadLetterReason: str | None
+    held: str | None
+    containerId: str | None
+    livenessProbe: Any
+    readinessProbe: Any
+    schedulingError: str | None
+    progress: Any
+    result: Any
+    restartCount: int
+
+
+TaskStatus = Literal["pending", "scheduled", "running", "completed", "failed", "cancelled"]
+
+
+class TaskFields(TypedDict):
+    """What is to be run."""
+
+    runtime: NotRequired["Runtime | None"]
+    labels: NotRequired[dict[str, str] | None]
+    network: NotRequired[str | None]
+    restartPolicy: NotRequired["RestartPolicy | None"]
+    queue: NotRequired[str | None]
+    priority: NotRequired[int | None]
+    runAt: NotRequired[str | None]
+    idempotencyKey: NotRequired[str | None]
+    maxAttempts: NotRequired[int | None]
+    retry: NotRequired["RetryPolicy | None"]
+    timeoutSeconds: NotRequired[float | None]
+    queueTimeoutSeconds: NotRequired[float | None]
+    deadlineSeconds: NotRequired[float | None]
+    delivery: NotRequired["Delivery | None"]
+    onLost: NotRequired["OnLost | None"]
+    onDisconnect: NotRequired["OnDisconnect | None"]
+    maxLosses: NotRequired[int | None]
+    placement: NotRequired["Placement | None"]
+    image: NotRequired[str | None]
+    command: NotRequired[list[str] | None]
+    args: NotRequired[list[str] | None]
+    env: NotRequired[dict[str, str] | None]
+    workingDir: NotRequired[str | None]
+    user: NotRequired[str | None]
+    ports: NotRequired["list[Port] | None"]
+    resources: NotRequired[dict[str, Any] | None]
+    mounts: NotRequired["list[Mount] | None"]
+    tmpfs: NotRequired[dict[str, str] | None]
+    pullPolicy: NotRequired["PullPolicy | None"]
+    stopSignal: NotRequired[str | None]
+    stopGraceSeconds: NotRequired[float | None]
+    init: NotRequired[bool | None]
+
+
+class TaskSubmission(TaskFields):
+    """What is to be run."""
+
+    name: str
+
+
+class TimelineLine(TypedDict):
+    at: str
+    type: str
+    attempt: int | None
+    actor: str
+    message: str
+    details: dict[str, Any]
