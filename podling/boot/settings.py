@@ -4,7 +4,6 @@ Each is a flag, an environment variable of the same name, a line in a `--config`
 `.env` of the working directory; the first of them counts. The tables below are the whole list.
 """
 
-import ipaddress
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
@@ -13,6 +12,7 @@ from typing import Any, cast
 
 from podling.boot import parsers
 from podling.boot.options import Faults, Option, Program, read_options
+from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.spec import Runtime
 from podling.core.value import value
 
@@ -161,7 +161,8 @@ def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettin
     given.setdefault("data_dir", _data_home(environ) / "master")
     given["token"] = _token(given, faults)
     settings = MasterSettings(**given, notices=_store_notices(given))
-    _check_host(settings.host, settings.token, faults)
+    if settings.store_type == "memory":  # any other may hold tokens, and is asked once it is open
+        _check_host(settings.host, settings.token, faults)
     _check_store(settings, faults)
     _check_tls(settings, faults)
     faults.raise_if_any()
@@ -221,20 +222,7 @@ def _token(given: Mapping[str, Any], faults: Faults) -> str | None:
 
 def _check_host(host: str, token: str | None, faults: Faults) -> None:
     if token is None and not is_loopback(host):
-        faults.add(
-            f"--host (PODLING_HOST): {host} can be reached from other machines, so a token is needed: "
-            "add --token-file FILE, or listen on 127.0.0.1"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address; a name other than localhost is not."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        faults.add(NEEDS_TOKEN.format(host=host))
 
 
 def _check_store(settings: MasterSettings, faults: Faults) -> None:

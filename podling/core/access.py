@@ -1,5 +1,6 @@
 """Who may do what: roles, and which of them includes which."""
 
+import ipaddress
 from enum import StrEnum
 
 from podling.core.value import value
@@ -33,11 +34,15 @@ def allows(held: Role, needed: Role) -> bool:
 
 @value
 class Principal:
-    """Who sent a request; `name` is what is told of them, `node_id` binds a worker's credential."""
+    """Who sent a request; `name` is what is told of them, `node_id` binds a worker's credential.
+
+    `token_id` is the stored token's that was shown, if it was one.
+    """
 
     name: str
     roles: frozenset[Role]
     node_id: str | None = None
+    token_id: str | None = None
 
     def may(self, needed: Role) -> bool:
         """Whether any of the roles includes the one that a route needs."""
@@ -45,5 +50,23 @@ class Principal:
 
 
 EVERY_ROLE = frozenset(Role)
+NOBODY = Principal(name="nobody", roles=frozenset())
+SHARED = Principal(name="the shared token", roles=EVERY_ROLE)
 LOCAL = Principal(name="local", roles=EVERY_ROLE)
 """Whoever reaches a master that knows no token: such a master listens on loopback only."""
+
+
+NEEDS_TOKEN = (
+    "--host (PODLING_HOST): {host} can be reached from other machines, so a token is needed: add "
+    "--token-file FILE, or listen on 127.0.0.1 and make the first token there (podling token create NAME)"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address; a name other than localhost is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

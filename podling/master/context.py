@@ -12,6 +12,7 @@ from podling.kit.clock import Clock
 from podling.kit.ids import new_id
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Committer
+from podling.master.credentials import Credentials
 from podling.master.feed import Feed
 from podling.master.node_rows import NodeRows
 from podling.store.base import Master, Store
@@ -52,6 +53,7 @@ class MasterContext:
     view: View
     feed: Feed
     committer: Committer
+    credentials: Credentials
     node_rows: NodeRows
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
@@ -113,6 +115,7 @@ def build(
         view=view,
         feed=feed,
         committer=committer,
+        credentials=Credentials(store.tokens, clock, options.token),
         node_rows=NodeRows(store, view),
         draw_bits=draw_bits,
     )

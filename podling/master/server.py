@@ -10,14 +10,17 @@ from ssl import SSLContext
 
 from aiohttp import web
 
+from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.kit.clock import Clock
 from podling.kit.connection import arrived, listen
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
-from podling.master.api import cluster, doctor, logs, nodes, openapi, session, tasks
-from podling.master.api.http import MOST_BODY_BYTES, authentication, error_answer, errors
-from podling.master.api.keys import BEATS, CONTEXT, DOCUMENT, FACTS, RELAY, SESSIONS, STREAMS
+from podling.master.api import cluster, doctor, logs, nodes, openapi, session, tasks, tokens
+from podling.master.api.access import Access
+from podling.master.api.http import MOST_BODY_BYTES, error_answer, errors
+from podling.master.api.keys import AUDIT, BEATS, CONTEXT, DOCUMENT, FACTS, RELAY, SESSIONS, STREAMS
+from podling.master.audit_log import AuditLog
 from podling.master.context import MasterOptions, build
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
@@ -55,7 +58,9 @@ class MasterServer:
         self.context = build(options, store, clock, draw, draw_bits)
         self.streams = Streams()
         self._changes = ChangesFeed(self.context)
+        self.audit = AuditLog(store.audit)
         self._election_due, self._relay_due, self._peers_due = Wakeup(), Wakeup(), Wakeup()
+        self._tokens_due = Wakeup()
         self._loops = self._make_loops()
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -87,6 +92,8 @@ class MasterServer:
             Loop("peers", peers.run_once, peers.interval_seconds, self._peers_due),
             Loop("changes", self._changes.run_once, poll / CHANGES_PER_POLL, self._changes.wakeup),
             Loop("relay", self.relay.run_once, poll, self._relay_due),
+            Loop("tokens", context.credentials.run_once, poll, self._tokens_due),
+            Loop("audit", self.audit.run_once, poll, self.audit.wakeup),
             Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
 
@@ -94,6 +101,7 @@ class MasterServer:
         """Learn the store anew, and have the workers tell anew what they hold."""
         _log.warning("this master's record has gone from the store: everything is read again")
         self.context.cluster_id = await self.context.store.cluster_id()
+        await self.context.credentials.load()
         await self._changes.start_over()
         for connected in self.sessions.all():
             connected.close("the store may have been restored from a backup")
@@ -102,6 +110,7 @@ class MasterServer:
         """Return the port that was bound. Raises ConfigurationError, StoreUnavailable."""
         bound = await self._bind(host, port, ssl_context)
         await self.join()
+        self._check_reach(host)
         await self._serve(host, port)
         self.run_loops()
         return bound
@@ -111,10 +120,16 @@ class MasterServer:
         context = self.context
         await context.store.open()
         context.cluster_id = await context.store.cluster_id()
+        await context.credentials.load()
         await context.store.register_master(context.record())
         self._registered = True
         await self._changes.start()
         await self._first_election()
+
+    def _check_reach(self, host: str) -> None:
+        """Raise ConfigurationError if others could reach a master that asks nobody for a token."""
+        if self.context.credentials.is_open and not is_loopback(host):
+            raise ConfigurationError(NEEDS_TOKEN.format(host=host))
 
     def run_loops(self) -> None:
         """Begin to work; `stop` ends it."""
@@ -123,7 +138,8 @@ class MasterServer:
         self._running.append(asyncio.create_task(listening))
 
     def _called(self) -> None:
-        """Another master left a message, the leadership, or an operator's word on a node."""
+        """Another master left a message, the leadership, a token, or an operator's word on a node."""
+        self._tokens_due.set()
         self._relay_due.set()
         self._peers_due.set()
         self._election_due.set()
@@ -169,6 +185,7 @@ class MasterServer:
         if self._runner is not None:
             await self._runner.cleanup()
         await self.context.committer.drain()
+        await self.audit.hurry()
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -197,8 +214,11 @@ class MasterServer:
 
 def application(server: MasterServer) -> web.Application:
     """Return the routes with their middleware."""
-    token = server.context.options.token
-    middlewares = [arrived, errors, authentication(token)]
+    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens)
+    routes = [route for part in parts for route in part.routes()]
+    context = server.context
+    access = Access(routes, context.credentials, server.audit, context.clock)
+    middlewares = [arrived, errors, access.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
     app[CONTEXT] = server.context
     app[SESSIONS] = server.sessions
@@ -206,10 +226,9 @@ def application(server: MasterServer) -> web.Application:
     app[RELAY] = server.relay
     app[BEATS] = server.beats
     app[FACTS] = FactsTable()
-    parts = (tasks, nodes, logs, session, cluster, doctor, openapi)
-    routes = [route for part in parts for route in part.routes()]
+    app[AUDIT] = server.audit
+    app[DOCUMENT] = openapi.document_of(routes, context.options.version)
     app.add_routes(route.definition() for route in routes)
-    app[DOCUMENT] = openapi.document_of(routes, server.context.options.version)
     return app
 
 

@@ -15,6 +15,8 @@ from podling.core.facts import StoreFacts
 from podling.core.node import Drain, Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
+from podling.store.ports.audit import Audit
+from podling.store.ports.tokens import Tokens
 
 
 def ignore() -> None:
@@ -181,6 +183,8 @@ class Store(Protocol):
     """See the module. Ids in arguments may be unknown; look-ups then leave them out."""
 
     kind: str  # memory or postgres
+    tokens: Tokens
+    audit: Audit
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date. Raises ConfigurationError with the way out."""
@@ -306,9 +310,9 @@ class Store(Protocol):
     async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         """Call `on_hint` when other masters may have committed. Runs until it is cancelled.
 
-        `on_call` is called when a message may have come, nobody may lead any more, or an operator has
-        said something about a node or removed it. Hints may be lost; both are called once after every
-        connection, too.
+        `on_call` is called when a message may have come, nobody may lead any more, a token was written,
+        or an operator has said something about a node or removed it. Hints may be lost; both are called
+        once after every connection, too.
         """
 
     async def maintain(self, keep_ended: timedelta | None = None) -> object:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from podling.boot.settings import MasterSettings, WorkerSettings, is_loopback, read_master, read_worker
+from podling.boot.settings import MasterSettings, WorkerSettings, read_master, read_worker
+from podling.core.access import is_loopback
 from podling.core.errors import ConfigurationError
 
 TOKEN = "0123456789abcdef0123456789abcdef"

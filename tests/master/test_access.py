@@ -25,7 +25,6 @@ async def test_health_and_readiness_are_open(masters: Masters) -> None:
             ("POST", "/tasks"),
             ("GET", "/nodes"),
             ("GET", "/cluster"),
-            ("GET", "/health"),
             ("GET", "/nodes/node-1/session"),
             ("GET", "/streams/x"),
             ("GET", "//nowhere"),

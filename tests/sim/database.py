@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from podling.core.errors import PodlingError, StoreUnavailable
@@ -77,11 +78,11 @@ class Database:
         self._story.tell("store", host=host, call=name)
         before = self._before(name, arguments)
         try:
-            answer = run_at_once(getattr(self.store, name)(*arguments, **named))
+            answer = run_at_once(attrgetter(name)(self.store)(*arguments, **named))
         except PodlingError as error:
             return error
         self._laws.observe(host, name, arguments, before, answer)
-        if name in ("commit", "post", "resign_leadership"):
+        if name in ("commit", "post", "resign_leadership", "tokens.write"):
             self._hint()
         return (answer,)
 
@@ -126,7 +127,7 @@ class Connection:
         self._host = host
 
     def __getattr__(self, name: str) -> Any:
-        return partial(self._call, name)
+        return _Part(self, name) if name in ("audit", "tokens") else partial(self._call, name)
 
     async def open(self) -> None: ...
 
@@ -150,6 +151,17 @@ class Connection:
                 return await future
         except TimeoutError:
             raise StoreUnavailable("the database does not answer") from None
+
+
+class _Part:
+    """The port of one aggregate, behind the same connection."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._connection._call, f"{self._name}.{name}")
 
 
 def _copied(argument: Any) -> Any:

@@ -7,7 +7,7 @@ from podling.core.errors import InvalidInput, TooLarge
 from podling.core.facts import WorkerFacts, check_facts
 from podling.master.api.http import answer, path_id, query, read_body
 from podling.master.api.keys import CONTEXT, FACTS
-from podling.master.api.route import Route, get, post
+from podling.master.api.route import Node, Route, get, post
 from podling.master.operations import doctor
 from podling.wire.codec import decode
 
@@ -18,7 +18,7 @@ MOST_BYTES = 64 * 1024
 def routes() -> list[Route]:
     return [
         get("/api/v1/doctor", examine, Role.OPERATOR),
-        post("/api/v1/nodes/{id}/facts", keep_facts, Role.WORKER),
+        post("/api/v1/nodes/{id}/facts", keep_facts, Role.WORKER, node=Node.IN_PATH),
     ]
 
 

@@ -1,28 +1,25 @@
 """What all handlers share: reading requests, writing answers, errors in one shape."""
 
 import asyncio
-import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
-from podling.core.access import EVERY_ROLE, LOCAL, Principal
 from podling.core.errors import (
     Conflict,
     InvalidInput,
     NotFound,
     PodlingError,
     TooLarge,
-    Unauthorized,
     Unavailable,
     UnsupportedMediaType,
 )
-from podling.master.api.keys import PRINCIPAL
+from podling.master.api.route import Handler
 from podling.wire.codec import encode
 from podling.wire.errors import error_body, status_of
 
@@ -32,10 +29,6 @@ MOST_BODY_BYTES = 4 * 1024 * 1024
 REQUEST_SECONDS = 30.0
 # Plain `curl -d` calls everything a form, and `requests` without a type calls it octets.
 MEDIA_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "application/octet-stream"})
-OPEN_PATHS = frozenset({"/health", "/ready"})
-_SHARED = Principal(name="the shared token", roles=EVERY_ROLE)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -195,29 +188,3 @@ def _routing_error(request: web.Request, error: web.HTTPException) -> web.Respon
         return error_answer(NotFound(f"no such path: {request.path[:200]}", code="no_such_path"))
     refusal = InvalidInput(error.reason or "the request cannot be read", code="bad_request")
     return answer(error_body(refusal), error.status if 400 <= error.status < 500 else 400)
-
-
-def authentication(token: str | None) -> Any:
-    """Return the middleware that lets in who sends the token; without a token, everybody."""
-
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if token is not None and request.path not in OPEN_PATHS and not _has(request, token):
-            raise Unauthorized(
-                "this master wants its token: send Authorization: Bearer …, or use --token-file"
-            )
-        request[PRINCIPAL] = LOCAL if token is None else _SHARED
-        return await handler(request)
-
-    return check
-
-
-def _has(request: web.Request, token: str) -> bool:
-    """Whether every credential that the request carries is the token."""
-    given = request.headers.getall("x-api-key", [])
-    for text in request.headers.getall("Authorization", []):
-        scheme, _, bearer = text.partition(" ")
-        given.append(bearer.strip() if scheme.lower() == "bearer" else "")
-    expected = token.encode()
-    matches = [hmac.compare_digest(text.encode(errors="surrogateescape"), expected) for text in given]
-    return bool(matches) and all(matches)

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from podling.core.access import Principal
+from podling.master.audit_log import AuditLog
 from podling.master.context import MasterContext
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.facts import FactsTable
@@ -18,7 +19,11 @@ SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions", Sessions)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 BEATS: web.AppKey[Beats] = web.AppKey("beats", Beats)
+AUDIT: web.AppKey[AuditLog] = web.AppKey("audit", AuditLog)
 FACTS: web.AppKey[FactsTable] = web.AppKey("facts", FactsTable)
 DOCUMENT: web.AppKey[Mapping[str, Any]] = web.AppKey("document", Mapping)
+
+AUDITED: web.RequestKey[dict[str, str]] = web.RequestKey("audited", dict)
+"""Ids of what a request has made, for the audit: names of the API, beside those in the path."""
 
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)

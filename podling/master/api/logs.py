@@ -11,7 +11,7 @@ from podling.core.errors import InvalidInput, NotFound, PodlingError
 from podling.core.logrecord import Stream
 from podling.master.api.http import boolean, moment, path_id, query, whole_number
 from podling.master.api.keys import CONTEXT, RELAY, STREAMS
-from podling.master.api.route import Route, get
+from podling.master.api.route import SECRET, Node, Route, get
 from podling.master.operations import logs
 from podling.master.sessions.streams import Stream as LogStream
 from podling.wire.session import LOG_END
@@ -24,7 +24,7 @@ MOST_FRAME_BYTES = 1024 * 1024
 def routes() -> list[Route]:
     return [
         get("/api/v1/tasks/{id}/logs", get_logs, Role.READER),
-        get("/api/v1/streams/{id}", accept_stream, Role.WORKER),
+        get(f"/api/v1/streams/{{{SECRET}}}", accept_stream, Role.WORKER, node=Node.IN_HANDLER),
     ]
 
 
@@ -71,8 +71,8 @@ def _log_query(given: Mapping[str, str]) -> logs.LogQuery:
 
 
 async def accept_stream(request: web.Request) -> web.StreamResponse:
-    """A worker dials in with what it was asked for; the id is the secret."""
-    stream = request.app[STREAMS].get(request.match_info["id"])
+    """A worker dials in with what it was asked for; its name is the secret."""
+    stream = request.app[STREAMS].get(request.match_info[SECRET])
     if stream is None or stream.dialled.is_set():
         raise NotFound.of("stream")
     socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=MOST_FRAME_BYTES)

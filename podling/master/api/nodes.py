@@ -13,6 +13,7 @@ from podling.core.logrecord import TAIL_BYTES, decode
 from podling.core.node import Node
 from podling.master.api.http import answer, boolean, path_id, query, read_body
 from podling.master.api.keys import CONTEXT
+from podling.master.api.route import Node as NodeRule
 from podling.master.api.route import Route, delete, get, post
 from podling.master.context import MasterContext
 from podling.master.operations import nodes, removal
@@ -26,16 +27,16 @@ LONGEST_DRAIN_SECONDS = 10 * 365 * 86_400
 def routes() -> list[Route]:
     base = "/api/v1/nodes"
     return [
-        post(f"{base}/register", register, Role.WORKER),
+        post(f"{base}/register", register, Role.WORKER, audited=True),
         get(base, list_nodes, Role.READER),
         get(f"{base}/{{id}}", get_node, Role.READER),
         delete(f"{base}/{{id}}", deregister, Role.OPERATOR),
-        post(f"{base}/{{id}}/heartbeat", heartbeat, Role.WORKER),
+        post(f"{base}/{{id}}/heartbeat", heartbeat, Role.WORKER, node=NodeRule.IN_PATH),
         post(f"{base}/{{id}}/deregister", deregister, Role.OPERATOR),
         post(f"{base}/{{id}}/cordon", cordon, Role.OPERATOR),
         post(f"{base}/{{id}}/uncordon", uncordon, Role.OPERATOR),
         post(f"{base}/{{id}}/drain", drain, Role.OPERATOR),
-        post(f"{base}/{{id}}/tails", save_tails, Role.WORKER),
+        post(f"{base}/{{id}}/tails", save_tails, Role.WORKER, node=NodeRule.IN_PATH),
     ]
 
 

@@ -1,6 +1,7 @@
 """A route with the least role that may use it: there is no other way to add one."""
 
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 
 from aiohttp import web
 
@@ -9,15 +10,31 @@ from podling.core.value import value
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+SECRET = "secret"
+"""The name of a place in a path whose content is told to nobody."""
+
+
+class Node(StrEnum):
+    """What a credential that is bound to one node may do with a worker's route."""
+
+    IN_PATH = "in_path"  # use it for the node that the path's `id` names, if it is its own
+    IN_HANDLER = "in_handler"  # use it; the handler looks whose the thing is
+
 
 @value
 class Route:
-    """`role` None is open to everybody, credential or not."""
+    """`role` None is open to everybody, credential or not.
+
+    `node` None is closed to credentials of nodes. `audited` is whether its use is kept in the audit;
+    by default changes are, except those that workers and tasks report all the time.
+    """
 
     method: str
     path: str
     handler: Handler
     role: Role | None
+    node: Node | None = None
+    audited: bool
 
     def definition(self) -> web.RouteDef:
         # aiohttp answers HEAD wherever GET is answered.
@@ -25,17 +42,27 @@ class Route:
         return web.RouteDef(self.method, self.path, self.handler, more)
 
 
-def get(path: str, handler: Handler, role: Role | None) -> Route:
-    return Route(method="GET", path=path, handler=handler, role=role)
+def get(path: str, handler: Handler, role: Role | None, *, node: Node | None = None) -> Route:
+    return Route(method="GET", path=path, handler=handler, role=role, node=node, audited=False)
 
 
-def post(path: str, handler: Handler, role: Role | None) -> Route:
-    return Route(method="POST", path=path, handler=handler, role=role)
+def post(
+    path: str, handler: Handler, role: Role | None, *, node: Node | None = None, audited: bool | None = None
+) -> Route:
+    return _change("POST", path, handler, role, node, audited)
 
 
-def put(path: str, handler: Handler, role: Role | None) -> Route:
-    return Route(method="PUT", path=path, handler=handler, role=role)
+def put(path: str, handler: Handler, role: Role | None, *, node: Node | None = None) -> Route:
+    return _change("PUT", path, handler, role, node, None)
 
 
 def delete(path: str, handler: Handler, role: Role | None) -> Route:
-    return Route(method="DELETE", path=path, handler=handler, role=role)
+    return _change("DELETE", path, handler, role, None, None)
+
+
+def _change(
+    method: str, path: str, handler: Handler, role: Role | None, node: Node | None, audited: bool | None
+) -> Route:
+    if audited is None:
+        audited = role not in (Role.WORKER, Role.TASK)
+    return Route(method=method, path=path, handler=handler, role=role, node=node, audited=audited)

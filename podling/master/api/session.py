@@ -21,7 +21,7 @@ from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
 from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
-from podling.master.api.route import Route, get
+from podling.master.api.route import Node, Route, get
 from podling.master.context import MasterContext
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.reconcile import reconcile
@@ -55,7 +55,7 @@ _Work = Reports | Inventory | BeatMessage | StreamRefused
 
 
 def routes() -> list[Route]:
-    return [get("/api/v1/nodes/{id}/session", serve_session, Role.WORKER)]
+    return [get("/api/v1/nodes/{id}/session", serve_session, Role.WORKER, node=Node.IN_PATH)]
 
 
 @dataclass(frozen=True, slots=True)

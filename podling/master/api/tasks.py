@@ -26,8 +26,8 @@ from podling.master.api.http import (
     read_body,
     whole_number,
 )
-from podling.master.api.keys import CONTEXT
-from podling.master.api.route import Route, get, post, put
+from podling.master.api.keys import CONTEXT, PRINCIPAL
+from podling.master.api.route import Node, Route, get, post, put
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
 from podling.store.base import TaskQuery
@@ -48,7 +48,7 @@ def routes() -> list[Route]:
         post(f"{base}:batch", submit_batch, Role.SUBMITTER),
         get(base, list_tasks, Role.READER),
         get(f"{base}/{{id}}", get_task, Role.READER),
-        put(f"{base}/{{id}}/status", put_status, Role.WORKER),
+        put(f"{base}/{{id}}/status", put_status, Role.WORKER, node=Node.IN_HANDLER),
         get(f"{base}/{{id}}/attempts", get_attempts, Role.READER),
         get(f"{base}/{{id}}/timeline", get_timeline, Role.READER),
         get(f"{base}/{{id}}/explain", get_explanation, Role.READER),
@@ -206,7 +206,7 @@ async def put_status(request: web.Request) -> web.Response:
     task_id = path_id(request, "task")
     given = load_object(await read_body(request))
     refuse_unknown(given, _STATUS_FIELDS)
-    task = await tasks.report(context, task_id, _report(context, task_id, given))
+    task = await tasks.report(context, task_id, _report(context, task_id, given), request[PRINCIPAL].node_id)
     return answer(_view(context, task))
 
 

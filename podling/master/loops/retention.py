@@ -6,12 +6,15 @@ RETENTION_SECONDS = 300.0
 
 
 class Retention:
-    """Old changes, keys and ended tasks go; coming partitions are made."""
+    """Old changes, keys, ended tasks and tokens, and audit entries go; coming partitions are made."""
 
     def __init__(self, context: MasterContext) -> None:
         self._context = context
 
     async def run_once(self) -> float | None:
         if self._context.leads:
-            await self._context.store.maintain(self._context.options.keep_ended)
+            context, keep = self._context, self._context.options.keep_ended
+            await context.store.maintain(keep)
+            await context.store.tokens.forget_ended(context.clock.now() - keep)
+            await context.store.audit.forget(context.clock.now() - keep)
         return None

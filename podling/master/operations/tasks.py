@@ -7,7 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from podling.core.errors import IdempotencyMismatch, IllegalTransition, InvalidInput, NotFound, PodlingError
+from podling.core.errors import (
+    Forbidden,
+    IdempotencyMismatch,
+    IllegalTransition,
+    InvalidInput,
+    NotFound,
+    PodlingError,
+)
 from podling.core.explain import Explanation, explain
 from podling.core.lifecycle import Cancel, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
@@ -151,13 +158,15 @@ async def replay(context: MasterContext, task_id: str, queue: str | None, run_at
     return new
 
 
-async def report(context: MasterContext, task_id: str, report: Report) -> Task:
+async def report(context: MasterContext, task_id: str, report: Report, node_id: str | None = None) -> Task:
     """Apply a status that came by REST instead of a session.
 
-    Accepted without an attempt only for one whose node's session is down. Raises NotFound,
-    StaleAttempt, IllegalTransition.
+    Accepted without an attempt only for one whose node's session is down; with `node_id`, only from
+    the node that it is on. Raises NotFound, Forbidden, StaleAttempt, IllegalTransition.
     """
     task = await get(context, task_id)
+    if node_id not in (None, task.node_id):
+        raise Forbidden(f"the task is not on node {node_id}", code="another_node")
     if report.attempt == 0:
         _check_disconnected(context, task)
         report = replace(report, attempt=task.attempt)

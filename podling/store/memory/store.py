@@ -27,14 +27,19 @@ from podling.store.base import (
     WriteResult,
     ignore,
 )
+from podling.store.memory.audit import AuditTable
 from podling.store.memory.changes import ChangeTable
 from podling.store.memory.logs import TailTable
 from podling.store.memory.masters import MasterTable
 from podling.store.memory.messages import MessageTable
 from podling.store.memory.nodes import NodeTable
 from podling.store.memory.tasks import TaskTable
+from podling.store.memory.tokens import TokenTable
+from podling.store.ports.audit import Audit
+from podling.store.ports.tokens import Tokens
 
 MOST_ENDED = 100_000
+MOST_AUDITED = 10_000
 MOST_CHANGES = 200_000
 MOST_TAIL_BYTES = 256 * 1024 * 1024
 
@@ -43,7 +48,8 @@ class MemoryStore(Store):
     """See the port. Several masters of one process may share it; it needs no opening or closing.
 
     What has not ended is kept in any case; of ended tasks the newest `most_ended`, with their
-    attempts, events and logs; of the feed `most_changes`; of logs `most_tail_bytes`.
+    attempts, events and logs; of the feed `most_changes`; of logs `most_tail_bytes`; of the audit
+    MOST_AUDITED entries.
     """
 
     kind = "memory"
@@ -67,6 +73,8 @@ class MemoryStore(Store):
         self._listeners: list[Callable[[], None]] = []
         self._callers: list[Callable[[], None]] = []
         self._nodes = NodeTable()
+        self.tokens: Tokens = TokenTable(self._call)
+        self.audit: Audit = AuditTable(MOST_AUDITED)
 
     async def open(self) -> None:
         pass

@@ -18,6 +18,7 @@ _TIMEOUT_SECONDS = 60.0
 RELATIONS = (
     "all_tasks",
     "attempts",
+    "audit",
     "changes",
     "cluster",
     "ended_tasks",
@@ -34,6 +35,7 @@ RELATIONS = (
     "task_events",
     "task_specs",
     "tasks",
+    "tokens",
 )
 """Every table and view that Podling owns, partitions left out."""
 

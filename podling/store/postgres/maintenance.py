@@ -36,9 +36,9 @@ async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
     await warn_of_old_transactions(pool, _OLD_TRANSACTION)
     return Maintained(
         partitions_made=await make_partitions(pool),
-        changes_removed=await _delete(pool, _SQL.drop_changes),
-        messages_removed=await _delete(pool, _SQL.drop_messages),
-        keys_removed=await _delete(pool, _SQL.drop_keys),
+        changes_removed=await delete_in_batches(pool, _SQL.drop_changes),
+        messages_removed=await delete_in_batches(pool, _SQL.drop_messages),
+        keys_removed=await delete_in_batches(pool, _SQL.drop_keys),
         tasks_removed=0 if keep_ended is None else await _drop_tasks(pool, keep_ended),
         partitions_dropped=await _drop_partitions(pool),
     )
@@ -86,12 +86,12 @@ async def make_partitions(pool: Pool) -> int:
     return made
 
 
-async def _delete(pool: Pool, sql: str) -> int:
-    """Delete in batches until a batch is not full."""
+async def delete_in_batches(pool: Pool, sql: str, *arguments: object) -> int:
+    """Delete until a batch is not full; the statement's last argument is how many a batch may have."""
     removed = 0
     while True:
         async with pool.transaction() as connection:
-            count = int((await connection.execute(sql, _BATCH)).rpartition(" ")[2])
+            count = int((await connection.execute(sql, *arguments, _BATCH)).rpartition(" ")[2])
         removed += count
         if count < _BATCH:
             return removed

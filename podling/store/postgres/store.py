@@ -6,7 +6,10 @@ from datetime import datetime, timedelta
 from podling.core.facts import StoreFacts
 from podling.core.task import Task
 from podling.store.base import Snapshot, ignore
+from podling.store.ports.audit import Audit
+from podling.store.ports.tokens import Tokens
 from podling.store.postgres import diagnosis, maintenance
+from podling.store.postgres.audit import AuditTable
 from podling.store.postgres.commit import Committer
 from podling.store.postgres.errors import translated, translated_at_open
 from podling.store.postgres.hints import Listener, Notifier
@@ -19,6 +22,7 @@ from podling.store.postgres.pool import Address, Pool
 from podling.store.postgres.queries import load
 from podling.store.postgres.specs import SpecCache
 from podling.store.postgres.tasks import Tasks
+from podling.store.postgres.tokens import TokenTable
 
 _DIAGNOSIS = load("diagnosis")
 _TASKS = load("tasks")
@@ -54,6 +58,8 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self._committer = Committer(self._pool, self._guard)
         self._notifier = Notifier(self._direct)
         self._specs = SpecCache(_SPECS_KEPT)
+        self.tokens: Tokens = TokenTable(self._pool, self._notifier)
+        self.audit: Audit = AuditTable(self._pool)
 
     async def open(self) -> None:
         """See `Store.open`."""

@@ -1,0 +1,148 @@
+"""The one door: who asks is found out, whether they may is decided, and what they change is kept.
+
+Default deny: a route that is not in the table of `Access` is refused, whoever asks.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from aiohttp import web
+
+from podling.core.access import LOCAL, NOBODY, Principal, Role, is_loopback
+from podling.core.audit import AuditEntry, outcome_of, shown_id
+from podling.core.errors import Forbidden, PodlingError, Unauthorized
+from podling.kit.clock import Clock
+from podling.master.api.keys import AUDITED, PRINCIPAL
+from podling.master.api.route import SECRET, Handler, Node, Route
+from podling.master.audit_log import AuditLog
+from podling.master.credentials import Credentials
+from podling.wire.credentials import credential_of
+from podling.wire.errors import status_of
+
+_HURRIED = frozenset({Role.OPERATOR, Role.ADMIN})  # few enough that each waits until it is in the audit
+
+
+class Access:
+    """Knows every route by its method and pattern."""
+
+    def __init__(
+        self, routes: Iterable[Route], credentials: Credentials, audit: AuditLog, clock: Clock
+    ) -> None:
+        self._routes = {(route.method, route.path): route for route in routes}
+        self._credentials = credentials
+        self._audit = audit
+        self._clock = clock
+
+    def middleware(self) -> Any:
+        """Return the middleware that lets in who may."""
+
+        @web.middleware
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            route = self._route(request)
+            if route is not None and route.role is None:
+                request[PRINCIPAL] = NOBODY
+                return await handler(request)
+            request[PRINCIPAL] = principal = self._principal(request)
+            request[AUDITED] = {}
+            if request.match_info.http_exception is not None:
+                return await handler(request)  # no such path, or not with this method
+            try:
+                _check(route, request, principal)
+            except Forbidden as error:
+                await self._note(request, route, error)
+                raise
+            assert route is not None
+            return await self._served(request, route, handler)
+
+        return check
+
+    def _route(self, request: web.Request) -> Route | None:
+        resource = request.match_info.route.resource
+        method = "GET" if request.method == "HEAD" else request.method
+        return None if resource is None else self._routes.get((method, resource.canonical))
+
+    def _principal(self, request: web.Request) -> Principal:
+        """Raises Unauthorized."""
+        principal = self._credentials.identify(self._credential(request))
+        if principal is LOCAL and not is_loopback(request.remote or ""):
+            raise Unauthorized(
+                "this master has no token yet, so it answers its own machine alone: make one there with "
+                "podling token create"
+            )
+        return principal
+
+    def _credential(self, request: web.Request) -> str | None:
+        """Without any token, nothing that is sent can be wrong."""
+        return None if self._credentials.is_open else credential_of(request.headers)
+
+    async def _served(self, request: web.Request, route: Route, handler: Handler) -> web.StreamResponse:
+        if not route.audited:
+            if route.method != "GET":
+                return await handler(request)
+            with self._credentials.reading(request[PRINCIPAL]):
+                return await handler(request)
+        try:
+            response = await handler(request)
+        except asyncio.CancelledError:
+            self._audit.note(self._entry(request, route, None, None))
+            raise
+        except Exception as error:
+            await self._note(request, route, error)
+            raise
+        await self._note(request, route, response.status)
+        return response
+
+    async def _note(self, request: web.Request, route: Route | None, ended: Exception | int) -> None:
+        status = ended if isinstance(ended, int) else _status(ended)
+        code = ended.code if isinstance(ended, PodlingError) else None
+        self._audit.note(self._entry(request, route, status, code))
+        if route is not None and route.role in _HURRIED:
+            await self._audit.hurry()
+
+    def _entry(
+        self, request: web.Request, route: Route | None, status: int | None, code: str | None
+    ) -> AuditEntry:
+        principal = request[PRINCIPAL]
+        ids = {name: text for name, text in request.match_info.items() if name != SECRET}
+        return AuditEntry(
+            at=self._clock.now(),
+            actor=principal.name,
+            token_id=principal.token_id,
+            address=request.remote,
+            method=request.method,
+            route=route.path if route else "",
+            ids={name: shown_id(text) for name, text in (ids | request[AUDITED]).items()},
+            outcome=outcome_of(status),
+            status=status,
+            code=code,
+        )
+
+
+def _status(error: Exception) -> int:
+    return status_of(error) if isinstance(error, PodlingError) else 500
+
+
+def _check(route: Route | None, request: web.Request, principal: Principal) -> None:
+    """Raise Forbidden unless this principal may use the route."""
+    if route is None:
+        raise Forbidden("nobody may use this path: no role is listed for it", code="no_role_listed")
+    assert route.role is not None
+    if not principal.may(route.role):
+        held = ", ".join(sorted(principal.roles))
+        raise Forbidden(
+            f"this needs the role {route.role}, and the token {principal.name} has {held}",
+            code="role_needed",
+            details={"needed": str(route.role), "held": held},
+        )
+    if principal.node_id is not None:
+        _check_node(route, request, principal.node_id)
+
+
+def _check_node(route: Route, request: web.Request, node_id: str) -> None:
+    if route.node is None:
+        raise Forbidden("a node's credential is of no use here", code="not_for_nodes")
+    if route.node is Node.IN_PATH and request.match_info["id"] != node_id:
+        raise Forbidden(
+            f"this is the credential of node {node_id}, which speaks for no other", code="another_node"
+        )

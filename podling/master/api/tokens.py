@@ -1,0 +1,61 @@
+"""`/api/v1/tokens` and `/api/v1/audit`."""
+
+from aiohttp import web
+
+from podling.core.access import Role
+from podling.core.errors import InvalidInput
+from podling.master.api.http import answer, next_page, path_id, query, read_body, whole_number
+from podling.master.api.keys import AUDIT, AUDITED, CONTEXT, PRINCIPAL
+from podling.master.api.route import Route, delete, get, post
+from podling.master.operations import tokens
+from podling.wire.body import load_object
+from podling.wire.tokens import audit_view, parse_token_request, token_view
+
+MOST_PER_PAGE = 500
+
+
+def routes() -> list[Route]:
+    base = "/api/v1/tokens"
+    return [
+        post(base, create, Role.ADMIN),
+        get(base, list_tokens, Role.ADMIN),
+        delete(f"{base}/{{id}}", revoke, Role.ADMIN),
+        get("/api/v1/audit", list_audit, Role.ADMIN),
+    ]
+
+
+async def create(request: web.Request) -> web.Response:
+    """The one answer that shows a secret; no cache may keep it."""
+    asked = parse_token_request(load_object(await read_body(request)))
+    token, secret = await tokens.create(request.app[CONTEXT], request[PRINCIPAL], asked)
+    request[AUDITED]["tokenId"] = token.token_id
+    return answer(token_view(token, secret), 201, {"Cache-Control": "no-store"})
+
+
+async def list_tokens(request: web.Request) -> web.Response:
+    given = query(request, "limit", "cursor")
+    limit = whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE
+    found = await tokens.list_tokens(request.app[CONTEXT])
+    if (cursor := given.get("cursor")) is not None:
+        places = [place for place, token in enumerate(found) if token.token_id == cursor]
+        if not places:
+            raise InvalidInput.field("cursor", "is not one that a list gave")
+        found = found[places[0] + 1 :]
+    page = found[:limit]
+    headers = next_page(request, page[-1].token_id) if len(found) > limit else None
+    return answer([token_view(token) for token in page], headers=headers)
+
+
+async def revoke(request: web.Request) -> web.Response:
+    return answer(token_view(await tokens.revoke_token(request.app[CONTEXT], path_id(request, "token"))))
+
+
+async def list_audit(request: web.Request) -> web.Response:
+    given = query(request, "limit", "cursor")
+    limit = whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE
+    before = whole_number(given.get("cursor"), "cursor", 1, 10**18)
+    await request.app[AUDIT].flush()
+    found = await request.app[CONTEXT].store.audit.page(limit + 1, before)
+    page = found[:limit]
+    headers = next_page(request, str(page[-1].number)) if len(found) > limit else None
+    return answer([audit_view(row.entry) for row in page], headers=headers)

@@ -1,0 +1,127 @@
+"""Whom this master lets in: the stored tokens, known without asking the store at each request."""
+
+import asyncio
+import hmac
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from podling.core.access import LOCAL, SHARED, Principal
+from podling.core.errors import Unauthorized
+from podling.core.token import Token, hash_secret
+from podling.kit.clock import Clock
+from podling.store.ports.tokens import StoredToken, TokenChanges, Tokens
+
+_HOW = "an admin makes tokens with podling token create"
+
+
+class Credentials:
+    """`run_once` learns what was made and revoked at other masters; what was, here, is known at once.
+
+    A credential that nobody knows costs one SHA-256 and one look into a table: guessing burdens no
+    database.
+    """
+
+    def __init__(self, tokens: Tokens, clock: Clock, shared: str | None) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._shared_hash = None if shared is None else hash_secret(shared)
+        self._version = 0
+        self._by_hash: dict[str, StoredToken] = {}
+        self._by_id: dict[str, str] = {}
+        self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is no token at all, so that this machine's users need none."""
+        return self._shared_hash is None and not self._by_hash
+
+    @property
+    def has_shared(self) -> bool:
+        return self._shared_hash is not None
+
+    def identify(self, secret: str | None) -> Principal:
+        """Return whose credential it is. Raises Unauthorized."""
+        if self.is_open:
+            return LOCAL
+        if secret is None:
+            raise Unauthorized(
+                "this master wants a token: send Authorization: Bearer TOKEN, or use --token-file"
+            )
+        found = hash_secret(secret)
+        if self._shared_hash is not None and hmac.compare_digest(found, self._shared_hash):
+            return SHARED
+        stored = self._by_hash.get(found)
+        if stored is None or not hmac.compare_digest(found, stored.secret_hash):
+            raise Unauthorized(f"no such token: {_HOW}", code="unknown_token")
+        return _principal(self._checked(stored.token))
+
+    def _checked(self, token: Token) -> Token:
+        if token.revoked_at is not None:
+            raise Unauthorized(f"the token {token.name} was revoked; {_HOW}", code="revoked_token")
+        if token.has_expired(self._clock.now()):
+            raise Unauthorized(f"the token {token.name} has expired; {_HOW}", code="expired_token")
+        return token
+
+    @contextmanager
+    def reading(self, principal: Principal) -> Iterator[None]:
+        """End the running task when the token that it was begun with ends."""
+        reader, token_id = asyncio.current_task(), principal.token_id
+        if reader is None or token_id is None:
+            yield
+            return
+        self._streams[token_id].add(reader)
+        try:
+            yield
+        finally:
+            self._streams[token_id].discard(reader)
+            if not self._streams[token_id]:
+                del self._streams[token_id]
+
+    async def load(self) -> None:
+        """Learn all tokens anew. Raises StoreUnavailable."""
+        self._replace(await self._tokens.changed_since(0))
+
+    async def run_once(self) -> float | None:
+        """Learn what has changed, and end what goes on with a token that has ended."""
+        changes = await self._tokens.changed_since(self._version)
+        if changes.version < self._version:
+            await self.load()  # the store was restored from a backup
+        else:
+            self._version = changes.version
+            self.put(*changes.tokens)
+        self.end_streams()
+        return None
+
+    def put(self, *changed: StoredToken) -> None:
+        """Know these from now on as they are."""
+        for stored in changed:
+            if (old_hash := self._by_id.get(stored.token.token_id)) != stored.secret_hash:
+                self._by_hash.pop(old_hash or "", None)
+            self._by_hash[stored.secret_hash] = stored
+            self._by_id[stored.token.token_id] = stored.secret_hash
+
+    def _replace(self, known: TokenChanges) -> None:
+        self._version = known.version
+        self._by_hash, self._by_id = {}, {}
+        self.put(*known.tokens)
+
+    def end_streams(self) -> None:
+        """End what goes on with a token that was revoked, or has expired."""
+        now = self._clock.now()
+        for token_id, readers in self._streams.items():
+            stored = self._by_hash.get(self._by_id.get(token_id, ""))
+            if stored is None or not stored.token.is_live(now):
+                _cancel(readers)
+
+
+def _cancel(readers: Iterable[asyncio.Task[Any]]) -> None:
+    for reader in readers:
+        reader.cancel()
+
+
+def _principal(token: Token) -> Principal:
+    return Principal(
+        name=token.name, roles=frozenset({token.role}), node_id=token.node_id, token_id=token.token_id
+    )

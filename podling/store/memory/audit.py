@@ -1,0 +1,29 @@
+"""The audit of a store that keeps nothing for long."""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import islice
+
+from podling.core.audit import AuditEntry
+from podling.store.ports.audit import AuditRow
+
+
+class AuditTable:
+    def __init__(self, most: int) -> None:
+        self._number = 0
+        self._rows: deque[AuditRow] = deque(maxlen=most)
+
+    async def add(self, entries: Sequence[AuditEntry]) -> None:
+        for entry in entries:
+            self._number += 1
+            self._rows.append(AuditRow(number=self._number, entry=entry))
+
+    async def page(self, limit: int, before: int | None = None) -> Sequence[AuditRow]:
+        older = (row for row in reversed(self._rows) if before is None or row.number < before)
+        return list(islice(older, limit))
+
+    async def forget(self, before: datetime) -> None:
+        kept = [row for row in self._rows if row.entry.at >= before]
+        self._rows.clear()
+        self._rows.extend(kept)

@@ -1,0 +1,1 @@
+"""Ports of single aggregates; `podling.store.base.Store` has one object of each."""

@@ -1,0 +1,35 @@
+"""The audit, numbered as it arrives."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from podling.core.audit import AuditEntry
+from podling.store.ports.audit import MOST_ENTRIES, AuditRow
+from podling.store.postgres.errors import translated
+from podling.store.postgres.maintenance import delete_in_batches
+from podling.store.postgres.pool import Pool
+from podling.store.postgres.queries import load
+from podling.store.postgres.rows import from_json, to_json
+
+_SQL = load("audit")
+
+
+class AuditTable:
+    """The port `Audit`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def add(self, entries: Sequence[AuditEntry]) -> None:
+        if entries:
+            times = [entry.at for entry in entries]
+            await self._pool.fetch(_SQL.add, times, [to_json(entry) for entry in entries])
+
+    async def page(self, limit: int, before: int | None = None) -> Sequence[AuditRow]:
+        rows = await self._pool.fetch(_SQL.page, limit, before)
+        return [AuditRow(number=row["number"], entry=from_json(AuditEntry, row["body"])) for row in rows]
+
+    async def forget(self, before: datetime) -> None:
+        with translated():
+            await delete_in_batches(self._pool, _SQL.forget_old, before)
+            await delete_in_batches(self._pool, _SQL.forget_many, MOST_ENTRIES)

@@ -1,0 +1,30 @@
+"""The credential that a request carries."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from podling.core.errors import Unauthorized
+
+_HOW = "send one, as Authorization: Bearer TOKEN or as X-Api-Key: TOKEN"
+
+
+class Headers(Protocol):
+    def getall(self, key: str, default: list[str], /) -> Sequence[str]: ...
+
+
+def credential_of(headers: Headers) -> str | None:
+    """Return what the request shows, by either header; None if it shows nothing.
+
+    Raises Unauthorized for one that is empty, doubled or no bearer's, and for two that differ.
+    """
+    given = [*map(_bearer, headers.getall("Authorization", [])), *headers.getall("x-api-key", [])]
+    if len(set(given)) > 1:
+        raise Unauthorized(f"two different credentials were sent; {_HOW}", code="two_credentials")
+    if given and not given[0]:
+        raise Unauthorized(f"the credential is empty, or not a bearer's; {_HOW}", code="empty_credential")
+    return given[0] if given else None
+
+
+def _bearer(text: str) -> str:
+    scheme, _, token = text.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
