@@ -34,6 +34,8 @@ COMMANDS = {
     "masters": "masters:masters",
     "status": "status:status",
     "doctor": "doctor:doctor",
+    "token": "token:app",
+    "audit": "audit:audit",
     "dev": "dev:dev",
     "db": "db:app",
     "backup": "backup:backup",

@@ -1,6 +1,5 @@
 """`podling ps`: the tasks, newest first."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
@@ -9,13 +8,13 @@ import typer
 
 from podling.cli.invocation import Invocation
 from podling.cli.node import find as find_node
+from podling.cli.pages import collect
 from podling.cli.text import age, parse_time, short_ids, span, visible
 from podling.client import tasks
-from podling.client.call import Call, JsonObject, Page
+from podling.client.call import JsonObject
 from podling.core.errors import NotFound
 
 _COLUMNS = ("ID", "NAME", "STATUS", "AGE", "TOOK", "TRY", "NODE", "IMAGE", "REMARK")
-_PAGE = 500
 _REMARK_CHARACTERS = 80
 
 
@@ -43,7 +42,7 @@ def ps(
         return
     node_id = None if node is None else _node_id(cli, node)
     filters = partial(tasks.listing, statuses=status or (), queue=queue, node=node_id, labels=label or ())
-    listed = _collect(cli, filters, None if everything else limit)
+    listed = collect(cli, filters, None if everything else limit)
     cli.show(listed.items, lambda: _draw(listed.items))
     if listed.next_cursor and not cli.settings.json:
         cli.note(f"the list ends after {len(listed.items)}; --limit N or --all shows more")
@@ -57,19 +56,6 @@ def _node_id(cli: Invocation, reference: str) -> str:
         if not reference or not cli.client.send(tasks.listing(node=reference, limit=1)).items:
             raise
         return reference
-
-
-def _collect(cli: Invocation, filters: Callable[..., Call[Page]], limit: int | None) -> Page:
-    items: list[JsonObject] = []
-    cursor: str | None = None
-    while limit is None or len(items) < limit:
-        size = _PAGE if limit is None else min(limit - len(items), _PAGE)
-        page = cli.client.send(filters(limit=size, cursor=cursor))
-        items += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return Page(items=items, next_cursor=cursor)
 
 
 def _draw(items: list[JsonObject]) -> None:

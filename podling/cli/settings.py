@@ -14,6 +14,7 @@ _ENVIRONMENT = {
     "json": "PODLING_JSON",
     "verbose": "PODLING_VERBOSE",
 }
+_TOKEN = "PODLING_TOKEN"
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
 
 
@@ -42,7 +43,7 @@ def read_settings(
     }
     return Settings(
         master=found["master"] or DEFAULT_MASTER,
-        token=_read_token(Path(found["token_file"])) if found["token_file"] else None,
+        token=_token(found["token_file"], environment.get(_TOKEN)),
         json=_flag("json", found["json"]),
         verbose=_flag("verbose", found["verbose"]),
     )
@@ -67,10 +68,17 @@ def _read_config(path: Path, read: Callable[[str], Mapping[str, str]]) -> Mappin
     return settings
 
 
-def _read_token(path: Path) -> str:
-    token = _text_of(path).strip()
+def _token(file: str | None, text: str | None) -> str | None:
+    """Return the file's, else the environment's, as an attempt has it. A flag would be seen by all."""
+    if file:
+        return _checked(str(file), _text_of(Path(file)))
+    return _checked(_TOKEN, text) if text else None
+
+
+def _checked(source: str, text: str) -> str:
+    token = text.strip()
     if not token or not token.isascii() or not token.isprintable():
-        raise ConfigurationError(f"{path} holds no token; it must be one line of plain characters")
+        raise ConfigurationError(f"{source} holds no token; it must be one line of plain characters")
     return token
 
 

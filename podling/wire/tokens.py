@@ -18,10 +18,10 @@ _FIELDS = frozenset({"name", "role", "expiresSeconds"})
 
 @value
 class TokenRequest:
-    """What somebody wants a token for. `expires_seconds` None is for ever."""
+    """What somebody wants a token for. `expires_seconds` None is for ever; only the first needs no role."""
 
     name: str
-    role: Role
+    role: Role | None
     expires_seconds: float | None = None
 
 
@@ -35,7 +35,9 @@ def parse_token_request(plain: Mapping[str, Any]) -> TokenRequest:
     return TokenRequest(name=name, role=_role(given.get("role")), expires_seconds=_seconds(given))
 
 
-def _role(item: Any) -> Role:
+def _role(item: Any) -> Role | None:
+    if item is None:
+        return None
     if item not in tuple(Role):
         raise InvalidInput.field("role", f"must be one of {', '.join(role for role in Role)}")
     return Role(item)

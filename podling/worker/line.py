@@ -65,11 +65,14 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
             socket = await http.ws_connect(address, max_msg_size=MOST_MESSAGE_BYTES, protocols=SUBPROTOCOLS)
             return WebSocketLine(socket)
     except aiohttp.WSServerHandshakeError as error:
-        if error.status == HTTPStatus.UNAUTHORIZED:
+        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise Unauthorized(_unauthorized(url, "Authorization" in http.headers)) from error
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
 
 
 def _unauthorized(url: str, has_token: bool) -> str:
     fault = "refuses the token of this worker" if has_token else "wants a token"
-    return f"the master at {url} {fault}: give the file with the master's own, --token-file FILE"
+    return (
+        f"the master at {url} {fault}: give a file with the master's own, or with one that was made for"
+        " workers (podling token create NAME --role worker), --token-file FILE"
+    )

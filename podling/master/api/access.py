@@ -128,7 +128,7 @@ def _check(route: Route | None, request: web.Request, principal: Principal) -> N
     if route is None:
         raise Forbidden("nobody may use this path: no role is listed for it", code="no_role_listed")
     assert route.role is not None
-    if not principal.may(route.role):
+    if not any(principal.may(role) for role in (route.role, *route.also)):
         held = ", ".join(sorted(principal.roles))
         raise Forbidden(
             f"this needs the role {route.role}, and the token {principal.name} has {held}",

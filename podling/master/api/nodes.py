@@ -2,17 +2,18 @@
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
-from podling.core.access import Role
-from podling.core.errors import InvalidInput
+from podling.core.access import Principal, Role
+from podling.core.errors import Forbidden, InvalidInput
 from podling.core.lifecycle import OUTCOMES
 from podling.core.logrecord import TAIL_BYTES, decode
 from podling.core.node import Node
 from podling.master.api.http import answer, boolean, path_id, query, read_body
-from podling.master.api.keys import CONTEXT
+from podling.master.api.keys import CONTEXT, PRINCIPAL
 from podling.master.api.route import Node as NodeRule
 from podling.master.api.route import Route, delete, get, post
 from podling.master.context import MasterContext
@@ -32,12 +33,18 @@ def routes() -> list[Route]:
         get(f"{base}/{{id}}", get_node, Role.READER),
         delete(f"{base}/{{id}}", deregister, Role.OPERATOR),
         post(f"{base}/{{id}}/heartbeat", heartbeat, Role.WORKER, node=NodeRule.IN_PATH),
-        post(f"{base}/{{id}}/deregister", deregister, Role.OPERATOR),
+        _deregister_by_itself(f"{base}/{{id}}/deregister"),
         post(f"{base}/{{id}}/cordon", cordon, Role.OPERATOR),
         post(f"{base}/{{id}}/uncordon", uncordon, Role.OPERATOR),
         post(f"{base}/{{id}}/drain", drain, Role.OPERATOR),
         post(f"{base}/{{id}}/tails", save_tails, Role.WORKER, node=NodeRule.IN_PATH),
     ]
+
+
+def _deregister_by_itself(path: str) -> Route:
+    """A worker may say that it has gone, an operator also what that means."""
+    route = post(path, deregister, Role.OPERATOR, node=NodeRule.IN_PATH)
+    return replace(route, also=(Role.WORKER,))
 
 
 def _view(context: MasterContext, node: Node) -> dict[str, Any]:
@@ -73,6 +80,8 @@ async def deregister(request: web.Request) -> web.Response:
     held = given.get("held")
     if held is not None and held not in OUTCOMES:
         raise InvalidInput.field("held", f"must be one of {', '.join(OUTCOMES)}")
+    if held is not None or "lost" in given:
+        _check_operator(request[PRINCIPAL])
     if boolean(given.get("lost"), "lost"):
         await removal.remove_as_lost(context, node_id, held)
     elif held is not None:
@@ -80,6 +89,11 @@ async def deregister(request: web.Request) -> web.Response:
     else:
         await removal.deregister(context, node_id)
     return answer({"message": "node deregistered successfully"})
+
+
+def _check_operator(principal: Principal) -> None:
+    if not principal.may(Role.OPERATOR):
+        raise Forbidden("only an operator may give up what is on a node", code="role_needed")
 
 
 async def cordon(request: web.Request) -> web.Response:

@@ -25,7 +25,8 @@ class Node(StrEnum):
 class Route:
     """`role` None is open to everybody, credential or not.
 
-    `node` None is closed to credentials of nodes. `audited` is whether its use is kept in the audit;
+    `also` are roles that may use it beside those that include `role`; what they may ask for is the
+    handler's to say. `node` None is closed to credentials of nodes. `audited` is whether its use is kept in the audit;
     by default changes are, except those that workers and tasks report all the time.
     """
 
@@ -33,6 +34,7 @@ class Route:
     path: str
     handler: Handler
     role: Role | None
+    also: tuple[Role, ...] = ()
     node: Node | None = None
     audited: bool
 

@@ -19,7 +19,7 @@ async def create(context: MasterContext, asking: Principal, asked: TokenRequest)
     without an admin nobody could make another. Raises InvalidInput, Conflict, Unauthorized.
     """
     now = context.clock.now()
-    role = Role.ADMIN if asking is LOCAL else asked.role
+    role = _role(asking, asked)
     token = Token(
         token_id=context.new_id(),
         name=asked.name,
@@ -38,6 +38,14 @@ async def create(context: MasterContext, asking: Principal, asked: TokenRequest)
 
     context.credentials.put(await context.store.tokens.write(decide))
     return token, secret
+
+
+def _role(asking: Principal, asked: TokenRequest) -> Role:
+    if asking is LOCAL:
+        return Role.ADMIN
+    if asked.role is None:
+        raise InvalidInput.field("role", "is required")
+    return asked.role
 
 
 def _after(now: datetime, seconds: float | None) -> datetime | None:

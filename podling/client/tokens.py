@@ -1,0 +1,29 @@
+"""The calls about tokens and the audit."""
+
+from dataclasses import replace
+
+from podling.client.call import Call, JsonObject, Page, get, json_object, json_page, path_of, post
+
+
+def create(name: str, role: str | None, expires_seconds: float | None = None) -> Call[JsonObject]:
+    """Make a token; the answer's `token` is shown this once. The first of all is an admin's."""
+    asked = {"name": name, "role": role, "expiresSeconds": expires_seconds}
+    return post(
+        path_of("tokens"), json_object, {key: item for key, item in asked.items() if item is not None}
+    )
+
+
+def listing(limit: int | None = None, cursor: str | None = None) -> Call[Page]:
+    """List tokens, newest first, without their secrets."""
+    return get(path_of("tokens"), json_page, limit=limit, cursor=cursor)
+
+
+def revoke(token_id: str) -> Call[JsonObject]:
+    """End a token, and what goes on with it; a second time changes nothing."""
+    call = post(path_of("tokens", token_id), json_object)
+    return replace(call, request=replace(call.request, method="DELETE", repeatable=True))
+
+
+def audit(limit: int | None = None, cursor: str | None = None) -> Call[Page]:
+    """List who changed what, newest first."""
+    return get(path_of("audit"), json_page, limit=limit, cursor=cursor)
