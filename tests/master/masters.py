@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from podling.core.errors import ConfigurationError
 from podling.kit.clock import SystemClock
 from podling.master.context import MasterOptions
 from podling.master.server import MasterServer
@@ -172,6 +173,7 @@ class Masters:
         token: str | None = None,
         store: Store | None = None,
         dialable: bool = False,
+        host: str = "127.0.0.1",
         **options: Any,
     ) -> RunningMaster:
         """Start one; `dialable` if workers shall reach it where it says."""
@@ -190,7 +192,12 @@ class Masters:
             store or self.make_store(),
             SystemClock(),
         )
-        running = RunningMaster(server, await server.start("127.0.0.1", port), token)
+        try:
+            bound = await server.start(host, port)
+        except ConfigurationError:
+            await server.stop()
+            raise
+        running = RunningMaster(server, bound, token)
         self._running.append(running)
         return running
 

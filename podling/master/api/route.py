@@ -25,9 +25,9 @@ class Node(StrEnum):
 class Route:
     """`role` None is open to everybody, credential or not.
 
-    `also` are roles that may use it beside those that include `role`; what they may ask for is the
-    handler's to say. `node` None is closed to credentials of nodes. `audited` is whether its use is kept in the audit;
-    by default changes are, except those that workers and tasks report all the time.
+    `also` are roles that may use it beside those that include `role`; what they may ask for there is
+    the handler's to say. `node` None is closed to credentials of nodes. `audited` is whether its use
+    is kept in the audit: by default changes are, except what workers and tasks report all the time.
     """
 
     method: str

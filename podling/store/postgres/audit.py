@@ -17,8 +17,9 @@ _SQL = load("audit")
 class AuditTable:
     """The port `Audit`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, most: int = MOST_ENTRIES) -> None:
         self._pool = pool
+        self._most = most
 
     async def add(self, entries: Sequence[AuditEntry]) -> None:
         if entries:
@@ -32,4 +33,4 @@ class AuditTable:
     async def forget(self, before: datetime) -> None:
         with translated():
             await delete_in_batches(self._pool, _SQL.forget_old, before)
-            await delete_in_batches(self._pool, _SQL.forget_many, MOST_ENTRIES)
+            await delete_in_batches(self._pool, _SQL.forget_many, self._most)
