@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from multidict import CIMultiDict
@@ -232,17 +232,6 @@ async def test_a_log_ends_when_its_token_expires(master: RunningMaster) -> None:
         async with asyncio.timeout(0.5 + ENDS_SECONDS):
             with pytest.raises(Exception, match="payload"):
                 await response.read()
-
-
-async def test_a_guess_asks_no_store(master: RunningMaster) -> None:
-    """The store is away, and a wrong token is still told from a right one."""
-    _, secret = await add_token(master, Role.READER)
-    store = Faulty(master.server.context.store)
-    store.before["load_tasks"] = away
-    master.server.context.store = cast(Store, store)
-    async with showing(master, "podling_admin_" + "0" * 64) as stranger, showing(master, secret) as api:
-        assert (await stranger.get("/tasks/x")).code == "unknown_token"
-        assert (await api.get("/tasks/x")).status == 503
 
 
 async def test_without_a_token_only_this_machine_is_listened_to(masters: Masters) -> None:

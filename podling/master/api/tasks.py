@@ -26,7 +26,7 @@ from podling.master.api.http import (
     read_body,
     whole_number,
 )
-from podling.master.api.keys import CONTEXT, PRINCIPAL
+from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Node, Route, get, post, put
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
@@ -72,6 +72,7 @@ async def submit(request: web.Request) -> web.Response:
     plain = load_object(await read_body(request))
     spec = parse_task(plain, header(request, "Idempotency-Key"))
     task, is_new = await tasks.submit(context, spec)
+    request[AUDITED]["taskId"] = task.task_id
     return answer(_view(context, task), 201 if is_new else 200)
 
 
