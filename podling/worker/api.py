@@ -21,8 +21,10 @@ from podling.core.errors import (
 )
 from podling.core.logrecord import render, select
 from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind
+from podling.core.token import hash_secret
 from podling.kit.connection import arrived, listen
 from podling.wire.codec import encode, to_plain
+from podling.wire.credentials import credential_of
 from podling.wire.errors import error_body, status_of
 from podling.worker.logs import Logs
 from podling.worker.shell import Shell
@@ -41,7 +43,10 @@ _NO_MASTER = "this is a worker, not a master; give a master's address with --mas
 
 
 class WorkerApi:
-    """`start` binds, `stop` unbinds; without a token it is for this machine alone."""
+    """`start` binds, `stop` unbinds; without a token it is for this machine alone.
+
+    With one it answers who shows that same token: it has no store to ask about others.
+    """
 
     def __init__(self, node_id: str, shell: Shell, logs: Logs, token: str | None = None) -> None:
         self._node_id = node_id
@@ -97,9 +102,11 @@ class WorkerApi:
     def _authorize(self, request: web.Request) -> None:
         if self._token is None or request.path == "/health":
             return
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
-            raise Unauthorized("a token is needed: Authorization: Bearer …")
+        given = credential_of(request.headers) or ""
+        if not hmac.compare_digest(hash_secret(given), hash_secret(self._token)):
+            raise Unauthorized(
+                "this worker wants the token that it was started with: send Authorization: Bearer TOKEN"
+            )
 
     async def _health(self, request: web.Request) -> web.Response:
         problem = await self._shell.check()

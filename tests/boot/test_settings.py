@@ -135,6 +135,8 @@ def test_without_a_token_only_loopback_is_listened_on(host: str, tmp_path: Path)
         worker("--host", host)
     (tmp_path / "token").write_text(TOKEN + "\n")
     assert master("--host", host, "--token-file", "token").token == TOKEN
+    database = ("--store-type", "postgres", "--database-url", "postgres://db/podling")
+    assert master("--host", host, *database).token is None, "the store may hold tokens, and is asked"
 
 
 @pytest.mark.parametrize("content", ["", "short", "two words that are long enough", "schlüssel" * 5])
