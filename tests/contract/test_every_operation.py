@@ -37,8 +37,13 @@ _settings = partial(
 
 
 def _schema(door: Door) -> Any:
-    """Return what the master says of itself, without what isn't a request and its answer."""
+    """Return what the master says of itself, without what isn't a request and its answer.
+
+    At an open door no token is made: it would be the first, and everything after it refused.
+    """
     document = door.document()
+    if not door.headers:
+        del document["paths"]["/api/v1/tokens"]["post"]
     for operations in document["paths"].values():
         for method in [name for name, made in operations.items() if made.get("x-podling-websocket")]:
             del operations[method]

@@ -49,6 +49,8 @@ ROUTES: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/nodes/{id}/facts"): WORK,
     ("GET", "/api/v1/nodes/{id}/session"): WORK,
     ("GET", "/api/v1/streams/{secret}"): WORK,
+    ("GET", "/openapi.json"): READ,
+    ("GET", "/docs"): READ,
     ("GET", "/api/v1/cluster"): READ,
     ("GET", "/api/v1/doctor"): OPERATE,
     ("GET", "/api/v1/tokens"): ADMINISTER,

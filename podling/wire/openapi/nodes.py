@@ -133,7 +133,7 @@ OPERATIONS = {
         answers={101: None},
         is_websocket=True,
     ),
-    "GET /api/v1/streams/{id}": Operation(
+    "GET /api/v1/streams/{secret}": Operation(
         summary="Deliver a stream that a master asked for",
         tag=TAG,
         description="A WebSocket that a worker opens.",
