@@ -169,6 +169,31 @@ async def test_one_credential_is_shown_by_either_header(
         assert (answer.status, answer.json and answer.code if code else None) == (401 if code else 200, code)
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:8070"}, 200),
+        ({"Host": "[::1]"}, 200),
+        ({"Origin": "http://127.0.0.1:3000"}, 200),
+        ({"Host": "evil.example"}, 401),
+        ({"Host": "localhost.evil.example:8070"}, 401),
+        ({"Host": "[broken"}, 401),
+        ({"Origin": "https://evil.example"}, 401),
+        ({"Origin": "null"}, 401),
+    ],
+)
+async def test_a_page_from_elsewhere_does_not_use_an_open_door(
+    master: RunningMaster, headers: dict[str, str], status: int
+) -> None:
+    answer = await master.api.call("GET", "/tasks", headers=headers)
+    assert answer.status == status, answer.text
+    assert status == 200 or answer.code == "another_site"
+    _, secret = await add_token(master, Role.READER)
+    answer = await master.api.call("GET", "/tasks", headers={"x-api-key": secret} | headers)
+    assert answer.status == 200, "a token is no cookie: no page can send it"
+
+
 async def test_another_master_learns_of_a_token_and_of_its_end(masters: Masters) -> None:
     one = await masters.start("machine-1")
     two = await masters.start("machine-2")

@@ -6,6 +6,7 @@ Default deny: a route that is not in the table of `Access` is refused, whoever a
 import asyncio
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -65,11 +66,8 @@ class Access:
     def _principal(self, request: web.Request) -> Principal:
         """Raises Unauthorized."""
         principal = self._credentials.identify(self._credential(request))
-        if principal is LOCAL and not is_loopback(request.remote or ""):
-            raise Unauthorized(
-                "this master has no token yet, so it answers its own machine alone: make one there with "
-                "podling token create"
-            )
+        if principal is LOCAL:
+            _check_local(request)
         return principal
 
     def _credential(self, request: web.Request) -> str | None:
@@ -117,6 +115,34 @@ class Access:
             status=status,
             code=code,
         )
+
+
+def _check_local(request: web.Request) -> None:
+    """Raise Unauthorized for a caller from elsewhere, and for one that a page from elsewhere has sent.
+
+    A browser on this machine would carry it here: to an address of ours (then `Origin` tells), or to a
+    name of the page's own that leads here (then `Host` tells).
+    """
+    if not is_loopback(request.remote or ""):
+        raise Unauthorized(
+            "this master has no token yet, so it answers its own machine alone: make one there with "
+            "podling token create"
+        )
+    origins = request.headers.getall("Origin", [])
+    for address in (f"//{request.host}", *origins):
+        if not is_loopback(_host_of(address)):
+            raise Unauthorized(
+                "this master has no token yet, so it answers to localhost and 127.0.0.1 alone, and to no page"
+                " from elsewhere: make one with podling token create",
+                code="another_site",
+            )
+
+
+def _host_of(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _status(error: Exception) -> int:
