@@ -1,14 +1,17 @@
 """Every route has a role, and lets in whom that role includes: nobody else."""
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from podling.core.access import Role
+from podling.core.errors import Unauthorized
 from podling.kit.clock import SystemClock
 from podling.master.context import MasterOptions
 from podling.master.server import MasterServer, application
 from podling.store.memory.store import MemoryStore
+from podling.worker.line import dial
 from tests.master.masters import Masters, RunningMaster
 from tests.master.tokens import add_token, showing
 
@@ -133,6 +136,13 @@ async def test_a_simple_client_works_with_a_worker_s_token(master: RunningMaster
         node_id = registered.json["nodeId"]
         assert (await api.post(f"/nodes/{node_id}/heartbeat")).status == 200
         assert (await api.post(f"/nodes/{node_id}/deregister")).status == 200
+
+
+async def test_a_worker_with_a_token_of_another_role_is_told_so(master: RunningMaster) -> None:
+    _, secret = await add_token(master, Role.ADMIN)
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {secret}"}) as http:
+        with pytest.raises(Unauthorized, match="podling token create NAME --role worker"):
+            await dial(http, "node-1", master.url, 5.0)
 
 
 async def test_a_node_s_credential_is_good_for_that_node_alone(master: RunningMaster) -> None:

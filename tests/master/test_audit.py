@@ -8,12 +8,15 @@ import pytest
 from podling.core.access import Role
 from podling.core.audit import AuditEntry, Outcome
 from podling.core.errors import StoreUnavailable
-from podling.core.token import SECRET_PATTERN
+from podling.core.token import SECRET_PATTERN, Token
 from podling.master.audit_log import MOST_PER_WRITE, MOST_WAITING, AuditLog
+from podling.master.loops.retention import Retention
 from podling.store.memory.audit import AuditTable
+from podling.store.ports.tokens import StoredToken
 from tests.builders import NOW
 from tests.master.masters import Api, Masters, RunningMaster, task_body
 from tests.master.tokens import add_token, showing
+from tests.master.world import World
 
 
 async def _audit(api: Api, **query: Any) -> list[dict[str, Any]]:
@@ -99,6 +102,24 @@ async def test_it_outlives_its_master(masters: Masters) -> None:
     await master.stop_server()
     other = await masters.start("machine-2")
     assert [entry["route"] for entry in await _audit(other.api)] == ["/api/v1/tasks"]
+
+
+async def test_old_entries_and_ended_tokens_go_with_the_ended_tasks(world: World) -> None:
+    leader = await world.leader()
+    await world.store.audit.add([_entry(1)])
+    for name, revoked_at in (("ada", None), ("gone", NOW)):
+        token = Token(token_id=name, name=name, role=Role.ADMIN, created_at=NOW, revoked_at=revoked_at)
+        await world.store.tokens.write(
+            lambda known, token=token: StoredToken(token=token, secret_hash=token.name)
+        )
+    world.clock.passed = leader.options.keep_ended.total_seconds()
+    await Retention(leader).run_once()
+    assert len(await world.store.audit.page(10)) == 1
+    world.clock.passed += 1
+    await Retention(leader).run_once()
+    assert await world.store.audit.page(10) == []
+    (left,) = (await world.store.tokens.changed_since(0)).tokens
+    assert left.token.name == "ada"
 
 
 class Moody(AuditTable):

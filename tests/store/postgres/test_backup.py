@@ -13,11 +13,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from podling.core.access import Role
+from podling.core.audit import AuditEntry, Outcome
 from podling.core.errors import ConfigurationError, Conflict, InvalidInput
 from podling.core.lifecycle import Cancel
 from podling.core.task import Task
 from podling.core.timeline import RESTORED
+from podling.core.token import Token
 from podling.store.base import LogTail, TaskQuery, WriteStatus
+from podling.store.ports.tokens import StoredToken
 from podling.store.postgres import install
 from podling.store.postgres.archive import Archive
 from podling.store.postgres.backup import backup
@@ -55,6 +59,10 @@ async def fill(store: PostgresStore) -> Task:
     live, gone = build_task(), build_task(priority=-3)
     await store.commit(build_batch([insertion(pending, "hash"), insertion(live), insertion(gone)]))
     await store.commit(build_batch([assignment(live), happening(gone, Cancel())]))
+    token = Token(token_id="t-1", name="ada", role=Role.ADMIN, created_at=NOW)
+    await store.tokens.write(lambda known: StoredToken(token=token, secret_hash="hash"))
+    entry = AuditEntry(at=NOW, actor="ada", method="POST", route="/", outcome=Outcome.DONE, status=201)
+    await store.audit.add([entry])
     await store.save_tails([LogTail(task_id=live.task_id, attempt=1, frames=b"\x00\xff\\", final=True)])
     return live
 
@@ -67,6 +75,8 @@ async def content(store: PostgresStore) -> dict[str, Any]:
         "tails": [await store.load_tail(task.task_id, 1) for task in tasks],
         "ready": [task.task_id for task in await store.ready_page(10)],
         "cluster": await store.cluster_id(),
+        "tokens": await store.tokens.changed_since(0),
+        "audit": list(await store.audit.page(10)),
     }
 
 
@@ -90,6 +100,7 @@ async def test_everything_is_there_again_on_another_version(
             [result] = await store.commit(build_batch([insertion(again, "hash")]))
             assert (result.status, result.same_body) == (WriteStatus.DUPLICATE, True)
             await store.commit(build_batch([insertion(build_task())]))  # no number is used twice
+            await store.audit.add([before["audit"][0].entry])
     assert {table.name: table.rows for table in manifest.tables}["live_tasks"] == 2
 
 

@@ -1,16 +1,20 @@
 """Partitions come in time, old rows go."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from podling.core.audit import AuditEntry, Outcome
 from podling.core.lifecycle import Cancel
 from podling.store.base import PeerMessage
 from podling.store.postgres import maintenance
+from podling.store.postgres.audit import AuditTable
+from podling.store.postgres.pool import Address, Pool
 from podling.store.postgres.store import PostgresStore
-from tests.builders import build_batch, build_task, happening, insertion
+from tests.builders import NOW, build_batch, build_task, happening, insertion
 
 PARTITIONS = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'ended_tasks'::regclass"
 
@@ -151,3 +155,16 @@ async def test_an_empty_partition_of_the_past_is_dropped(
         "FOR VALUES FROM ('2020-01-01+00') TO ('2020-02-01+00')"
     )
     assert (await store.maintain()).partitions_dropped == 1
+
+
+async def test_of_very_many_audit_entries_the_newest_stay(dsn: str) -> None:
+    pool = Pool(Address(dsn, 10.0), size=1)
+    await pool.open()
+    try:
+        audit = AuditTable(pool, most=3)
+        entry = AuditEntry(at=NOW, actor="ada", method="POST", route="/", outcome=Outcome.DONE)
+        await audit.add([replace(entry, actor=str(number)) for number in range(2500)])
+        await audit.forget(NOW)
+        assert [row.entry.actor for row in await audit.page(10)] == ["2499", "2498", "2497"]
+    finally:
+        await pool.close()
