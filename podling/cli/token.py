@@ -55,7 +55,7 @@ def create(
     seconds = None if expires is None else parse_duration(expires, "--expires")
     made = cli.client.send(calls.create(name, role.value if role else None, seconds))
     cli.show(made, lambda: cli.line(made["token"]))
-    if role is None or made["role"] != role.value:
+    if cli.settings.token is None or made["role"] != (role and role.value):
         cli.note(
             f"{name} is the first token, so it is an admin's, and from now on every request needs one, those"
             " of workers too: make theirs with podling token create NAME --role worker. Keep it in a file"
