@@ -64,9 +64,13 @@ NEEDS_TOKEN = (
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address; a name other than localhost is not."""
-    if host == "localhost":
-        return True
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback)
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address and not a name."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return False
+    return True

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from podling.core.access import LOCAL, NOBODY, Principal, Role, is_loopback
+from podling.core.access import LOCAL, NOBODY, Principal, Role, is_address, is_loopback
 from podling.core.audit import AuditEntry, outcome_of, shown_id
 from podling.core.errors import Forbidden, PodlingError, Unauthorized
 from podling.kit.clock import Clock
@@ -121,21 +121,26 @@ def _check_local(request: web.Request) -> None:
     """Raise Unauthorized for a caller from elsewhere, and for one that a page from elsewhere has sent.
 
     A browser on this machine would carry it here: to an address of ours (then `Origin` tells), or to a
-    name of the page's own that leads here (then `Host` tells).
+    name of the page's own that leads here (then `Host` tells: such a name has a dot).
     """
     if not is_loopback(request.remote or ""):
         raise Unauthorized(
             "this master has no token yet, so it answers its own machine alone: make one there with "
             "podling token create"
         )
-    origins = request.headers.getall("Origin", [])
-    for address in (f"//{request.host}", *origins):
-        if not is_loopback(_host_of(address)):
-            raise Unauthorized(
-                "this master has no token yet, so it answers to localhost and 127.0.0.1 alone, and to no page"
-                " from elsewhere: make one with podling token create",
-                code="another_site",
-            )
+    hosts = [_host_of(f"//{text}") for text in request.headers.getall("Host", [])]
+    origins = [_host_of(text) for text in request.headers.getall("Origin", [])]
+    if not all(map(_is_no_site, hosts)) or not all(is_loopback(origin) for origin in origins):
+        raise Unauthorized(
+            "this master has no token yet, so it answers to localhost and 127.0.0.1 alone, and to no page"
+            " from elsewhere: make one with podling token create",
+            code="another_site",
+        )
+
+
+def _is_no_site(host: str) -> bool:
+    """Whether nobody elsewhere can have the name lead here; it is an address, or one of this network."""
+    return bool(host) and ("." not in host or is_address(host))
 
 
 def _host_of(address: str) -> str:
