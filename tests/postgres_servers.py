@@ -47,6 +47,8 @@ BEGIN
 END $$
 """
 
+_END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+
 
 def chosen_servers() -> list[str]:
     """Return which servers the tests run on, by name."""
@@ -78,7 +80,7 @@ class PostgresServer:
         try:
             yield self.dsn_of(name)
         finally:
-            await self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            await self._drop(name)
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
@@ -88,7 +90,7 @@ class PostgresServer:
         try:
             yield self.dsn_of(name)
         finally:
-            await self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            await self._drop(name)
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[PostgresStore]:
@@ -118,7 +120,7 @@ class PostgresServer:
     async def clean(self) -> None:
         """Drop what is left of this run's databases."""
         for name in [*self._reused, *([self._template] if self._template else [])]:
-            await self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            await self._drop(name)
 
     async def _make_template(self) -> str:
         if self._template is None:
@@ -129,6 +131,9 @@ class PostgresServer:
             await store.open()
             await store.close()
         return self._template
+
+    async def _drop(self, name: str) -> None:
+        await drop_database(self.dsn, name)
 
     def _next_name(self) -> str:
         self._count += 1
@@ -141,6 +146,17 @@ class PostgresServer:
             await connection.execute(command, timeout=_PATIENCE_SECONDS)
         finally:
             await connection.close(timeout=_PATIENCE_SECONDS)
+
+
+async def drop_database(dsn: str, name: str) -> None:
+    """End the sessions that are left in a database, and drop it: `WITH (FORCE)` is new in PostgreSQL 13."""
+    connection = await asyncpg.connect(dsn, timeout=_PATIENCE_SECONDS)
+    try:
+        await connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", timeout=_PATIENCE_SECONDS)
+        await connection.execute(_END_SESSIONS, name, timeout=_PATIENCE_SECONDS)
+        await connection.execute(f"DROP DATABASE {name}", timeout=_PATIENCE_SECONDS)
+    finally:
+        await connection.close(timeout=_PATIENCE_SECONDS)
 
 
 @contextmanager

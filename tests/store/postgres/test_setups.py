@@ -14,7 +14,7 @@ from podling.store.postgres.pool import Address
 from podling.store.postgres.store import PostgresStore
 from tests.builders import build_batch, build_task, insertion
 from tests.conftest import ServerOf
-from tests.postgres_servers import PostgresServer
+from tests.postgres_servers import PostgresServer, drop_database
 
 MANUAL_SETUP = (
     "CREATE USER podling WITH PASSWORD 'podling123'",
@@ -58,7 +58,8 @@ async def manual_setup(server: PostgresServer) -> AsyncIterator[str]:
     try:
         yield login(server.dsn, "podling", "podling123", "podling")
     finally:
-        await run(server.dsn, "DROP DATABASE podling WITH (FORCE)", "DROP USER podling")
+        await drop_database(server.dsn, "podling")
+        await run(server.dsn, "DROP USER podling")
 
 
 @asynccontextmanager
