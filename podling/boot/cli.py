@@ -46,10 +46,10 @@ class _Schema:
         self._run(url, "migrate")
         return self._run(url, "verify")
 
-    def backup(self, url: str, path: "Path") -> dict[str, Any]:
+    def backup(self, url: str, path: "Path", replace: bool) -> dict[str, Any]:
         from podling.store.postgres.backup import backup
 
-        manifest, size = _on_database(url, lambda dsn: backup(dsn, path))
+        manifest, size = _on_database(url, lambda dsn: backup(dsn, path, replace=replace))
         return _told(manifest) | {"bytes": size}
 
     def restore(self, url: str, path: "Path", replace: bool) -> dict[str, Any]:

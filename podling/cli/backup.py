@@ -15,11 +15,12 @@ _URL = typer.Option("--database-url", metavar="URL", help="The database (DATABAS
 def backup(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write it.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there already.")] = False,
     database_url: Annotated[str | None, _URL] = None,
 ) -> None:
     """Write all that a Postgres database holds of Podling into one file; masters may go on."""
     cli: Invocation = context.obj
-    report = cli.programs.database().backup(cli.database_url(database_url), Path(file))
+    report = cli.programs.database().backup(cli.database_url(database_url), Path(file), force)
     cli.show(report, lambda: cli.line(f"{file}: {_content(report)}, {megabytes(report['bytes'])}"))
 
 

@@ -28,11 +28,12 @@ def export(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write (-: standard output).")] = "-",
     everything: Annotated[bool, typer.Option("--all", "-a", help="Ended tasks too, as history.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there already.")] = False,
 ) -> None:
     """Write tasks that have not ended to a file, one JSON object a line, as the API gives them."""
     cli: Invocation = context.obj
     counts: dict[str, int] = {}
-    with _output(file) as out:
+    with _output(file, force) as out:
         for number, task in enumerate(_listed(cli, () if everything else _OPEN), start=1):
             out.write(json.dumps(task, separators=(",", ":")) + "\n")
             counts[task["status"]] = counts.get(task["status"], 0) + 1
@@ -53,13 +54,13 @@ def _listed(cli: Invocation, statuses: tuple[str, ...]) -> Iterator[JsonObject]:
 
 
 @contextmanager
-def _output(file: str) -> Iterator[IO[str]]:
+def _output(file: str, force: bool) -> Iterator[IO[str]]:
     """Give the file; it takes its place when all is written, so that half an export passes for none."""
     if file == "-":
         yield sys.stdout
         return
     path = Path(file)
-    with Draft(path) as draft, writing(path):
+    with Draft(path, replace=force) as draft, writing(path):
         out = TextIOWrapper(draft.file, encoding="utf-8")
         yield out
         out.flush()

@@ -18,16 +18,19 @@ class Draft:
     """Written beside `path`, it takes its place at `finish`; left before, it leaves nothing.
 
     It is a new file of its own, readable by its owner alone: what somebody laid under its name, a
-    link say, is neither followed nor emptied. Raises InvalidInput if it cannot be written.
+    link say, is neither followed nor emptied. Raises InvalidInput if it cannot be written, or if
+    there is something at `path` that it may not replace.
     """
 
     file: IO[bytes]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
         self._path = path
+        self._replace = replace
         self._draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
     def __enter__(self) -> "Draft":
+        self._check_place()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with writing(self._path):
             self.file = os.fdopen(os.open(self._draft, flags, 0o600), "w+b")
@@ -46,9 +49,14 @@ class Draft:
             self.file.flush()
             os.fsync(self.file.fileno())
             size = os.fstat(self.file.fileno()).st_size
+            self._check_place()
             self._draft.replace(self._path)
             _sync_folder(self._path.parent)
             return size
+
+    def _check_place(self) -> None:
+        if not self._replace and os.path.lexists(self._path):
+            raise InvalidInput(f"{self._path} is there already: name another file, or replace it with --force")
 
 
 @contextmanager

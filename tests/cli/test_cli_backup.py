@@ -34,6 +34,16 @@ def test_there_and_back(cli: Cli, full: str, empty: str, tmp_path: Path) -> None
     assert cli("db", "verify", "--database-url", empty).code == 0
 
 
+def test_an_older_backup_is_replaced_only_by_force(cli: Cli, full: str, tmp_path: Path) -> None:
+    file = tmp_path / "podling.backup"
+    file.write_text("the only backup of yesterday")
+    refused = cli("backup", str(file), "--database-url", full)
+    assert (refused.code, f"{file} is there already" in refused.err) == (2, True)
+    assert file.read_text() == "the only backup of yesterday"
+    assert cli("backup", str(file), "--force", "--database-url", full).code == 0
+    assert file.read_bytes().startswith(b"PK")
+
+
 def test_refusals_are_sentences(cli: Cli, full: str, tmp_path: Path) -> None:
     nothing = cli("restore", str(tmp_path / "nothing"), "--database-url", full)
     assert (nothing.code, "cannot be read: No such file" in nothing.err) == (2, True)

@@ -134,3 +134,14 @@ def test_what_a_list_gave_can_be_posted_again(there_and_here: tuple[Cli, Cli], t
     assert {task["status"] for task in posted} == {"pending"}
     assert seen(listed(here, "--status", "pending")) == seen(listed(there, "--status", "pending"))
     assert here("import", str(file)).code == 0  # the command reads such a list too
+
+
+def test_an_older_export_is_replaced_only_by_force(there_and_here: tuple[Cli, Cli], tmp_path: Path) -> None:
+    cli, _ = there_and_here
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("the export of yesterday")
+    refused = cli("export", str(file))
+    assert (refused.code, f"{file} is there already" in refused.err) == (2, True)
+    assert file.read_text() == "the export of yesterday"
+    assert cli("export", str(file), "--force").code == 0
+    assert file.read_text() == ""

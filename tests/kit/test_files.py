@@ -16,12 +16,28 @@ def names(folder: Path) -> list[str]:
 def test_it_takes_its_place_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("before")
-    with Draft(path) as draft:
+    with Draft(path, replace=True) as draft:
         draft.file.write(b"after that")
         assert path.read_text() == "before"
         assert draft.finish() == len(b"after that")
     assert (path.read_text(), names(tmp_path)) == ("after that", ["file"])
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_there_is_replaced_only_when_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+    with pytest.raises(InvalidInput, match=r"file is there already: name another .* --force"), Draft(path):
+        pytest.fail("it was opened")
+    assert (path.read_text(), names(tmp_path)) == ("before", ["file"])
+
+
+def test_what_appeared_meanwhile_is_not_replaced_either(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(InvalidInput, match="is there already"), Draft(path) as draft:
+        path.write_text("of somebody else")
+        draft.finish()
+    assert (path.read_text(), names(tmp_path)) == ("of somebody else", ["file"])
 
 
 def test_one_that_was_left_leaves_nothing(tmp_path: Path) -> None:

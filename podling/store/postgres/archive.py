@@ -57,9 +57,9 @@ class Manifest:
 class ArchiveWriter:
     """Writes beside `path` and takes its place when `finish` has been called; else leaves nothing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
         self._path = path
-        self._draft = Draft(path)
+        self._draft = Draft(path, replace=replace)
         self._zip: zipfile.ZipFile | None = None
 
     def __enter__(self) -> "ArchiveWriter":

@@ -30,18 +30,18 @@ _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SQL = load("backup")
 
 
-async def backup(dsn: str, path: Path) -> tuple[Manifest, int]:
+async def backup(dsn: str, path: Path, *, replace: bool = False) -> tuple[Manifest, int]:
     """Write the file; return what it holds and its size. Masters may go on meanwhile.
 
     Raises ConfigurationError for a database without Podling's present schema, InvalidInput for a
-    file that cannot be written, StoreUnavailable.
+    file that cannot be written or is there already (unless `replace`), StoreUnavailable.
     """
     async with opened(dsn) as pool:
         if await verify(pool):
             raise ConfigurationError(
                 "the database has not the schema of this program: run podling db migrate first"
             )
-        with ArchiveWriter(path) as writer:
+        with ArchiveWriter(path, replace=replace) as writer:
             async with pool.transaction(_SNAPSHOT, *PLAIN_TEXT) as connection:
                 manifest = await _copy_out(connection, writer)
             return manifest, writer.finish(manifest)
