@@ -2,7 +2,7 @@
 
 A stream is a concatenation of frames: one byte of stream (1 stdout, 2 stderr, 3 a gap), eight of
 time (microseconds since 1970, signed, big-endian), four of payload length, the payload. A gap's
-payload is the count of bytes that were lost there, as ASCII digits.
+payload is the count of bytes that were lost there, as ASCII digits; 0 if nobody knows it.
 """
 
 import struct
@@ -35,8 +35,8 @@ class LogRecord:
     data: bytes
 
 
-def gap(at: datetime, lost_bytes: int) -> LogRecord:
-    """Return the record that stands for output which is not there any more."""
+def gap(at: datetime, lost_bytes: int = 0) -> LogRecord:
+    """Return the record that stands for output which is not there any more; 0 if nobody knows how much."""
     return LogRecord(at=at, stream=Stream.GAP, data=str(lost_bytes).encode())
 
 
@@ -104,6 +104,8 @@ def _tail_start(records: list[LogRecord], lines: int) -> int:
 
 def render(record: LogRecord) -> bytes:
     """Return what a person reads: the payload, or a line that says how much is missing."""
+    if record.stream is Stream.GAP and record.data == b"0":
+        return b"[podling: a part of the log is missing here]\n"
     if record.stream is Stream.GAP:
         return b"[podling: " + record.data + b" bytes of log are missing here]\n"
     return record.data

@@ -248,6 +248,7 @@ class Cursor:
     """Reads on where the last reading of a container's log ended, without repeating or leaving out."""
 
     def __init__(self) -> None:
+        self.first: datetime | None = None
         self._last: datetime | None = None
         self._count = 0  # records of that very moment already seen
 
@@ -267,6 +268,8 @@ class Cursor:
             yield record
 
     def _saw(self, record: LogRecord) -> None:
+        if self.first is None:
+            self.first = record.at
         if self._last is None or record.at > self._last:
             self._last, self._count = record.at, 1
         elif record.at == self._last:

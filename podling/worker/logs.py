@@ -69,6 +69,8 @@ class Logs:
             collected = Collected()
             try:
                 async for record in _records_of(self._runtime(held), container):
+                    if not collected.total_bytes and self._begins_late(held, container, record):
+                        collected.add(gap(record.at))
                     collected.add(record)
                 return collected
             except RuntimeFailure as failure:
@@ -78,13 +80,19 @@ class Logs:
                 await asyncio.sleep(wait)
         return self._what_is_left(held, collected)
 
+    def _begins_late(self, held: Held, container: HeldContainer, first: LogRecord) -> bool:
+        """Whether what was first read while it ran is there no more: an engine keeps only so much."""
+        running = self._running.get(held.key)
+        cursor = running.cursors.get(container.name) if running is not None else None
+        return cursor is not None and cursor.first is not None and cursor.first < first.at
+
     def _what_is_left(self, held: Held, collected: Collected) -> Collected:
         """The container is gone: what had been read while it ran, and a gap whose length nobody knows."""
         running = self._running.get(held.key)
         if collected.total_bytes == 0 and running is not None and len(held.containers) == 1:
             for record in decode(running.frames):
                 collected.add(record)
-        collected.add(gap(self._shell.clock.now(), 0))
+        collected.add(gap(self._shell.clock.now()))
         return collected
 
     async def _keep(self, key: AttemptKey, logs: dict[str, Collected], tail: Tail) -> None:

@@ -79,5 +79,6 @@ def test_a_tail_is_the_end_of_everything(written: list[LogRecord], lines: int) -
 
 def test_a_gap_is_shown_to_a_person() -> None:
     assert render(gap(NOW, 12)) == b"[podling: 12 bytes of log are missing here]\n"
+    assert render(gap(NOW)) == b"[podling: a part of the log is missing here]\n"
     assert render(out("hi\n")) == b"hi\n"
     assert gap(NOW + timedelta(seconds=1), 1).stream is Stream.GAP
