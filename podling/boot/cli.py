@@ -46,6 +46,13 @@ class _Schema:
         self._run(url, "migrate")
         return self._run(url, "verify")
 
+    def psql(self, url: str, arguments: Sequence[str]) -> int:
+        import asyncio
+
+        from podling.boot.psql import psql
+
+        return asyncio.run(psql(url, arguments))
+
     def backup(self, url: str, path: "Path", replace: bool) -> dict[str, Any]:
         from podling.store.postgres.backup import backup
 

@@ -6,7 +6,7 @@ import typer
 
 from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
-from podling.cli.options import Command, Group
+from podling.cli.options import Command, Group, PassingCommand
 from podling.client.call import JsonObject
 
 app = typer.Typer(
@@ -38,6 +38,24 @@ def migrate(context: typer.Context, database_url: Annotated[str | None, _URL] = 
     """Bring the schema up to this version."""
     cli: Invocation = context.obj
     _tell(cli, cli.programs.database().migrate(cli.database_url(database_url)))
+
+
+@app.command(
+    "psql",
+    cls=PassingCommand,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+)
+def psql(
+    context: typer.Context,
+    database_url: Annotated[str | None, _URL] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[OPTIONS]", help="See podling db psql --help.")
+    ] = None,
+) -> None:
+    """Start psql on the database, embedded:DIR too."""
+    cli: Invocation = context.obj
+    given = [*(arguments or ()), *context.args]
+    raise typer.Exit(cli.programs.database().psql(cli.database_url(database_url), given))
 
 
 def _tell(cli: Invocation, report: JsonObject) -> None:

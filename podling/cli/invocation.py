@@ -21,8 +21,8 @@ class Database(Protocol):
 
     The schema's is `{server_version, database, schema, applied, pending, problems}`, the last three
     lists of texts; a backup's `{made_at, podling, server_version, schema_version, cluster_id, rows}`
-    with `bytes` or `live_attempts`. Each raises ConfigurationError for what cannot be mended, and
-    StoreUnavailable.
+    with `bytes` or `live_attempts`; psql's is its exit code. Each raises ConfigurationError for what
+    cannot be mended, and StoreUnavailable.
     """
 
     def install(self, url: str) -> JsonObject: ...
@@ -30,6 +30,8 @@ class Database(Protocol):
     def verify(self, url: str) -> JsonObject: ...
 
     def migrate(self, url: str) -> JsonObject: ...
+
+    def psql(self, url: str, arguments: Sequence[str]) -> int: ...
 
     def backup(self, url: str, path: Path, replace: bool) -> JsonObject: ...
 

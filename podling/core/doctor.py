@@ -167,9 +167,10 @@ def _live_tasks(cluster: Cluster) -> Iterator[Finding]:
                 Severity.WARNING,
                 "task_held",
                 task.held,
-                "it waits for its node, or for you: whether it ran is not known, and twice is not allowed",
-                "bring its node back, or say what became of it",
-                f"podling resolve {task.task_id} retry",
+                "it waits for its node, or for you: whether it ran, or still runs there, is not known",
+                "bring its node back, or find out what became of it and say so with podling resolve: "
+                "completed, failed or cancelled; retry starts it once more, whether it has run or not",
+                f"podling timeline {task.task_id}",
             )
         elif age > long and (node is None or not node.is_online):
             where = (

@@ -12,8 +12,7 @@ BLOAT_ROWS, BLOAT_TIMES = 20_000, 4
 FULL_SHARE, NEARLY_FULL_SHARE = 0.95, 0.80
 CONNECTIONS_BESIDE_POOL = 2  # one listens, one notifies
 
-_PSQL = 'psql "$DATABASE_URL"'
-_AS_ADMINISTRATOR = "psql -U postgres"
+_PSQL = "podling db psql"
 _MUST_BE_ON = {
     "fsync": "after a crash of the machine the database may be torn, and with it every task",
     "full_page_writes": "after a crash of the machine the database may be torn, and with it every task",
@@ -50,6 +49,11 @@ def _found(
     )
 
 
+def _administrator(facts: DatabaseFacts) -> str:
+    """Return how to give an administrator's orders: Podling's own login is one on an embedded database."""
+    return _PSQL if facts.settings.get("is_superuser") == "on" else "psql -U postgres"
+
+
 def _settings(facts: DatabaseFacts) -> Iterator[Finding]:
     for name, meaning in _MUST_BE_ON.items():
         if facts.settings.get(name) == "off":
@@ -59,7 +63,7 @@ def _settings(facts: DatabaseFacts) -> Iterator[Finding]:
                 f"{name} is off",
                 meaning,
                 "turn it on",
-                f"{_AS_ADMINISTRATOR} -c 'ALTER SYSTEM SET {name} = on' -c 'SELECT pg_reload_conf()'",
+                f"{_administrator(facts)} -c 'ALTER SYSTEM SET {name} = on' -c 'SELECT pg_reload_conf()'",
             )
     for name in ("idle_in_transaction_session_timeout", "statement_timeout"):
         if facts.settings.get(name) == "0":
@@ -99,7 +103,7 @@ def _connections(facts: DatabaseFacts, masters: int) -> Iterator[Finding]:
     if usable <= 0:
         return
     wanted = masters * (facts.pool_size + CONNECTIONS_BESIDE_POOL)
-    command = f"{_AS_ADMINISTRATOR} -c 'ALTER SYSTEM SET max_connections = {2 * most}'"
+    command = f"{_administrator(facts)} -c 'ALTER SYSTEM SET max_connections = {2 * most}'"
     if facts.connections >= NEARLY_FULL_SHARE * usable:
         full = facts.connections >= FULL_SHARE * usable
         yield _found(
@@ -143,7 +147,7 @@ def _transactions(facts: DatabaseFacts) -> Iterator[Finding]:
             f"nobody reads the replication slot {name}",
             "the server keeps its log for it until the disk is full",
             "bring the standby back, or drop the slot",
-            f"{_AS_ADMINISTRATOR} -c \"SELECT pg_drop_replication_slot('{name}')\"",
+            f"{_administrator(facts)} -c \"SELECT pg_drop_replication_slot('{name}')\"",
         )
 
 
@@ -187,5 +191,5 @@ def _hidden(facts: DatabaseFacts) -> Iterator[Finding]:
             f"{facts.hidden_sessions} sessions of other logins cannot be looked into",
             "an old transaction among them would not be found here",
             "let Podling's login see them",
-            f"{_AS_ADMINISTRATOR} -c 'GRANT pg_monitor TO podling'",
+            f"{_administrator(facts)} -c 'GRANT pg_monitor TO podling'",
         )

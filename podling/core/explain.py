@@ -258,7 +258,8 @@ _STOPS = {
 def _held_advice(task: Task) -> str:
     return (
         f"Bring node {task.node_id} back, or say what became of it:"
-        f" podling resolve {task.task_id} retry|completed|failed|cancelled."
+        f" podling resolve {task.task_id} completed|failed|cancelled, or retry, which starts it once more"
+        " whether it has run or not."
     )
 
 

@@ -56,7 +56,9 @@ class Draft:
 
     def _check_place(self) -> None:
         if not self._replace and os.path.lexists(self._path):
-            raise InvalidInput(f"{self._path} is there already: name another file, or replace it with --force")
+            raise InvalidInput(
+                f"{self._path} is there already: name another file, or replace it with --force"
+            )
 
 
 @contextmanager

@@ -142,6 +142,13 @@ def test_a_task_that_is_stuck(node: Any, task: Task, expected: Any) -> None:
     assert [item for item in found if item[1].startswith("task")] == expected
 
 
+def test_nobody_is_advised_to_run_a_held_task_again() -> None:
+    found = [*examine_cluster(cluster(live_tasks=[live(held="its node is lost")]))]
+    (held,) = (finding for finding in found if finding.code == "task_held")
+    assert held.command is not None and "resolve" not in held.command
+    assert "retry starts it once more, whether it has run or not" in held.remedy
+
+
 def test_many_of_one_kind_are_counted() -> None:
     many = [live(TaskStatus.RUNNING, node_id="gone") for _ in range(MOST_OF_ONE_KIND + 5)]
     found = list(examine_cluster(cluster(live_tasks=many)))
@@ -230,9 +237,16 @@ def transaction(
 def test_an_old_transaction(one: OpenTransaction, expected: list[str]) -> None:
     found = list(examine_database(database(transactions=(one,)), 1))
     assert [finding.severity for finding in found] == expected
-    assert all(
-        finding.command == "psql \"$DATABASE_URL\" -c 'SELECT pg_terminate_backend(7)'" for finding in found
-    )
+    assert all(finding.command == "podling db psql -c 'SELECT pg_terminate_backend(7)'" for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("is_superuser", "program"), [("on", "podling db psql"), ("off", "psql -U postgres")]
+)
+def test_an_administrators_orders_are_given_as_one(is_superuser: str, program: str) -> None:
+    settings = {**SETTINGS, "fsync": "off", "is_superuser": is_superuser}
+    (found,) = examine_database(database(settings=settings, hidden_sessions=0), 1)
+    assert found.command is not None and found.command.startswith(f"{program} -c 'ALTER SYSTEM SET fsync")
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ def test_a_held_task_asks_for_an_operator() -> None:
     explanation = explain(history.task, history.rows(), View(), 0, history.now)
     assert explanation.advice is not None
     assert "resolve" in explanation.advice
+    assert "retry, which starts it once more whether it has run or not" in explanation.advice
 
 
 def test_a_task_that_is_being_stopped_says_why() -> None:

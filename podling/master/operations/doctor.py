@@ -200,5 +200,5 @@ def _store_away(context: MasterContext, error: PodlingError) -> Finding:
         message=error.message,
         meaning="requests answer 503 and nothing is planned; what runs goes on, and workers keep reports",
         remedy="see that the database runs and can be reached from this master",
-        command='pg_isready --dbname "$DATABASE_URL"',
+        command="podling db verify",
     )

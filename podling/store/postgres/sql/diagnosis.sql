@@ -90,6 +90,8 @@ SELECT name, setting
 FROM pg_settings
 WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum', 'max_connections',
                'superuser_reserved_connections', 'idle_in_transaction_session_timeout', 'statement_timeout')
+UNION ALL
+SELECT 'is_superuser', current_setting('is_superuser')
 
 -- name: sessions
 SELECT count(*) FILTER (WHERE datid IS NOT NULL) AS connections,
