@@ -31,6 +31,7 @@ class Cluster:
     leader: str | None
     masters: Mapping[str, str]  # id: address
     alive: frozenset[str]
+    leases: Mapping[str, float]  # of the masters that are alive and tell it, by address
     nodes: Sequence[Node]
     live_tasks: Sequence[Task]
     store: StoreFacts
@@ -39,6 +40,7 @@ class Cluster:
 def examine_cluster(cluster: Cluster) -> Iterator[Finding]:
     """Look at leader, masters, nodes and tasks."""
     yield from _masters(cluster)
+    yield from _leases(cluster)
     yield from _nodes(cluster)
     yield from _at_most(_live_tasks(cluster), "at least " * (len(cluster.live_tasks) >= MOST_SUSPECTS))
     yield from _waiting(cluster)
@@ -91,6 +93,19 @@ def _masters(cluster: Cluster) -> Iterator[Finding]:
                 meaning="it died, hangs, or has no database any more; its workers move on by themselves",
                 remedy="look again if it has just started; else look into its log, and start it again",
             )
+
+
+def _leases(cluster: Cluster) -> Iterator[Finding]:
+    if len(set(cluster.leases.values())) > 1:
+        told = ", ".join(f"{address} has {seconds:g}" for address, seconds in cluster.leases.items())
+        yield Finding(
+            severity=Severity.PROBLEM,
+            code="leases_differ",
+            subject="masters",
+            message=f"they count with different --lease-seconds: {told}",
+            meaning="a task may be started elsewhere while its worker still counts a longer lease",
+            remedy="stop all masters, and start them with the same",
+        )
 
 
 def _nodes(cluster: Cluster) -> Iterator[Finding]:

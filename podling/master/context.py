@@ -82,6 +82,7 @@ class MasterContext:
             advertise_url=self.options.advertise_url,
             version=self.options.version,
             identity=self.options.identity,
+            lease_seconds=self.options.lease_seconds,
         )
 
     def node_changed(self, node_id: str) -> None:

@@ -22,6 +22,7 @@ from podling.master.api.http import MOST_BODY_BYTES, error_answer, errors
 from podling.master.api.keys import AUDIT, BEATS, CONTEXT, DOCUMENT, FACTS, RELAY, SESSIONS, STREAMS
 from podling.master.audit_log import AuditLog
 from podling.master.context import MasterOptions, build
+from podling.master.leases import check_lease
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.drains import Drains
@@ -116,11 +117,15 @@ class MasterServer:
         return bound
 
     async def join(self) -> None:
-        """Open the store, be known there, and know what it holds. Raises StoreUnavailable."""
+        """Open the store, be known there, and know what it holds.
+
+        Raises ConfigurationError if other masters there count with another lease, StoreUnavailable.
+        """
         context = self.context
         await context.store.open()
         context.cluster_id = await context.store.cluster_id()
         await context.credentials.load()
+        await check_lease(context)
         await context.store.register_master(context.record())
         self._registered = True
         await self._changes.start()

@@ -32,6 +32,7 @@ class Master:
     version: str
     counter: int = 0
     identity: str = ""
+    lease_seconds: float | None = None
 
 
 @value

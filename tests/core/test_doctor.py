@@ -66,6 +66,7 @@ def cluster(**fields: Any) -> Cluster:
         "leader": "m1",
         "masters": {"m1": "http://m1"},
         "alive": frozenset({"m1"}),
+        "leases": {"http://m1": 12.0},
         "nodes": [build_node(session_no=1, master_id="m1")],
         "live_tasks": [],
         "store": StoreFacts(kind="memory"),
@@ -140,6 +141,13 @@ def test_a_task_that_is_stuck(node: Any, task: Task, expected: Any) -> None:
     other = build_node("other", session_no=1)
     found = told(examine_cluster(cluster(nodes=[*one, other], live_tasks=[task])))
     assert [item for item in found if item[1].startswith("task")] == expected
+
+
+def test_masters_with_different_leases_are_a_problem() -> None:
+    assert told(examine_cluster(cluster(leases={"http://m1": 12.0, "http://m2": 12.0}))) == []
+    (found,) = examine_cluster(cluster(leases={"http://m1": 12.0, "http://m2": 60.0}))
+    assert (found.severity, found.code) == (Severity.PROBLEM, "leases_differ")
+    assert found.message.endswith("http://m1 has 12, http://m2 has 60")
 
 
 def test_nobody_is_advised_to_run_a_held_task_again() -> None:

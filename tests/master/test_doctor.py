@@ -13,7 +13,6 @@ from tests.core.clusters import sized
 from tests.master.masters import Masters, RunningMaster
 from tests.master.world import Faulty, World, assigned, away, insert
 
-
 OF_AN_OLD_SERVER = "server_version"  # with TEST_DATABASE_URL it may be one that is not maintained any more
 
 

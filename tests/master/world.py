@@ -75,13 +75,13 @@ class World:
         self.store = store
         self.clock = ManualClock()
 
-    def context(self, name: str = "one", store: Any = None) -> MasterContext:
+    def context(self, name: str = "one", store: Any = None, lease_seconds: float = LEASE) -> MasterContext:
         options = MasterOptions(
             advertise_url=f"http://{name}",
             identity=name,
             master_id=f"{name}-start",
             version="0.1.0",
-            lease_seconds=LEASE,
+            lease_seconds=lease_seconds,
         )
         return build(options, cast(Store, store or self.store), self.clock, lambda: 0.5)
 

@@ -1,11 +1,15 @@
 """Knows the other masters that are alive, and what they changed about nodes."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from podling.core.node import Node
 from podling.master.context import KnownMaster, MasterContext
+from podling.master.leases import difference, others_with_another_lease
 from podling.store.base import Master
+
+_log = logging.getLogger(__name__)
 
 DEAD_AFTER_LEASES = 2
 FORGET_AFTER_LEASES = 20
@@ -35,6 +39,7 @@ class Peers:
         self._start_over = start_over
         self._node_changed = node_changed
         self._masters_changed = masters_changed
+        self._odd: set[str] = set()  # masters with another lease that were told of
 
     @property
     def interval_seconds(self) -> float:
@@ -49,7 +54,9 @@ class Peers:
         context.masters = {master.master_id: self._see(master) for master in masters}
         others = [master for master in masters if master.master_id != own]
         await self._remove_gone(others)
-        self._tell([item.advertise_url for item in others if context.masters[item.master_id].alive])
+        alive = [master for master in others if context.masters[master.master_id].alive]
+        self._compare_leases(alive)
+        self._tell([master.advertise_url for master in alive])
         if context.other_masters:
             await self.load_nodes()
         return self.interval_seconds
@@ -64,6 +71,13 @@ class Peers:
         for master in others if self._context.leads else ():
             if self._silent_leases(self._context.masters[master.master_id]) >= FORGET_AFTER_LEASES:
                 await self._context.store.remove_master(master.master_id)
+
+    def _compare_leases(self, alive: Sequence[Master]) -> None:
+        """A start refuses it; two that start in one moment, or one that slept, may not have seen it."""
+        for other in others_with_another_lease(self._context, alive):
+            if other.master_id not in self._odd:
+                self._odd.add(other.master_id)
+                _log.warning("%s: a task may run twice at a time", difference(self._context, other))
 
     def _tell(self, urls: Sequence[str]) -> None:
         if self._context.other_masters != (told := tuple(urls)):

@@ -152,7 +152,7 @@ async def _sorted_out(context: MasterContext, facts: StoreFacts) -> StoreFacts:
     return replace(facts, ready=None, blocked=blocked)
 
 
-async def _cluster(context: MasterContext, masters: Iterable[Master]) -> list[Finding]:
+async def _cluster(context: MasterContext, masters: Sequence[Master]) -> list[Finding]:
     findings: list[Finding] = []
     facts = await _facts(context, findings)
     leadership = await context.store.leadership()
@@ -160,12 +160,14 @@ async def _cluster(context: MasterContext, masters: Iterable[Master]) -> list[Fi
     now = context.clock.now()
     long_ago = now - timedelta(seconds=patience(context.options.lease_seconds))
     by_id = {master.master_id: master for master in masters}
+    alive = frozenset(_alive(context, by_id))
     cluster = Cluster(
         now=now,
         lease_seconds=context.options.lease_seconds,
         leader=leader_of(list(by_id.values()), leadership),
         masters={master_id: master.advertise_url for master_id, master in by_id.items()},
-        alive=frozenset(_alive(context, by_id)),
+        alive=alive,
+        leases=_leases(master for master in masters if master.master_id in alive),
         nodes=nodes,
         live_tasks=await context.store.suspects(long_ago, MOST_SUSPECTS),
         store=facts,
@@ -186,6 +188,12 @@ def _alive(context: MasterContext, masters: Mapping[str, Master]) -> Iterator[st
         known = context.masters.get(master_id)
         if known is None or known.alive:
             yield master_id
+
+
+def _leases(masters: Iterable[Master]) -> dict[str, float]:
+    return {
+        master.advertise_url: master.lease_seconds for master in masters if master.lease_seconds is not None
+    }
 
 
 def _running(nodes: Iterable[Node]) -> Iterator[Node]:

@@ -29,6 +29,7 @@ class Masters:
             master.version,
             master.counter,
             master.identity,
+            master.lease_seconds,
         )
 
     async def beat_master(self, master_id: str) -> Sequence[Master]:

@@ -44,7 +44,7 @@ async def test_a_beat_of_an_unknown_master_adds_none(store: Store) -> None:
 
 async def test_registering_again_replaces_the_record(store: Store) -> None:
     await store.register_master(build_master("m1"))
-    moved = build_master("m1", advertise_url="http://elsewhere:8080")
+    moved = build_master("m1", advertise_url="http://elsewhere:8080", identity="i", lease_seconds=0.5)
     await store.register_master(moved)
     assert list(await store.load_masters()) == [moved]
 

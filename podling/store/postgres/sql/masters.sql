@@ -2,16 +2,19 @@
 SELECT cluster_id FROM cluster
 
 -- name: register
-INSERT INTO masters (master_id, advertise_url, version, counter, identity) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO masters (master_id, advertise_url, version, counter, identity, lease_seconds)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (master_id) DO UPDATE
 SET advertise_url = excluded.advertise_url, version = excluded.version, counter = excluded.counter,
-    identity = excluded.identity
+    identity = excluded.identity, lease_seconds = excluded.lease_seconds
 
 -- name: beat
 UPDATE masters SET counter = counter + 1 WHERE master_id = $1
 
 -- name: list
-SELECT master_id, advertise_url, version, counter, identity FROM masters ORDER BY registered_at, master_id
+SELECT master_id, advertise_url, version, counter, identity, lease_seconds
+FROM masters
+ORDER BY registered_at, master_id
 
 -- name: remove
 WITH left_behind AS (DELETE FROM peer_messages WHERE recipient = $1)
