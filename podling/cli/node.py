@@ -102,22 +102,40 @@ def remove(
     context: typer.Context,
     node: Annotated[str, _NODE],
     lost: Annotated[
-        bool, typer.Option("--lost", help="It is gone for good: give up at once what was there.")
+        bool,
+        typer.Option("--lost", help="You vouch that nothing runs there any more: give up what was there."),
     ] = False,
     held: Annotated[
         Outcome | None,
         typer.Option(metavar="OUTCOME", help="With --lost: retry, completed, failed or cancelled."),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --lost: also of a node that was heard of within the lease.")
+    ] = False,
 ) -> None:
     """Take it off the list; a worker that still lives comes back by itself.
 
     With --lost its tasks are retried elsewhere or failed as their onLost says, without waiting for a
-    lease; of those that would be held, --held says what became of them. With its whole id that may be
-    said again, if something was left of it.
+    lease; of those that would be held, --held says what became of them. What runs there all the same
+    runs beside its successor until its worker is told. With its whole id that may be said again, if
+    something was left of it.
     """
     node_id = _find_or_given(context.obj, node) if lost else find(context.obj, node)
+    if lost and not yes:
+        _check_silent(context.obj, node_id)
     call = calls.remove(node_id, lost=lost, held=held.value if held else None)
     _do(context.obj, call, f"{node_id} is removed")
+
+
+def _check_silent(cli: Invocation, node_id: str) -> None:
+    """Raise Conflict if the node is online: who says that it is gone may have mistaken it."""
+    found = [node for node in cli.client.send(calls.listing()) if node["nodeId"] == node_id]
+    if found and found[0].get("status") == "online":
+        raise Conflict(
+            f"node {found[0].get('hostname')} ({node_id}) was heard of within the last lease, and what runs"
+            " there would run beside its successor: say --yes if you know that it is gone, or else drain it",
+            code="node_online",
+        )
 
 
 def _do(cli: Invocation, call: Call[JsonObject], done: str) -> None:

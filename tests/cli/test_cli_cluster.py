@@ -52,7 +52,7 @@ def test_node_verbs_take_an_id_a_prefix_or_a_host(cli: Cli, master: FakeMaster) 
     assert master.nodes[0]["cordoned"]
     assert cli("node", "uncordon", "al").code == 0
     assert not master.nodes[0]["cordoned"]
-    assert cli("node", "remove", "beta", "--lost").code == 0
+    assert cli("node", "remove", "beta", "--lost", "--yes").code == 0
     assert [left["nodeId"] for left in master.nodes] == ["alpha"]
 
 
@@ -96,6 +96,10 @@ def test_a_dead_node_is_removed_on_an_operators_word(cli: Cli, master: FakeMaste
     master.nodes = [node("n1")]
     refused = cli("node", "remove", "n1")
     assert (refused.code, refused.err) == (4, "podling: the node still has tasks\n")
+    unsure = cli("node", "remove", "n1", "--lost", "--held", "retry")
+    assert (unsure.code, "was heard of within the last lease" in unsure.err) == (4, True)
+    assert len(master.nodes) == 1
+    master.nodes[0]["status"] = "offline"
     assert cli("node", "remove", "n1", "--lost", "--held", "retry").code == 0
     assert master.requests[-1]["query"] == {"lost": "true", "held": "retry"}
     assert master.nodes == []

@@ -82,7 +82,7 @@ def test_a_dead_node_is_given_up_and_what_it_left_is_removed_when_it_returns(run
     node_id = _runs(running, task_id)["nodeId"]
     name = str(running.client.send(nodes.read(node_id))["hostname"])
     running.kill(name)
-    assert podling(running, "node", "remove", name, "--lost").returncode == 0
+    assert podling(running, "node", "remove", name, "--lost", "--yes").returncode == 0
     assert _runs(running, task_id, 2)["nodeId"] != node_id
     running.start_worker(name)
     until("only the second attempt's container is left", lambda: len(running.containers()) == 1)
