@@ -41,6 +41,7 @@ class KnownMaster:
     counter: int
     grown_at: float  # when its counter was last seen to have grown
     alive: bool = True
+    has_grown: bool = False  # under this master's eyes: until then it may be the record of a dead one
 
 
 @dataclass(slots=True, kw_only=True)

@@ -49,7 +49,11 @@ async def test_a_difference_that_came_later_is_told_once_and_found_by_the_doctor
     with caplog.at_level(logging.WARNING):
         await peers.run_once()
         await peers.run_once()
-    told = [record.getMessage() for record in caplog.records if "--lease-seconds" in record.getMessage()]
+        assert not caplog.records  # it may be the record of a dead one
+        for _ in range(2):
+            await world.store.beat_master(other.options.master_id)
+            await peers.run_once()
+    told = [record.getMessage() for record in caplog.records]
     difference = f"the master http://two has --lease-seconds 60, this one {LEASE:g}"
     assert told == [f"{difference}: a task may run twice at a time"]
     found = (await examine(context, FactsTable(), whole=True))["findings"]

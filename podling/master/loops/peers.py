@@ -55,7 +55,7 @@ class Peers:
         others = [master for master in masters if master.master_id != own]
         await self._remove_gone(others)
         alive = [master for master in others if context.masters[master.master_id].alive]
-        self._compare_leases(alive)
+        self._compare_leases([item for item in alive if context.masters[item.master_id].has_grown])
         self._tell([master.advertise_url for master in alive])
         if context.other_masters:
             await self.load_nodes()
@@ -64,7 +64,8 @@ class Peers:
     def _see(self, master: Master) -> KnownMaster:
         known = self._context.masters.get(master.master_id)
         if known is None or known.counter != master.counter:
-            return KnownMaster(master.counter, self._context.clock.monotonic())
+            now = self._context.clock.monotonic()
+            return KnownMaster(master.counter, now, has_grown=known is not None)
         return replace(known, alive=self._silent_leases(known) < DEAD_AFTER_LEASES)
 
     async def _remove_gone(self, others: Sequence[Master]) -> None:

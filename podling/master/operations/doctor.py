@@ -160,14 +160,13 @@ async def _cluster(context: MasterContext, masters: Sequence[Master]) -> list[Fi
     now = context.clock.now()
     long_ago = now - timedelta(seconds=patience(context.options.lease_seconds))
     by_id = {master.master_id: master for master in masters}
-    alive = frozenset(_alive(context, by_id))
     cluster = Cluster(
         now=now,
         lease_seconds=context.options.lease_seconds,
         leader=leader_of(list(by_id.values()), leadership),
         masters={master_id: master.advertise_url for master_id, master in by_id.items()},
-        alive=alive,
-        leases=_leases(master for master in masters if master.master_id in alive),
+        alive=frozenset(_alive(context, by_id)),
+        leases=dict(_leases(context, masters)),
         nodes=nodes,
         live_tasks=await context.store.suspects(long_ago, MOST_SUSPECTS),
         store=facts,
@@ -190,10 +189,12 @@ def _alive(context: MasterContext, masters: Mapping[str, Master]) -> Iterator[st
             yield master_id
 
 
-def _leases(masters: Iterable[Master]) -> dict[str, float]:
-    return {
-        master.advertise_url: master.lease_seconds for master in masters if master.lease_seconds is not None
-    }
+def _leases(context: MasterContext, masters: Iterable[Master]) -> Iterator[tuple[str, float]]:
+    """Yield address and lease of the masters that were seen to beat."""
+    for master in masters:
+        known = context.masters.get(master.master_id)
+        if known is not None and known.alive and known.has_grown and master.lease_seconds is not None:
+            yield master.advertise_url, master.lease_seconds
 
 
 def _running(nodes: Iterable[Node]) -> Iterator[Node]:
