@@ -61,11 +61,12 @@ STEPS = (
     Step("after removal", "engine", Way.DOWN, rb'"Action":"destroy"', False),
 )
 SHORT = ("while it is created", "after create", "while it is started", "after exit", "before report")
+IN_DOUBT = ("before start", "at_most_once")
 CASES = [
     pytest.param(step, delivery, id=f"{step}, {delivery}")
     for step in STEPS
     for delivery in DELIVERIES
-    if IN_SOAK or (step.name in SHORT and delivery == DELIVERIES[0])
+    if (IN_SOAK or (step.name in SHORT and delivery == DELIVERIES[0])) and (step.name, delivery) != IN_DOUBT
 ]
 
 
@@ -105,10 +106,8 @@ def written(between: Between) -> Iterator[Ledger]:
         remove_containers(between.running)
 
 
-@pytest.mark.parametrize(("step", "delivery"), CASES)
-def test_a_worker_killed_there_runs_it_once(
-    between: Between, written: Ledger, step: Step, delivery: str
-) -> None:
+def killed_there(between: Between, written: Ledger, step: Step, delivery: str) -> dict[str, Any]:
+    """Submit a task, kill its worker at that step, start it again, and return the task when it has ended."""
     running = between.running
     hold = between.hold(step)
     name = f"killed-{next(between.numbers)}"
@@ -120,13 +119,34 @@ def test_a_worker_killed_there_runs_it_once(
     running.kill(WORKER)
     hold.drop()
     running.start_worker(WORKER)
-    task = until(f"{task_id} ends", lambda: _ended(running.task(task_id)))
+    return until(f"{task_id} ends", lambda: _ended(running.task(task_id)))
+
+
+@pytest.mark.parametrize(("step", "delivery"), CASES)
+def test_a_worker_killed_there_runs_it_once(
+    between: Between, written: Ledger, step: Step, delivery: str
+) -> None:
+    running = between.running
+    task = killed_there(between, written, step, delivery)
+    task_id = task["taskId"]
     assert (task["status"], task["attempt"]) == ("completed", 1), running.attempts(task_id)
     assert task["exitCode"] == 0
     assert written.starts()[(task_id, 1)] == 1
     assert written.ends()[(task_id, 1)] == 1
     until("no container is left", lambda: not running.containers())
     assert running.client.send(tasks.attempts(task_id))[0]["status"] == "completed"
+
+
+@pytest.mark.soak
+def test_a_start_in_doubt_is_not_repeated_at_most_once(between: Between, written: Ledger) -> None:
+    """The engine says that it never started; one that was killed with the worker may have forgotten it."""
+    name, delivery = IN_DOUBT
+    (step,) = (step for step in STEPS if step.name == name)
+    task = killed_there(between, written, step, delivery)
+    assert (task["status"], task["attempt"], task["errorCode"]) == ("failed", 1, "UNKNOWN_EXIT")
+    assert "may have happened" in task["error"]
+    assert written.starts()[(task["taskId"], 1)] == 0
+    until("no container is left", lambda: not between.running.containers())
 
 
 def _ended(task: dict[str, Any]) -> dict[str, Any] | None:
