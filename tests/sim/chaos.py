@@ -39,6 +39,7 @@ class Chaos:
         self._lease = lease_seconds
         self._chance = random.Random(f"{seed} chaos")
         self.has_restarted = False
+        database.on_caught = self._caught
         self._strikes: list[tuple[int, Callable[[], None]]] = [
             (6, lambda: self._kill(self._worker())),
             (4, lambda: self._kill(self._master())),
@@ -55,6 +56,7 @@ class Chaos:
             (5, self._reset),
             (3, partial(self._for_a_while, network, "slow_seconds", 0.7)),
             (4, partial(self._for_a_while, network, "mishaps", 0.1)),
+            (8, self._catch),
             (3, partial(self._for_a_while, database, "is_down", True)),
             (3, partial(self._for_a_while, database, "slow_seconds", 3.0)),
             (5, partial(self._for_a_while, database, "breaks", 0.2)),
@@ -159,18 +161,31 @@ class Chaos:
     def _while(self) -> float:
         return self._chance.choice((0.2, 0.5, 1.0, 1.5, 2.5)) * self._lease * (0.7 + self._chance.random())
 
-    def _cut(self, one: str, other: str) -> None:
+    def _catch(self) -> None:
+        """Have a call that only a leader may make arrive when it must not have any effect any more."""
+        names = ("commit", "commit", "block", "mark_lost", "take_leadership")
+        self._database.catches.add(self._chance.choice(names))
+
+    def _caught(self, host: str) -> None:
+        """Who asks stands still as a rule: until another one leads, if it does so for long enough."""
+        master = next(one for one in self._masters if one.name == host)
+        if self._chance.random() < 0.8 and master.runs:
+            seconds = (1.0 + self._chance.random()) * self._lease
+            self._story.fault(f"SIGSTOP {host} for {seconds:.1f} s")
+            self._pause_now(master, seconds)
+
+    def _cut(self, one: str, other: str, seconds: float | None = None) -> None:
         ways = self._chance.choice((((one, other), (other, one)), ((one, other),), ((other, one),)))
-        seconds = self._while()
+        seconds = self._while() if seconds is None else seconds
         self._story.fault(f"cut {' and '.join(map(' -> '.join, ways))} for {seconds:.1f} s")
         for source, target in ways:
             self._network.cut(source, target)
             self._loop.later(seconds, self._network.heal, source, target)
 
     def _cut_off(self) -> None:
-        worker = self._worker()
+        worker, seconds = self._worker(), self._while()
         for master in self._masters:
-            self._cut(worker.name, master.name)
+            self._cut(worker.name, master.name, seconds)
 
     def _reset(self) -> None:
         worker = self._worker()

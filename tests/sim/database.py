@@ -12,8 +12,8 @@ from operator import attrgetter
 from typing import Any
 
 from podling.core.errors import PodlingError, StoreUnavailable
-from podling.core.task import Task
-from podling.store.base import Batch, Store
+from podling.store.base import Store
+from tests.sim.call import Call
 from tests.sim.laws import Laws
 from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.network import Network
@@ -21,8 +21,7 @@ from tests.sim.story import Story
 
 HOST = "db"
 ANSWER_SECONDS = 5.0
-
-Named = Mapping[str, Any]
+MOST_CAUGHT_SECONDS = 40.0
 
 
 class Database:
@@ -37,6 +36,9 @@ class Database:
         self.stuck_seconds = 0.0  # how long some commits are on their way; most have been given up by then
         self.breaks = 0.0  # the share of requests whose connection breaks, before or after the effect
         self.is_deaf = False  # no hint arrives anywhere
+        self.catches: set[str] = set()  # of these, the next leader's call comes at the worst moment
+        self.on_caught: Callable[[str], None] = lambda host: None
+        self._caught: list[Call] = []
         self._loop = loop
         self._network = network
         self._story = story
@@ -47,56 +49,80 @@ class Database:
     def heal(self) -> None:
         self.is_down = False
         self.slow_seconds = self.stuck_seconds = self.breaks = 0.0
+        self.catches.clear()
+        for call in tuple(self._caught):
+            self._let_through(call)
 
-    def request(
-        self, host: str, name: str, arguments: tuple[Any, ...], named: Named, future: "asyncio.Future[Any]"
-    ) -> None:
+    def request(self, call: Call) -> None:
         """Begin a call that came over the wire."""
+        if call.is_leaders and call.name in self.catches:
+            self._catch(call)
+            return
         wait = self._chance.random() * 0.002 + self._chance.random() * self.slow_seconds
-        if name == "commit" and self.stuck_seconds and self._chance.random() < 0.2:
+        if call.name == "commit" and self.stuck_seconds and self._chance.random() < 0.2:
             wait += self._chance.random() * self.stuck_seconds
-            self._story.fault(f"a commit of {host} arrives {wait:.1f} s late")
-        self._loop.later(wait, self._take, host, name, arguments, named, future)
+            self._story.fault(f"a commit of {call.host} arrives {wait:.1f} s late")
+        self._loop.later(wait, self._take, call)
 
-    def _take(
-        self, host: str, name: str, arguments: tuple[Any, ...], named: Named, future: "asyncio.Future[Any]"
-    ) -> None:
+    def _catch(self, call: Call) -> None:
+        """Hold it up until it must not have any effect: another one leads, or the node has beaten."""
+        self.catches.discard(call.name)
+        self._story.fault(f"{call.name} of {call.host} comes at the worst moment")
+        self._caught.append(call)
+        self._loop.later(MOST_CAUGHT_SECONDS, self._let_through, call)
+        self.on_caught(call.host)
+
+    def _let_through(self, call: Call) -> None:
+        if call in self._caught:
+            self._caught.remove(call)
+            self._loop.later(self._chance.random() * 0.02, self._take, call)
+
+    def _release(self, by: Call, answer: Any) -> None:
+        for call in tuple(self._caught):
+            beaten = call.name == "mark_lost" and by.name == "beat" and call.arguments[0] in answer
+            if beaten or (by.name == "take_leadership" and answer is not None):
+                self._let_through(call)
+
+    def _take(self, call: Call) -> None:
         broken = StoreUnavailable("the connection to the database broke")
         fate = self._chance.random()
         if self.is_down or fate < self.breaks / 2:
-            self._reply(host, future, broken)
+            self._reply(call, broken)
             return
-        answer = self._carry_out(host, name, arguments, named)
+        answer = self._carry_out(call)
         if fate < self.breaks:
-            self._story.fault(f"{host} does not hear what became of {name}")
+            self._story.fault(f"{call.host} does not hear what became of {call.name}")
             answer = broken if self._chance.random() < 0.7 else None
             if answer is None:
                 return
-        self._reply(host, future, answer)
+        self._reply(call, answer)
 
-    def _carry_out(self, host: str, name: str, arguments: tuple[Any, ...], named: Named) -> Any:
-        self._story.tell("store", host=host, call=name)
-        before = self._before(name, arguments)
+    def _carry_out(self, call: Call) -> Any:
+        self._story.tell("store", host=call.host, call=call.name)
+        before = self._before(call)
         try:
-            answer = run_at_once(attrgetter(name)(self.store)(*arguments, **named))
+            answer = run_at_once(getattr(self.store, call.name)(*call.arguments, **call.named))
         except PodlingError as error:
             return error
-        self._laws.observe(host, name, arguments, before, answer)
-        if name in ("commit", "post", "resign_leadership", "tokens.write"):
+        self._laws.observe(call, before, answer)
+        self._release(call, answer)
+        if call.name in ("commit", "post", "resign_leadership"):
             self._hint()
         return (answer,)
 
-    def _before(self, name: str, arguments: tuple[Any, ...]) -> Mapping[str, Task]:
-        if name != "commit":
-            return {}
-        batch: Batch = arguments[0]
-        found: Mapping[str, Task] = run_at_once(
-            self.store.load_tasks([write.task.task_id for write in batch.tasks])
-        )
+    def _before(self, call: Call) -> Mapping[str, Any]:
+        """Return what is there of that which the call may change: tasks, or the node."""
+        found: Mapping[str, Any] = {}
+        if call.name == "save_node":
+            node = run_at_once(self.store.load_node(call.arguments[0].node_id))
+            found = {} if node is None else {node.node_id: node}
+        elif call.name == "commit":
+            writes = call.arguments[0].tasks
+            found = run_at_once(self.store.load_tasks([write.task.task_id for write in writes]))
         return found
 
-    def _reply(self, host: str, future: "asyncio.Future[Any]", answer: Any) -> None:
-        self._network.post(HOST, host, _settle, future, answer)
+    def _reply(self, call: Call, answer: Any) -> None:
+        self._network.post(HOST, call.host, _settle, call.future, answer)
 
     def _hint(self) -> None:
         for host, tell in self._listeners.items():
@@ -145,7 +171,8 @@ class Connection:
     async def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         sent = tuple(_copied(one) for one in arguments)
-        self._network.post(self._host, HOST, self._database.request, self._host, name, sent, named, future)
+        call = Call(self._host, name, sent, named, future)
+        self._network.post(self._host, HOST, self._database.request, call)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future

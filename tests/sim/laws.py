@@ -8,15 +8,20 @@ from podling.core.lifecycle import TABLE
 from podling.core.placement import requirement_of
 from podling.core.spec import Delivery, OnDisconnect
 from podling.core.task import Attempt, AttemptStatus, Task, TaskStatus
-from podling.store.base import Batch, Beat, Store, WriteResult, WriteStatus
+from podling.store.base import Batch, Beat, Store, TaskWrite, WriteResult, WriteStatus
+from tests.sim.call import Call
 from tests.sim.ledger import Ledger, Run
 from tests.sim.loop import run_at_once
+from tests.sim.orders import Orders
 from tests.sim.story import Story
 
 _MOVES = {
     (source, target) for move in TABLE.values() for source in move.sources for target in move.targets
 } | {(status, status) for status in TaskStatus}
+_LIVE_ROWS = (AttemptStatus.SCHEDULED, AttemptStatus.RUNNING)
 _SLACK = 1e-6
+
+KNOWN_SECONDS = 6.0  # after which, while nothing goes wrong, a leader knows what an operator has said
 
 
 class Laws:
@@ -42,29 +47,45 @@ class Laws:
         self._led_since = 0.0
         self._counters: dict[str, tuple[int, float]] = {}
         self._live_on: dict[str, dict[str, Task]] = defaultdict(dict)
+        self._closed_at: dict[str, float] = {}  # nodes that take no new work
+        self._removed_at: dict[str, float] = {}
+        self._told_ends: set[tuple[str, int]] = set()  # attempts of which the worker told the end
+        self._released: set[tuple[str, int]] = set()  # those about which an operator decided
         self.allocatable: dict[str, Mapping[str, int]] = {}
+        self.orders: Mapping[str, Orders] = {}
         self.keys: dict[str, str] = {}  # the task of each idempotency key
+        self.calm_since: float | None = None  # nothing has gone wrong since then
+        self.replays: list[str] = []  # tasks that were submitted as others again
         self.overlaps = 0
         self.commits = 0
         ledger.watch(self._started)
 
     # The database
 
-    def observe(
-        self, host: str, name: str, arguments: tuple[Any, ...], before: Mapping[str, Task], answer: Any
-    ) -> None:
+    def observe(self, call: Call, before: Mapping[str, Any], answer: Any) -> None:
         """Check what a call that took effect has changed."""
-        match name:
+        match call.name:
             case "commit":
-                self._committed(host, arguments[0], before, answer)
+                self._committed(call.host, call.arguments[0], before, answer)
             case "take_leadership" | "renew_leadership" | "resign_leadership":
-                self._led()
+                self._led(answer if call.name == "take_leadership" else None)
             case "open_session" | "save_node" | "beat":
                 self._beats()
+                self._check_session(call, before, answer)
             case "mark_lost" if answer:
-                self._marked(arguments[0], arguments[2])
+                self._marked(call.arguments[0], call.arguments[2])
+            case "block" | "unblock" if call.arguments[1] != self._epoch:
+                text = f"epoch {call.arguments[1]} did {call.name}, but {self._epoch} leads"
+                self._story.violation("I21", text)
+            case "set_service":
+                self._served(call.arguments[0], call.named["cordoned"])
+            case "remove_node":
+                self._served(call.arguments[0], False)
+                self._removed_at[call.arguments[0]] = self._now()
 
-    def _led(self) -> None:
+    def _led(self, taken: int | None) -> None:
+        if taken is not None and taken <= self._epoch:
+            self._story.violation("I22", f"epoch {taken} was given out after {self._epoch}")
         epoch = run_at_once(self._store.leadership()).epoch
         if epoch < self._epoch:
             self._story.violation("I22", f"the epoch fell from {self._epoch} to {epoch}")
@@ -76,6 +97,25 @@ class Laws:
         for beat in beats:
             if self._counters.get(beat.node_id, (-1, 0.0))[0] != beat.counter:
                 self._counters[beat.node_id] = (beat.counter, self._now())
+
+    def _check_session(self, call: Call, before: Mapping[str, Any], answer: Any) -> None:
+        """I20: only the newest session of a node counts."""
+        told = call.arguments
+        if call.name == "beat":
+            for node in run_at_once(self._store.load_nodes()):
+                if node.node_id in answer and told[0][node.node_id] != node.session_no:
+                    self._story.violation("I20", f"a beat of an older session of {node.node_id} counted")
+        if call.name == "save_node" and answer and len(told) > 1 and told[1] is not None:
+            known = before.get(told[0].node_id)
+            if known is None or known.session_no != told[1]:
+                self._story.violation("I20", f"an older session of {told[0].node_id} was written")
+
+    def _served(self, node_id: str, cordoned: bool) -> None:
+        """Note since when an operator wants no new work there."""
+        if cordoned:
+            self._closed_at.setdefault(node_id, self._now())
+        else:
+            self._closed_at.pop(node_id, None)
 
     def _marked(self, node_id: str, epoch: int) -> None:
         silent = self._now() - self._counters[node_id][1]
@@ -110,6 +150,8 @@ class Laws:
             )
             self._moved(batch, known, task)
             self._account(known, task)
+            for row in write.attempts:
+                self._told(batch, write, row)
             if write.attempts:
                 self._check_attempts(task)
 
@@ -137,6 +179,26 @@ class Laws:
             self._story.violation("I13", f"{task.task_id} assigned after {known.stop_reason.value}")
         if known.status.is_live:
             self._story.violation("I6", f"{task.task_id} assigned while attempt {known.attempt} was live")
+        closed_at = self._closed_at.get(task.node_id or "")
+        if closed_at is not None and self.calm_since is not None:
+            seconds = self._now() - max(closed_at, self.calm_since)
+            if seconds > KNOWN_SECONDS:
+                text = f"{task.task_id} assigned to {task.node_id}, closed for {seconds:.1f} s"
+                self._story.violation("I19", text)
+
+    def _told(self, batch: Batch, write: TaskWrite, row: Attempt) -> None:
+        """Note who said that an attempt is over; what its worker says is true of what ran."""
+        key = (row.task_id, row.attempt)
+        if row.status in _LIVE_ROWS:
+            return
+        by_operator = any(event.type == "resolved" for event in write.events)
+        if batch.epoch is None and (by_operator or row.status is AttemptStatus.LOST):
+            self._released.add(key)
+        elif row.status is not AttemptStatus.LOST:
+            self._told_ends.add(key)
+            is_known = row.status is AttemptStatus.COMPLETED or row.error_code == "EXIT_CODE"
+            for run in self._ledger.running(*key) if is_known else ():
+                self._story.violation("I8", f"{run} runs on although it was told as {row.status}")
 
     def _given_up(self, batch: Batch, known: Task, task: Task) -> None:
         """I17: the leader takes an attempt from its node only when that node has stopped it."""
@@ -160,13 +222,14 @@ class Laws:
         for one in self._live_on[task.node_id].values():
             for resource, amount in requirement_of(one.spec).requests.items():
                 used[resource] += amount
+        offered = self.allocatable.get(task.node_id, {})
         for resource, amount in used.items():
-            if amount > self.allocatable[task.node_id].get(resource, 0):
+            if amount > offered.get(resource, 0):
                 self._story.violation("I38", f"{task.node_id} has {amount} of {resource} in use")
 
     def _check_attempts(self, task: Task) -> None:
         rows: Sequence[Attempt] = run_at_once(self._store.load_attempts(task.task_id))
-        live = [row for row in rows if row.status in (AttemptStatus.SCHEDULED, AttemptStatus.RUNNING)]
+        live = [row for row in rows if row.status in _LIVE_ROWS]
         if [row.attempt for row in rows] != list(range(1, len(rows) + 1)):
             self._story.violation("I7", f"{task.task_id} has the attempts {[row.attempt for row in rows]}")
         if len(live) != int(task.status.is_live) or any(row.attempt != task.attempt for row in live):
@@ -188,7 +251,9 @@ class Laws:
             self._story.violation("I1", f"{run} is of a task that nobody has accepted")
             return
         before = [other for other in self._ledger.of(run.task_id) if other is not run]
-        again = any(other.container == run.container for other in before)
+        self._check_orders(run, before)
+        same = [other for other in before if other.container == run.container]
+        again = any((other.task_id, other.attempt) not in self._released for other in same)
         if again and task.spec.delivery is Delivery.AT_MOST_ONCE:
             self._story.violation("I10", f"{run} is the second start of at_most_once")
         for other in before:
@@ -198,10 +263,21 @@ class Laws:
             elif other.attempt != run.attempt and other.ended_at is None:
                 self._overlap(run, other)
 
+    def _check_orders(self, run: Run, before: Sequence[Run]) -> None:
+        if (run.task_id, run.attempt) in self._told_ends:
+            self._story.violation("I13", f"{run} starts after its end was told")
+        is_first = all(other.attempt != run.attempt for other in before)
+        why = self.orders[run.node_id].against(run, is_first)
+        if why is not None and not self._excuses(run.node_id):
+            self._story.violation(*why)
+
     def _overlap(self, run: Run, other: Run) -> None:
         self.overlaps += 1
+        if (other.task_id, other.attempt) in self._released:
+            return
         for one in (run, other):
-            if self._excuses(one.node_id):
+            lately = self._now() - self._removed_at.get(one.node_id, float("-inf")) < self._lease * 1.5 + 3.0
+            if lately or self._excuses(one.node_id):
                 return
         self._story.violation("I17", f"{run} starts while {other} still runs")
 
@@ -209,17 +285,34 @@ class Laws:
 
     def settle(self) -> None:
         """Compare the ledger with the store, once everything has ended."""
-        for task_id in dict.fromkeys(self.keys.values()):
+        for task_id in dict.fromkeys((*self.keys.values(), *self.replays)):
             task = run_at_once(self._store.load_tasks([task_id])).get(task_id)
             if task is None:
                 self._story.violation("I1", f"{task_id} was accepted and is gone")
                 continue
             if not task.status.is_terminal:
                 self._story.violation("I3", f"{task_id} is {task.status.value}: {task.held or task.error}")
-            for row in run_at_once(self._store.load_attempts(task_id)):
+            rows = run_at_once(self._store.load_attempts(task_id))
+            self._check_end(task, rows)
+            for row in rows:
                 self._compare(task, row)
 
+    def _check_end(self, task: Task, rows: Sequence[Attempt]) -> None:
+        """I11: given up only when the budget is spent, and every attempt says why it ended badly."""
+        for row in rows:
+            if row.status is not AttemptStatus.COMPLETED and not (row.error_code and row.error):
+                self._story.violation("I11", f"attempt {row.attempt} of {task.task_id} ended without a reason")
+        reason, spec = task.dead_letter_reason, task.spec
+        if task.status is TaskStatus.FAILED and reason is None:
+            self._story.violation("I11", f"{task.task_id} failed without a reason")
+        if reason == "MAX_ATTEMPTS_EXCEEDED" and task.failures < spec.max_attempts:
+            self._story.violation("I11", f"{task.task_id} was given up after {task.failures} failures")
+        if reason == "MAX_LOSSES_EXCEEDED" and task.losses <= spec.max_losses:
+            self._story.violation("I12", f"{task.task_id} was given up after {task.losses} losses")
+
     def _compare(self, task: Task, row: Attempt) -> None:
+        if (task.task_id, row.attempt) in self._released:
+            return
         runs = [run for run in self._ledger.of(task.task_id) if run.attempt == row.attempt]
         names = {container.name for container in task.spec.containers}
         ended = {run.container: run for run in runs}  # the last run of each

@@ -217,16 +217,19 @@ class WorkerLine:
 
     protocol_version = PROTOCOL_VERSION
 
-    def __init__(self, end: End, watch: Callable[[Any], None]) -> None:
+    def __init__(self, end: End, watch: Callable[[Any], None], hear: Callable[[object], None]) -> None:
         self._end = end
         self._watch = watch
+        self._hear = hear
 
     async def send(self, message: Any) -> None:
         self._watch(message)
         self._end.send(pack(message))
 
     async def receive(self) -> object:
-        return unpack(await self._end.receive())
+        message = unpack(await self._end.receive())
+        self._hear(message)
+        return message
 
     async def close(self) -> None:
         self._end.close()

@@ -27,6 +27,7 @@ from tests.sim.journal import SimulatedJournal
 from tests.sim.loop import Process, SimulatedLoop
 from tests.sim.machine import Machine, SimulatedEngine
 from tests.sim.network import End, MasterLine, Network, WorkerLine
+from tests.sim.orders import Orders
 from tests.sim.story import MachineClock, Story
 
 STOP_SECONDS = 10.0
@@ -186,6 +187,7 @@ class SimulatedWorker(Program):
         self.machine = machine
         self.shell: Shell | None = None
         self.amounts = amounts
+        self.orders = Orders(machine.loop.time)
         self._masters = masters
         self._journal_class = journal
         self._journal: SimulatedJournal | None = None
@@ -193,6 +195,7 @@ class SimulatedWorker(Program):
 
     async def main(self) -> None:
         self._stopping = False
+        self.orders.forget()
         masters = Masters(tuple(f"http://{name}" for name in self._masters))
         journal = self._journal = self._journal_class(self.machine)
         cluster_id = journal.meta("clusterId") or await self._join(masters, journal)
@@ -287,7 +290,7 @@ class SimulatedWorker(Program):
 
     async def _dial(self, url: str, patience: float) -> WorkerLine:
         end = await self.network.connect(self.name, url.removeprefix("http://"), patience)
-        return WorkerLine(end, self._check_report)
+        return WorkerLine(end, self._check_report, self.orders.hear)
 
     def _check_report(self, message: object) -> None:
         """I15: an end is on disk before it is told."""

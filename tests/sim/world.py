@@ -76,6 +76,7 @@ class World:
             for number in range(1, self.chance.choice((3, 4, 5)) + 1)
         ]
         self.laws.allocatable = {worker.name: worker.amounts for worker in self.workers}
+        self.laws.orders = {worker.name: worker.orders for worker in self.workers}
         self.clients = Clients(
             self.masters,
             [worker.name for worker in self.workers],
@@ -184,6 +185,7 @@ class World:
     def _settle(self) -> None:
         self._is_chaotic = False
         self.story.tell("the faults are over")
+        self.laws.calm_since = self.loop.time()
         self.chaos.end()
         until = self.loop.time() + MOST_SETTLE_SECONDS
         self._tidy()
