@@ -7,8 +7,6 @@ from typing import Any
 
 Named = Mapping[str, Any]
 
-_LEADERS = ("commit", "block", "mark_lost", "take_leadership")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
@@ -21,6 +19,11 @@ class Call:
     future: "asyncio.Future[Any]"
 
     @property
-    def is_leaders(self) -> bool:
-        """Whether only a leader, or who is about to be one, may ask for it."""
-        return self.name in _LEADERS and (self.name != "commit" or self.arguments[0].epoch is not None)
+    def is_fenced(self) -> bool:
+        """Whether it must have no effect if it comes too late: by epoch, counter, record or session."""
+        match self.name:
+            case "commit":
+                return self.arguments[0].epoch is not None
+            case "save_node":
+                return len(self.arguments) > 1 and self.arguments[1] is not None
+        return self.name in ("mark_lost", "take_leadership")

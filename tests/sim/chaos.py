@@ -1,7 +1,7 @@
 """What goes wrong in a world, and when it is well again."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,10 @@ MOST_CALLBACKS = 400  # until a fuse is burnt
 
 
 class Chaos:
-    """`strike` lets one thing go wrong; `end` has all of them pass."""
+    """`strike` lets one thing go wrong; `end` has all of them pass.
+
+    `favours` names strikes that make up half of all, for a world that is after a certain fault.
+    """
 
     def __init__(
         self,
@@ -29,7 +32,9 @@ class Chaos:
         story: Story,
         lease_seconds: float,
         seed: str,
+        favours: Sequence[str] = (),
     ) -> None:
+        self._favours = [getattr(self, f"_{name}") for name in favours]
         self._masters = masters
         self._workers = workers
         self._database = database
@@ -52,6 +57,7 @@ class Chaos:
             (3, self._lose_power),
             (6, lambda: self._cut(self._worker().name, self._master().name)),
             (4, self._cut_off),
+            (2, self._isolate),
             (5, lambda: self._cut(self._master().name, DATABASE)),
             (5, self._reset),
             (3, partial(self._for_a_while, network, "slow_seconds", 0.7)),
@@ -69,6 +75,9 @@ class Chaos:
         ]
 
     def strike(self) -> None:
+        if self._favours and self._chance.random() < 0.5:
+            self._chance.choice(self._favours)()
+            return
         weights = [weight for weight, _ in self._strikes]
         (_, strike) = self._chance.choices(self._strikes, weights)[0]
         strike()
@@ -161,9 +170,18 @@ class Chaos:
     def _while(self) -> float:
         return self._chance.choice((0.2, 0.5, 1.0, 1.5, 2.5)) * self._lease * (0.7 + self._chance.random())
 
+    def _isolate(self) -> None:
+        """Cut a worker off from everybody for longer than its lease."""
+        worker, seconds = self._worker().name, (1.2 + self._chance.random()) * self._lease
+        self._story.fault(f"{worker} is isolated for {seconds:.1f} s")
+        for master in self._masters:
+            for source, target in ((worker, master.name), (master.name, worker)):
+                self._network.cut(source, target)
+                self._loop.later(seconds, self._network.heal, source, target)
+
     def _catch(self) -> None:
         """Have a call that only a leader may make arrive when it must not have any effect any more."""
-        names = ("commit", "commit", "block", "mark_lost", "take_leadership")
+        names = ("commit", "commit", "save_node", "mark_lost", "take_leadership")
         self._database.catches.add(self._chance.choice(names))
 
     def _caught(self, host: str) -> None:

@@ -36,7 +36,7 @@ class Database:
         self.stuck_seconds = 0.0  # how long some commits are on their way; most have been given up by then
         self.breaks = 0.0  # the share of requests whose connection breaks, before or after the effect
         self.is_deaf = False  # no hint arrives anywhere
-        self.catches: set[str] = set()  # of these, the next leader's call comes at the worst moment
+        self.catches: set[str] = set()  # of these, the next fenced call comes at the worst moment
         self.on_caught: Callable[[str], None] = lambda host: None
         self._caught: list[Call] = []
         self._loop = loop
@@ -55,7 +55,7 @@ class Database:
 
     def request(self, call: Call) -> None:
         """Begin a call that came over the wire."""
-        if call.is_leaders and call.name in self.catches:
+        if call.is_fenced and call.name in self.catches:
             self._catch(call)
             return
         wait = self._chance.random() * 0.002 + self._chance.random() * self.slow_seconds
@@ -79,8 +79,7 @@ class Database:
 
     def _release(self, by: Call, answer: Any) -> None:
         for call in tuple(self._caught):
-            beaten = call.name == "mark_lost" and by.name == "beat" and call.arguments[0] in answer
-            if beaten or (by.name == "take_leadership" and answer is not None):
+            if _overtakes(by, answer, call):
                 self._let_through(call)
 
     def _take(self, call: Call) -> None:
@@ -131,6 +130,18 @@ class Database:
 
     def listen(self, host: str, tell: Callable[[], None]) -> None:
         self._listeners[host] = tell
+
+
+def _overtakes(by: Call, answer: Any, call: Call) -> bool:
+    """Whether what has just been carried out is what the call must not come after."""
+    match by.name:
+        case "take_leadership":
+            return answer is not None
+        case "beat":
+            return call.name == "mark_lost" and call.arguments[0] in answer
+        case "open_session":
+            return call.name == "save_node" and call.arguments[0].node_id == by.arguments[0].node_id
+    return False
 
 
 def _settle(future: "asyncio.Future[Any]", answer: Any) -> None:

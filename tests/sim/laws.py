@@ -301,7 +301,9 @@ class Laws:
         """I11: given up only when the budget is spent, and every attempt says why it ended badly."""
         for row in rows:
             if row.status is not AttemptStatus.COMPLETED and not (row.error_code and row.error):
-                self._story.violation("I11", f"attempt {row.attempt} of {task.task_id} ended without a reason")
+                self._story.violation(
+                    "I11", f"attempt {row.attempt} of {task.task_id} ended without a reason"
+                )
         reason, spec = task.dead_letter_reason, task.spec
         if task.status is TaskStatus.FAILED and reason is None:
             self._story.violation("I11", f"{task.task_id} failed without a reason")

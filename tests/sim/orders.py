@@ -40,5 +40,8 @@ class Orders:
         if stopped_at is not None and stopped_at < latest:
             return "I13", f"{run} starts after its stop was heard at {stopped_at:.3f}"
         if is_first and self._drained_at is not None and self._drained_at < latest:
-            return "I19", f"{run} starts on a node that has heard at {self._drained_at:.3f} that it is drained"
+            return (
+                "I19",
+                f"{run} starts on a node that has heard at {self._drained_at:.3f} that it is drained",
+            )
         return None

@@ -2,10 +2,9 @@
 
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from podling.core.task import Task, TaskStatus
-from podling.store.base import TaskQuery
 from podling.store.memory.store import MemoryStore
 from tests.sim.chaos import Chaos
 from tests.sim.clients import Clients
@@ -16,11 +15,14 @@ from tests.sim.ledger import Ledger
 from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.machine import Machine
 from tests.sim.network import Network
+from tests.sim.operators import Operators
 from tests.sim.programs import SimulatedMaster, SimulatedWorker
 from tests.sim.story import MachineClock, Story
 
 MOST_SETTLE_SECONDS = 300.0
-CALM_SECONDS = 20.0  # until workers start once more, so that they forget what a full disk kept
+EMPTY_AFTER_SECONDS = 3.0  # a node is drained, when the faults are over for so long
+EMPTY_SECONDS = 22.0  # until it has to be empty: to connect, to hear of it, and the longest grace
+CALM_SECONDS = 26.0  # until workers start once more, so that they forget what a full disk kept
 LOOK_EVERY = 100  # steps, for what is seen only by looking at all of the world
 MOST_SHOWN = 20
 
@@ -51,6 +53,7 @@ class World:
         *,
         store: type[MemoryStore] = MemoryStore,
         journal: type[SimulatedJournal] = SimulatedJournal,
+        favours: Sequence[str] = (),
     ) -> None:
         self.seed = seed
         name = f"podling {seed}"
@@ -77,15 +80,9 @@ class World:
         ]
         self.laws.allocatable = {worker.name: worker.amounts for worker in self.workers}
         self.laws.orders = {worker.name: worker.orders for worker in self.workers}
-        self.clients = Clients(
-            self.masters,
-            [worker.name for worker in self.workers],
-            self.loop,
-            self.network,
-            self.story,
-            self.laws,
-            name,
-        )
+        self.clients = Clients(self.masters, self.loop, self.network, self.story, self.laws, name)
+        node_ids = [worker.name for worker in self.workers]
+        self.operators = Operators(self.clients, self.store, node_ids, self.story, name)
         self.chaos = Chaos(
             self.masters,
             self.workers,
@@ -95,6 +92,7 @@ class World:
             self.story,
             self.lease,
             name,
+            favours,
         )
         self.steps = 0
         self._is_chaotic = True
@@ -140,6 +138,7 @@ class World:
             program.start()
         self.loop.later(1.0, self._strike)
         self.loop.later(0.5, self._act)
+        self.loop.later(2.0, self._look_after)
         self.loop.later(1.0, self._watch_over)
         while self.steps < steps:
             self._step()
@@ -161,6 +160,11 @@ class World:
         if self._is_chaotic:
             self.clients.act()
             self.loop.later(self.chance.expovariate(1 / 0.6), self._act)
+
+    def _look_after(self) -> None:
+        if self._is_chaotic:
+            self.operators.act()
+            self.loop.later(self.chance.expovariate(1 / 1.5), self._look_after)
 
     def _watch_over(self) -> None:
         self.chaos.watch_over()
@@ -189,6 +193,7 @@ class World:
         self.chaos.end()
         until = self.loop.time() + MOST_SETTLE_SECONDS
         self._tidy()
+        self.loop.later(EMPTY_AFTER_SECONDS, self._empty_one)
         self.loop.later(CALM_SECONDS, self.chaos.restart_workers)
         while self.loop.time() < until:
             self._step()
@@ -200,29 +205,33 @@ class World:
             self._fail()
 
     def _tidy(self) -> None:
-        """Do what an operator does afterwards: end the endless, open what was closed."""
-        for task_id in self.clients.endless():
-            if not self._task(task_id).status.is_terminal:
-                self.clients.cancel(task_id)
-        for node in run_at_once(self.store.load_nodes()):
-            if node.cordoned:
-                self.clients.cordon(node.node_id, False)
-        for task in self._unended():
-            if task.status is TaskStatus.PENDING:
-                self.clients.retry(task.task_id)
+        self.operators.tidy()
         self.loop.later(7.0, self._tidy)
 
-    def _task(self, task_id: str) -> Task:
-        found: Task = run_at_once(self.store.load_tasks([task_id]))[task_id]
-        return found
+    def _empty_one(self) -> None:
+        """Drain a node, now that nothing goes wrong."""
+        node_id = self.chance.choice(self.workers).name
+        self.operators.spared = node_id
+        self.operators.drain(node_id, 1.0)
+        self.loop.later(EMPTY_SECONDS, self._check_empty, node_id)
 
-    def _unended(self) -> list[Task]:
-        live = (TaskStatus.PENDING, TaskStatus.SCHEDULED, TaskStatus.RUNNING)
-        found: list[Task] = run_at_once(self.store.list_tasks(TaskQuery(statuses=live, limit=10_000)))
-        return found
+    def _check_empty(self, node_id: str) -> None:
+        """I19: nothing is left there, and it is open again after a word."""
+        node = run_at_once(self.store.load_node(node_id))
+        if node is None or node.drain is None:
+            self.story.violation("I19", f"{node_id} was drained, and is not: {node}")
+        for task in self.operators.unended():
+            if task.node_id == node_id and task.held is None:
+                self.story.violation("I19", f"{task.task_id} is {task.status.value} on drained {node_id}")
+        for worker in self.workers:
+            if worker.name == node_id:
+                for container in worker.machine.containers.values():
+                    if container.run is not None:
+                        self.story.violation("I19", f"{container.run} runs on drained {node_id}")
+        self.operators.spared = None
 
     def _is_settled(self) -> bool:
-        return not self.clients.unanswered and not self._unended() and not self._leavings()
+        return not self.clients.unanswered and not self.operators.unended() and not self._leavings()
 
     def _leavings(self) -> list[str]:
         """Return what workers still hold, and what masters disagree about."""
