@@ -65,8 +65,8 @@ class Chaos:
             (8, self._catch),
             (3, partial(self._for_a_while, database, "is_down", True)),
             (3, partial(self._for_a_while, database, "slow_seconds", 3.0)),
-            (5, partial(self._for_a_while, database, "breaks", 0.2)),
-            (5, partial(self._for_a_while, database, "stuck_seconds", 2.5 * lease_seconds)),
+            (5, self._lose_replies),
+            (5, self._hold_commits),
             (3, lambda: self._for_a_while(self._worker().machine, "disk_seconds", 2.0)),
             (2, self._fill_disk),
             (3, self._hang_engine),
@@ -217,6 +217,12 @@ class Chaos:
         well = type(value)()
         setattr(part, name, value)
         self._loop.later(seconds, setattr, part, name, well)
+
+    def _lose_replies(self) -> None:
+        self._for_a_while(self._database, "breaks", 0.2)
+
+    def _hold_commits(self) -> None:
+        self._for_a_while(self._database, "stuck_seconds", 2.5 * self._lease)
 
     # Machines
 

@@ -15,7 +15,7 @@ from tests.sim.laws import Laws
 from tests.sim.loop import SimulatedLoop
 from tests.sim.network import Network
 from tests.sim.programs import SimulatedMaster
-from tests.sim.specs import random_spec
+from tests.sim.specs import random_spec, short_spec
 from tests.sim.story import Story
 
 HOST = "client"
@@ -49,7 +49,7 @@ class Clients:
         ids = self.latest()
         dice = self._chance.random()
         if dice < 0.6 or not ids:
-            self._submit_new()
+            self._submit_new(random_spec(self._chance))
         elif dice < 0.7:
             self.cancel(self._chance.choice(ids))
         elif dice < 0.78:
@@ -65,12 +65,17 @@ class Clients:
         """Return the ids of the tasks that were accepted last."""
         return [task_id for task_id, _ in self._accepted[-30:]]
 
+    def submit_some(self, count: int) -> None:
+        """Submit work that ends by itself, and soon."""
+        for _ in range(count):
+            self._submit_new(short_spec())
+
     # Submits
 
-    def _submit_new(self) -> None:
+    def _submit_new(self, spec: TaskSpec) -> None:
         self.submitted += 1
         key = f"key-{self.submitted}"
-        spec = replace(random_spec(self._chance), idempotency_key=key)
+        spec = replace(spec, idempotency_key=key)
         self.unanswered[key] = spec
         for _ in range(2 if self._chance.random() < 0.1 else 1):
             self._submit(key)

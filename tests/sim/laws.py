@@ -77,7 +77,7 @@ class Laws:
             case "block" | "unblock" if call.arguments[1] != self._epoch:
                 text = f"epoch {call.arguments[1]} did {call.name}, but {self._epoch} leads"
                 self._story.violation("I21", text)
-            case "set_service":
+            case "set_service" if answer is not None:
                 self._served(call.arguments[0], call.named["cordoned"])
             case "remove_node":
                 self._served(call.arguments[0], False)

@@ -189,7 +189,7 @@ class SimulatedEngine:
         self._machine.observers.pop(self.name, None)
 
     async def check(self) -> str | None:
-        return None
+        return "the engine does not answer" if self._machine.hangs else None
 
     def detected_capacity(self) -> Mapping[str, int]:
         return {}

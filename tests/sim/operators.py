@@ -3,6 +3,7 @@ send many orders at once. And what only speaks REST: nodes without a worker, and
 """
 
 import random
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,8 @@ from tests.sim.specs import is_endless
 from tests.sim.story import Story
 
 MOST_AT_ONCE = 12
+
+Then = Callable[[Any], None]
 
 
 class Operators:
@@ -67,9 +70,9 @@ class Operators:
         found: list[Task] = run_at_once(self._store.list_tasks(TaskQuery(statuses=live, limit=10_000)))
         return found
 
-    def drain(self, node_id: str, deadline_seconds: float | None) -> None:
+    def drain(self, node_id: str, deadline_seconds: float | None, then: Then = lambda answer: None) -> None:
         operation = partial(nodes.drain, node_id=node_id, deadline_seconds=deadline_seconds)
-        self._clients.ask(f"drain {node_id} {deadline_seconds}", operation)
+        self._clients.ask(f"drain {node_id} {deadline_seconds}", operation, then)
 
     # Nodes
 
@@ -115,9 +118,15 @@ class Operators:
     def _storm(self) -> None:
         latest = self._clients.latest()[-MOST_AT_ONCE:]
         order = self._chance.choice((self._clients.cancel, self._clients.retry, self._clients.replay))
+        if order == self._clients.replay:
+            latest = [one.task_id for one in self._ended(latest)]
         self._story.fault(f"{order.__name__} of {len(latest)} tasks at once")
         for task_id in latest:
             order(task_id)
+
+    def _ended(self, task_ids: list[str]) -> list[Task]:
+        found = run_at_once(self._store.load_tasks(task_ids))
+        return [task for task in found.values() if task.status.is_terminal]
 
     # By REST
 

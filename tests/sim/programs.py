@@ -251,14 +251,16 @@ class SimulatedWorker(Program):
         self._stop = asyncio.Event()
         await self._stop.wait()
         self._stopping = True
-        shell.feed(Draining(reason=STOPPING))
         session.unhealthy = STOPPING
+        session.beating.set()
+        shell.feed(Draining(reason=STOPPING))
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 while not is_quiet(shell, session):
                     await shell.changed()
         except TimeoutError:
             self.story.tell("could not tell all", worker=self.name)
+        await session.leave("SIGTERM")
         self.exit()
 
     def stop(self) -> None:

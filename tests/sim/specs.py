@@ -72,6 +72,17 @@ def _random_container(chance: random.Random, runtime: Runtime, name: str) -> Con
     )
 
 
+def short_spec() -> TaskSpec:
+    """Return work of half a second that ends well."""
+    container = ContainerSpec(
+        name="main",
+        command=("work",),
+        env={"SIM_SECONDS": "0.5", "SIM_EXITS": "0"},
+        resources=ResourceRequirements(requests={"cpu": 100}),
+    )
+    return TaskSpec(name="short", containers=(container,), runtime=Runtime.PROCESS)
+
+
 def is_endless(spec: TaskSpec) -> bool:
     """Whether it ends only when it is told to."""
     if spec.restart_policy is not RestartPolicy.NEVER:

@@ -1,12 +1,18 @@
 """The simulation finds what it is there for: a part with a fault breaks a law within a few seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
+from podling.core import agent_lease, lifecycle, nodeindex, placement
 from podling.core.agent_instructions import WriteExit, WriteIntent
-from podling.store.base import Batch, TaskWrite, WriteResult
+from podling.core.agent_turn import Turn
+from podling.core.node import Node
+from podling.master.committer import Committer
+from podling.master.loops.election import Election
+from podling.store.base import Batch, Leadership, TaskWrite, WriteResult
 from podling.store.memory.store import MemoryStore
 from podling.worker.journal import Write
 from tests.sim.journal import SimulatedJournal
@@ -14,6 +20,9 @@ from tests.sim.world import LawBroken, World
 
 STEPS = 10_000
 SEEDS = range(1, 25)
+
+
+# Stores
 
 
 class NoVersions(MemoryStore):
@@ -45,6 +54,62 @@ def _keyless(write: TaskWrite) -> TaskWrite:
     return replace(write, task=replace(write.task, spec=replace(write.task.spec, idempotency_key=None)))
 
 
+class NoEpochs(MemoryStore):
+    """Takes a leader's commit without asking whether that leader still leads."""
+
+    async def commit(self, batch: Batch) -> Sequence[WriteResult]:
+        return await super().commit(replace(batch, epoch=None))
+
+
+class NoEpochOfMarks(MemoryStore):
+    """Lets anybody who ever led declare a node lost."""
+
+    async def mark_lost(self, node_id: str, seen_counter: int, epoch: int) -> bool:
+        return await super().mark_lost(node_id, seen_counter, (await self.leadership()).epoch)
+
+
+class NoSeenCounters(MemoryStore):
+    """Declares a node lost although it has beaten since it was looked at."""
+
+    async def mark_lost(self, node_id: str, seen_counter: int, epoch: int) -> bool:
+        counters = {beat.node_id: beat.counter for beat in await self.load_beats()}
+        return await super().mark_lost(node_id, counters.get(node_id, seen_counter), epoch)
+
+
+class NoRecordSeen(MemoryStore):
+    """Gives the leadership to whoever asks, also if another one was faster."""
+
+    async def take_leadership(self, master_id: str, seen: Leadership) -> int | None:
+        await super().take_leadership(master_id, await self.leadership())
+        return seen.epoch + 1
+
+
+class NoNumbers(MemoryStore):
+    """Does not know a batch again by its number."""
+
+    async def commit(self, batch: Batch) -> Sequence[WriteResult]:
+        self._commits = getattr(self, "_commits", 0) + 1
+        return await super().commit(replace(batch, number=self._commits))
+
+
+class NoSessionsOfBeats(MemoryStore):
+    """Counts the beat of a session that a newer one has followed."""
+
+    async def beat(self, sessions: Mapping[str, int], now: Any) -> frozenset[str]:
+        newest = {node.node_id: node.session_no for node in await self.load_nodes()}
+        return await super().beat({one: newest[one] for one in sessions if one in newest}, now)
+
+
+class NoSessionsOfNodes(MemoryStore):
+    """Writes what a session says about its node, whether or not it is the newest."""
+
+    async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
+        return await super().save_node(node)
+
+
+# Journals
+
+
 class NoIntents(SimulatedJournal):
     """Says that an intent is on disk before it is."""
 
@@ -61,16 +126,70 @@ class NoExits(SimulatedJournal):
             super()._apply(write)
 
 
-@pytest.mark.parametrize(
-    ("store", "journal", "law"),
-    [
-        (NoVersions, SimulatedJournal, r"I\d+"),
-        (NoKeys, SimulatedJournal, "I2"),
-        (MemoryStore, NoIntents, "I15"),
-        (MemoryStore, NoExits, "I1[56]"),
-    ],
-)
-def test_a_fault_breaks_its_law(store: type[MemoryStore], journal: type[SimulatedJournal], law: str) -> None:
-    with pytest.raises(LawBroken, match=rf"breaks:\n  {law}: "):
+# Rules that are not kept
+
+
+async def _write_unguarded(committer: Any, items: Sequence[Any]) -> Any:
+    """Commit what is left of the leader's own items after it has stepped down."""
+    async with committer._turn:
+        return await committer._write(items, committer._epoch)
+
+
+def _unavailability_but_for_drains(node: Node) -> placement.Lack | None:
+    return placement.unavailability(replace(node, cordoned=False, drain=None))
+
+
+def _allow(*_: Any) -> None:
+    """Check nothing, do nothing, refuse nothing."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`favours`: what has to go wrong often enough for the fault to show; `law`: one it breaks."""
+
+    law: str
+    store: type[MemoryStore] = MemoryStore
+    journal: type[SimulatedJournal] = SimulatedJournal
+    part: object = None
+    rule: str = ""
+    instead: Any = _allow
+    favours: tuple[str, ...] = ()
+
+
+FAULTS = {
+    "a write of an older version": Fault(r"I\d+", store=NoVersions, favours=("lose_replies", "hold_commits")),
+    "a forgotten idempotency key": Fault("I2", store=NoKeys),
+    "a forgotten batch number": Fault(r"I\d+", store=NoNumbers, favours=("hold_commits",)),
+    "a commit of a stale leader": Fault("I21", store=NoEpochs, favours=("catch",)),
+    "a mark of a stale leader": Fault("I21|I25", store=NoEpochOfMarks, favours=("catch", "isolate")),
+    "a mark of a node that has beaten": Fault("I9", store=NoSeenCounters, favours=("catch", "isolate")),
+    "a takeover that came second": Fault("I22", store=NoRecordSeen, favours=("catch",)),
+    "a beat of an older session": Fault("I20", store=NoSessionsOfBeats, favours=("cut_off",)),
+    "a node as an older session knows it": Fault(
+        "I20", store=NoSessionsOfNodes, favours=("catch", "isolate")
+    ),
+    "an intent that is not on disk": Fault("I15", journal=NoIntents),
+    "an end that is not on disk": Fault("I1[56]", journal=NoExits),
+    "a leader's commit after stepping down": Fault(
+        "I21", part=Committer, rule="_write_leaders", instead=_write_unguarded, favours=("catch",)
+    ),
+    "a leader that does not step down": Fault("I2[13]", part=Election, rule="_step_down_if_late"),
+    "a report of an older attempt": Fault("I8", part=lifecycle, rule="_check_fence", favours=("isolate",)),
+    "a start after its stop": Fault("I13", part=Turn, rule="remember_stop", favours=("cut_off",)),
+    "a container that outlives the lease": Fault(
+        "I17", part=agent_lease, rule="_stop_leased", favours=("cut_off",)
+    ),
+    "a planner that overlooks a drain": Fault(
+        "I19", part=nodeindex, rule="unavailability", instead=_unavailability_but_for_drains
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_breaks_its_law(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = FAULTS[name]
+    if fault.part is not None:
+        monkeypatch.setattr(fault.part, fault.rule, fault.instead)
+    with pytest.raises(LawBroken, match=rf"breaks:\n  ({fault.law}): "):
         for seed in SEEDS:
-            World(seed, store=store, journal=journal).run(STEPS)
+            World(seed, store=fault.store, journal=fault.journal, favours=fault.favours).run(STEPS)

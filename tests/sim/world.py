@@ -5,12 +5,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from podling.core.node import Node
 from podling.store.memory.store import MemoryStore
 from tests.sim.chaos import Chaos
 from tests.sim.clients import Clients
 from tests.sim.database import Database
 from tests.sim.journal import SimulatedJournal
-from tests.sim.laws import Laws
+from tests.sim.laws import KNOWN_SECONDS, Laws
 from tests.sim.ledger import Ledger
 from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.machine import Machine
@@ -22,6 +23,7 @@ from tests.sim.story import MachineClock, Story
 MOST_SETTLE_SECONDS = 300.0
 EMPTY_AFTER_SECONDS = 3.0  # a node is drained, when the faults are over for so long
 EMPTY_SECONDS = 22.0  # until it has to be empty: to connect, to hear of it, and the longest grace
+SHORT_TASKS = 8  # to be placed while it is drained
 CALM_SECONDS = 26.0  # until workers start once more, so that they forget what a full disk kept
 LOOK_EVERY = 100  # steps, for what is seen only by looking at all of the world
 MOST_SHOWN = 20
@@ -210,10 +212,17 @@ class World:
 
     def _empty_one(self) -> None:
         """Drain a node, now that nothing goes wrong."""
-        node_id = self.chance.choice(self.workers).name
-        self.operators.spared = node_id
-        self.operators.drain(node_id, 1.0)
+        node_id = self.operators.spared = self.chance.choice(self.workers).name
+        self._drain(node_id)
+        self.loop.later(KNOWN_SECONDS + 1.0, self.clients.submit_some, SHORT_TASKS)
         self.loop.later(EMPTY_SECONDS, self._check_empty, node_id)
+
+    def _drain(self, node_id: str) -> None:
+        def repeat(answer: object) -> None:
+            if not isinstance(answer, Node):
+                self.loop.later(0.5, self._drain, node_id)
+
+        self.operators.drain(node_id, 1.0, repeat)
 
     def _check_empty(self, node_id: str) -> None:
         """I19: nothing is left there, and it is open again after a word."""
