@@ -57,6 +57,18 @@ async def test_a_worker_that_lost_its_journal_runs_no_attempt_a_second_time(mast
     await worker.assigned(again.task_id, 2)
 
 
+async def test_what_a_worker_has_forgotten_is_ended_also_where_it_is_not_known_yet(leader: Leader) -> None:
+    """Another master has given it out just now; the one that the worker comes back to hears of it later."""
+    leader.put(sized("node-1"))
+    task = wanting({"cpu": 100})
+    await leader.submit(task)
+    await leader.scheduler.run_once()
+    leader.context.view.clear()
+    desired = await reconcile(leader.context, "node-1", (), starts_afresh=True)
+    assert desired.assign == ()
+    assert (await leader.stored(task)).error_code == "UNKNOWN_EXIT"
+
+
 async def test_a_worker_that_kept_its_journal_is_given_again_what_it_never_got(master: RunningMaster) -> None:
     worker = await master.worker("one")
     work = await worker.assigned((await master.api.submit(delivery="at_most_once"))["taskId"])

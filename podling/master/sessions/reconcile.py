@@ -16,11 +16,14 @@ from podling.core.protocol import (
     StopOrder,
 )
 from podling.core.retry import ErrorCode
-from podling.core.task import StopReason, Task
+from podling.core.task import LIVE, StopReason, Task
 from podling.core.timeline import RESTORED
 from podling.master.context import MasterContext
 from podling.master.sessions.returned import note_returned
+from podling.store.base import TaskQuery
 from podling.wire.session import Desired
+
+MOST_ON_A_NODE = 100_000
 
 FORGOTTEN = "its node came back without its journal: whether it ran, and how it ended, is not known"
 AFTER_BACKUP = "it was live in the backup that was restored, and has ended since: how, is not known"
@@ -38,7 +41,7 @@ async def reconcile(
 
     See `Hello` for `starts_afresh`; `restarted`: the worker program is another one than before.
     """
-    supposed = [task.task_id for task in context.view.live_tasks_on(node_id)]
+    supposed = await _supposed(context, node_id, starts_afresh)
     wanted = dict.fromkeys([*(item.task_id for item in held), *supposed])
     tasks = dict(await context.store.load_tasks(list(wanted)))
     await _unhold(context, node_id, held, tasks)
@@ -65,6 +68,18 @@ async def reconcile(
         stop=tuple(stop),
         forget=tuple(forget),
     )
+
+
+async def _supposed(context: MasterContext, node_id: str, starts_afresh: bool) -> list[str]:
+    """Return the tasks that should be there.
+
+    What the view does not know yet is delivered when it does. Whoever has forgotten everything must be
+    asked about all of it now: it says so once, and would run again what it is given later.
+    """
+    if not starts_afresh:
+        return [task.task_id for task in context.view.live_tasks_on(node_id)]
+    query = TaskQuery(statuses=tuple(LIVE), node_id=node_id, limit=MOST_ON_A_NODE)
+    return [task.task_id for task in await context.store.list_tasks(query)]
 
 
 def _is_live_here(task: Task, item: HeldAttempt, node_id: str) -> bool:
