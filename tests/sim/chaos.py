@@ -19,7 +19,7 @@ MOST_CALLBACKS = 400  # until a fuse is burnt
 class Chaos:
     """`strike` lets one thing go wrong; `end` has all of them pass.
 
-    `favours` names strikes that make up half of all, for a world that is after a certain fault.
+    `favours` names the only strikes that there are, in a world that is after a certain fault.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Chaos:
             (2, self._isolate),
             (5, lambda: self._cut(self._master().name, DATABASE)),
             (5, self._reset),
-            (3, partial(self._for_a_while, network, "slow_seconds", 0.7)),
-            (4, partial(self._for_a_while, network, "mishaps", 0.1)),
+            (3, self._slow_network),
+            (4, self._spoil_messages),
             (8, self._catch),
             (3, partial(self._for_a_while, database, "is_down", True)),
             (3, partial(self._for_a_while, database, "slow_seconds", 3.0)),
@@ -75,7 +75,7 @@ class Chaos:
         ]
 
     def strike(self) -> None:
-        if self._favours and self._chance.random() < 0.5:
+        if self._favours:
             self._chance.choice(self._favours)()
             return
         weights = [weight for weight, _ in self._strikes]
@@ -117,6 +117,11 @@ class Chaos:
     def _kill(self, program: Program) -> None:
         self._story.fault(f"kill -9 {program.name}")
         program.crash()
+
+    def _kill_leader(self) -> None:
+        for master in self._masters:
+            if master.leads:
+                self._kill(master)
 
     def _light(self, program: Program) -> None:
         if program.process.fuse is None:
@@ -209,6 +214,12 @@ class Chaos:
         worker = self._worker()
         self._story.fault(f"a connection of {worker.name} is reset")
         self._network.reset_one(worker.name)
+
+    def _slow_network(self) -> None:
+        self._for_a_while(self._network, "slow_seconds", 0.7)
+
+    def _spoil_messages(self) -> None:
+        self._for_a_while(self._network, "mishaps", 0.1)
 
     def _for_a_while(self, part: Any, name: str, value: Any) -> None:
         seconds = self._while()

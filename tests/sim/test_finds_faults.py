@@ -84,14 +84,6 @@ class NoRecordSeen(MemoryStore):
         return seen.epoch + 1
 
 
-class NoNumbers(MemoryStore):
-    """Does not know a batch again by its number."""
-
-    async def commit(self, batch: Batch) -> Sequence[WriteResult]:
-        self._commits = getattr(self, "_commits", 0) + 1
-        return await super().commit(replace(batch, number=self._commits))
-
-
 class NoSessionsOfBeats(MemoryStore):
     """Counts the beat of a session that a newer one has followed."""
 
@@ -159,7 +151,6 @@ class Fault:
 FAULTS = {
     "a write of an older version": Fault(r"I\d+", store=NoVersions, favours=("lose_replies", "hold_commits")),
     "a forgotten idempotency key": Fault("I2", store=NoKeys),
-    "a forgotten batch number": Fault(r"I\d+", store=NoNumbers, favours=("hold_commits",)),
     "a commit of a stale leader": Fault("I21", store=NoEpochs, favours=("catch",)),
     "a mark of a stale leader": Fault("I21|I25", store=NoEpochOfMarks, favours=("catch", "isolate")),
     "a mark of a node that has beaten": Fault("I9", store=NoSeenCounters, favours=("catch", "isolate")),
@@ -175,9 +166,9 @@ FAULTS = {
     ),
     "a leader that does not step down": Fault("I2[13]", part=Election, rule="_step_down_if_late"),
     "a report of an older attempt": Fault("I8", part=lifecycle, rule="_check_fence", favours=("isolate",)),
-    "a start after its stop": Fault("I13", part=Turn, rule="remember_stop", favours=("cut_off",)),
+    "a start after its stop": Fault("I13", part=Turn, rule="remember_stop", favours=("reset", "spoil_messages")),
     "a container that outlives the lease": Fault(
-        "I17", part=agent_lease, rule="_stop_leased", favours=("cut_off",)
+        "I17", part=agent_lease, rule="_stop_leased", favours=("isolate",)
     ),
     "a planner that overlooks a drain": Fault(
         "I19", part=nodeindex, rule="unavailability", instead=_unavailability_but_for_drains

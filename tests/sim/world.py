@@ -25,6 +25,7 @@ EMPTY_AFTER_SECONDS = 3.0  # a node is drained, when the faults are over for so 
 EMPTY_SECONDS = 22.0  # until it has to be empty: to connect, to hear of it, and the longest grace
 SHORT_TASKS = 8  # to be placed while it is drained
 CALM_SECONDS = 26.0  # until workers start once more, so that they forget what a full disk kept
+STRIKE_SECONDS = 2.0
 LOOK_EVERY = 100  # steps, for what is seen only by looking at all of the world
 MOST_SHOWN = 20
 
@@ -98,6 +99,7 @@ class World:
         )
         self.steps = 0
         self._is_chaotic = True
+        self._strike_seconds = self.lease / 2 if favours else STRIKE_SECONDS
 
     def _clock(self) -> MachineClock:
         return MachineClock(self.loop.time, self.chance)
@@ -156,7 +158,7 @@ class World:
     def _strike(self) -> None:
         if self._is_chaotic:
             self.chaos.strike()
-            self.loop.later(self.chance.expovariate(1 / 2.0), self._strike)
+            self.loop.later(self.chance.expovariate(1 / self._strike_seconds), self._strike)
 
     def _act(self) -> None:
         if self._is_chaotic:
