@@ -52,7 +52,7 @@ class Chaos:
             (6, lambda: self._light(self._master())),
             (3, lambda: self._stop(self._worker())),
             (2, lambda: self._stop(self._master())),
-            (4, lambda: self._pause(self._worker())),
+            (4, self._pause_worker),
             (6, lambda: self._pause(self._master())),
             (3, self._lose_power),
             (6, lambda: self._cut(self._worker().name, self._master().name)),
@@ -137,6 +137,9 @@ class Chaos:
             callbacks, seconds = self._chance.randrange(1, MOST_CALLBACKS), self._while()
             self._story.fault(f"SIGSTOP {program.name} for {seconds:.1f} s after {callbacks} callbacks")
             program.light_fuse(callbacks, partial(self._pause_now, program, seconds))
+
+    def _pause_worker(self) -> None:
+        self._pause(self._worker())
 
     def _pause_now(self, program: Program, seconds: float) -> None:
         program.pause()
