@@ -166,7 +166,9 @@ FAULTS = {
     ),
     "a leader that does not step down": Fault("I2[13]", part=Election, rule="_step_down_if_late"),
     "a report of an older attempt": Fault("I8", part=lifecycle, rule="_check_fence", favours=("isolate",)),
-    "a start after its stop": Fault("I13", part=Turn, rule="remember_stop", favours=("reset", "spoil_messages")),
+    "a start after its stop": Fault(
+        "I13", part=Turn, rule="remember_stop", favours=("reset", "spoil_messages")
+    ),
     "a container that outlives the lease": Fault(
         "I17", part=agent_lease, rule="_stop_leased", favours=("isolate",)
     ),

@@ -9,7 +9,7 @@ from tests.soak.mix import Work, wanted_end
 
 ENDED = ("completed", "failed", "cancelled")
 FORGETFUL_SECONDS = 15.0  # a start under way may outlive its engine by so much
-LOSSES = ("EXTERNAL", "RUNTIME", "UNKNOWN_EXIT", "NODE_LOST", "DISCONNECTED", "UNKNOWN")
+LOSSES = ("EXTERNAL", "RUNTIME", "UNKNOWN_EXIT", "NODE_LOST", "DISCONNECTED", "DRAINED", "UNKNOWN")
 
 
 @dataclass(frozen=True, slots=True)

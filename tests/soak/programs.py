@@ -70,14 +70,22 @@ class Program:
 
     async def terminate(self) -> int | None:
         """End it by SIGTERM; return its exit code, None if it had to be killed."""
-        if self._process is None or self.pid is None:
+        if self._process is None:
             return 0
+        if self.pid is None:
+            return self._process.returncode
         self._process.terminate()
         try:
             return await asyncio.wait_for(self._process.wait(), _PATIENCE_SECONDS)
         except TimeoutError:
             await self.kill()
             return None
+
+    async def terminate_twice(self, pause_seconds: float) -> int | None:
+        """End it by SIGTERM, and by another one if it has not ended after the pause."""
+        self._signal(signal.SIGTERM)
+        await asyncio.sleep(pause_seconds)
+        return await self.terminate()
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self.pid is not None:

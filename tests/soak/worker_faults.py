@@ -6,8 +6,20 @@ import signal
 import time
 from contextlib import suppress
 
+from podling.boot.worker import EXIT_AT_ONCE
+from podling.client import nodes
+from podling.client.call import Call, JsonObject
 from tests.soak.cluster import until
 from tests.soak.ground import PAST_THE_LEASE, Ground
+
+KNOWN_SECONDS = 2.0  # after which every master knows what an operator has said
+
+_SOON = "SELECT clock_timestamp() + make_interval(secs => $1)"
+_LEFT_THERE = "SELECT count(*) FROM live_tasks WHERE node_id = $1 AND detail ->> 'held' IS NULL"
+_GIVEN_SINCE = (
+    "SELECT task_id FROM attempts WHERE node_id = $1"
+    " AND (body ->> 'scheduled_at')::timestamptz > $2"
+)
 
 
 class WorkerFaults(Ground):
@@ -90,6 +102,51 @@ class WorkerFaults(Ground):
         await self.cluster.online(name, session)
         if code != 0:
             raise AssertionError(f"{name} ended with {code} on SIGTERM")
+
+    async def worker_told_twice(self) -> None:
+        """A second SIGTERM ends it at once, whatever it had in hand."""
+        name = self.any_worker()
+        session = await self.cluster.session(name)
+        code = await self.cluster.workers[name].terminate_twice(self.dice.uniform(0, 0.3))
+        await self.cluster.workers[name].start()
+        await self.cluster.online(name, session)
+        if code not in (0, EXIT_AT_ONCE):
+            raise AssertionError(f"{name} ended with {code} on its second SIGTERM")
+
+    # Drains
+
+    async def worker_drained(self) -> None:
+        """What runs may end there."""
+        await self._drain(self.any_worker(), None)
+
+    async def worker_drained_by_a_deadline(self) -> None:
+        """What runs is stopped, and goes elsewhere."""
+        await self._drain(self.any_worker(), 1.0)
+
+    async def _drain(self, name: str, deadline_seconds: float | None) -> None:
+        await self._say(f"{name} is drained", nodes.drain(name, deadline_seconds))
+        [[known_from]] = await self.cluster.database.fetch(_SOON, KNOWN_SECONDS)
+        how = "without a deadline" if deadline_seconds is None else "by a deadline"
+        try:
+            with self.times.measured(f"node drained {how}"):
+                await until(f"{name} is empty", lambda: self._is_empty(name))
+            late = await self.cluster.database.fetch(_GIVEN_SINCE, name, known_from)
+        finally:
+            await self._say(f"{name} is open again", nodes.uncordon(name))
+        if late:
+            raise AssertionError(f"{name} was given {[row[0] for row in late]} although it is drained")
+
+    async def _say(self, what: str, call: Call[JsonObject]) -> None:
+        async def said() -> bool:
+            master = self.dice.choice(list(self.cluster.masters.values()))
+            await master.client.send(call)
+            return True
+
+        await until(what, said)
+
+    async def _is_empty(self, name: str) -> bool:
+        rows = await self.cluster.database.fetch(_LEFT_THERE, name)
+        return rows[0][0] == 0
 
     async def keeper_killed(self) -> None:
         """The parent of plain processes dies; they run on, and how they end is unknown."""
