@@ -76,6 +76,8 @@ def _ending(turn: Turn, held: Held) -> Ending | None:
 def _proceed(turn: Turn, held: Held) -> Held:
     if not held.is_confirmed:
         return _report(turn, held)
+    if not held.may_run and turn.waits_for_lease(held.assignment):
+        return held
     if not held.is_journaled:
         turn.tell(WriteIntent(assignment=held.assignment))
         return replace(held, is_journaled=True)

@@ -16,10 +16,13 @@ def renew(turn: Turn, event: LeaseRenewed) -> None:
     lease = turn.state.lease
     if lease is not None and lease.sent_at > event.sent_at:
         return
+    had_lapsed = turn.state.is_lapsed
     lease = Lease(sent_at=event.sent_at, seconds=event.lease_seconds)
     turn.state = replace(turn.state, lease=lease, is_lapsed=False)
     turn.tell(SetTimer(timer=Timer(kind=TimerKind.LEASE_STOP), at=lease.stop_at))
     check(turn)  # an answer may come so late that it is no use any more
+    if had_lapsed and not turn.state.is_lapsed:
+        rules.change_all(turn, lambda held: held)  # what has waited for it
 
 
 def check(turn: Turn) -> None:

@@ -9,6 +9,7 @@ from podling.core.agent_events import Moment
 from podling.core.agent_instructions import Instruction, Send
 from podling.core.protocol import Assignment, AttemptKey, Report, StopOrder
 from podling.core.retry import ErrorCode
+from podling.core.spec import OnDisconnect
 from podling.core.value import value
 
 MOST_REMEMBERED = 2000
@@ -114,9 +115,14 @@ class Turn:
             return ErrorCode.DRAINED, drained
         if assignment.spec.runtime not in self.state.runtimes:
             return ErrorCode.RUNTIME, f"this worker has no runtime {assignment.spec.runtime}"
-        if self.state.is_lapsed and assignment.spec.on_disconnect == "stop":
-            return ErrorCode.RUNTIME, "the worker's lease has ended"
         return None
+
+    def waits_for_lease(self, assignment: Assignment) -> bool:
+        """Whether nothing of it may be started before the lease is renewed.
+
+        It came over a living session, so the next beat settles it; the lease's end sends it back.
+        """
+        return self.state.is_lapsed and assignment.spec.on_disconnect is OnDisconnect.STOP
 
 
 def _kept(entries: dict[AttemptKey, _Entry]) -> dict[AttemptKey, _Entry]:

@@ -321,6 +321,16 @@ def test_an_attempt_not_started_when_the_lease_ends_is_sent_back(world: World) -
     assert report.kind is ReportKind.REFUSED and world.starts == {}
 
 
+def test_what_comes_while_the_lease_is_overdue_waits_for_its_renewal(world: World) -> None:
+    world.pass_time(LEASE_SECONDS * 3 / 4)
+    world.assign(assignment())
+    world.settle()
+    assert (world.starts, world.state.outbox) == ({}, {})
+    world.renew()
+    world.settle()
+    assert len(world.running()) == 1
+
+
 def test_draining_sends_back_what_has_not_started_and_leaves_the_rest(world: World) -> None:
     run(world)
     world.assign(assignment("t2"))

@@ -168,7 +168,7 @@ class Agent(RuleBasedStateMachine):
         for held in self.world.state.attempts.values():
             if held.assignment.spec.on_disconnect is OnDisconnect.KEEP or held.final is not None:
                 continue
-            assert held.order is not None
+            assert held.order is not None or not held.is_journaled, "only what has come since may wait"
             for container in held.containers:
                 runs = container.phase == "running" and not container.is_doubtful
                 assert not runs or (

@@ -192,6 +192,12 @@ class Chaos:
         names = ("commit", "commit", "save_node", "mark_lost", "take_leadership")
         self._database.catches.add(self._chance.choice(names))
 
+    def _catch_marks(self) -> None:
+        self._database.catches.add("mark_lost")
+
+    def _catch_nodes(self) -> None:
+        self._database.catches.add("save_node")
+
     def _caught(self, host: str) -> None:
         """Who asks stands still as a rule: until another one leads, if it does so for long enough."""
         master = next(one for one in self._masters if one.name == host)

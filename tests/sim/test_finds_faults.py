@@ -152,8 +152,8 @@ FAULTS = {
     "a write of an older version": Fault(r"I\d+", store=NoVersions, favours=("lose_replies", "hold_commits")),
     "a forgotten idempotency key": Fault("I2", store=NoKeys),
     "a commit of a stale leader": Fault("I21", store=NoEpochs, favours=("catch",)),
-    "a mark of a stale leader": Fault("I21|I25", store=NoEpochOfMarks, favours=("catch", "isolate")),
-    "a mark of a node that has beaten": Fault("I9", store=NoSeenCounters, favours=("catch", "isolate")),
+    "a mark of a stale leader": Fault("I21|I25", store=NoEpochOfMarks, favours=("catch_marks", "isolate")),
+    "a mark of a node that has beaten": Fault("I9", store=NoSeenCounters, favours=("catch_marks", "isolate")),
     "a takeover that came second": Fault("I22", store=NoRecordSeen, favours=("catch",)),
     "a beat of an older session": Fault("I20", store=NoSessionsOfBeats, favours=("cut_off",)),
     "a node as an older session knows it": Fault(

@@ -17,8 +17,7 @@ KNOWN_SECONDS = 2.0  # after which every master knows what an operator has said
 _SOON = "SELECT clock_timestamp() + make_interval(secs => $1)"
 _LEFT_THERE = "SELECT count(*) FROM live_tasks WHERE node_id = $1 AND detail ->> 'held' IS NULL"
 _GIVEN_SINCE = (
-    "SELECT task_id FROM attempts WHERE node_id = $1"
-    " AND (body ->> 'scheduled_at')::timestamptz > $2"
+    "SELECT task_id FROM attempts WHERE node_id = $1 AND (body ->> 'scheduled_at')::timestamptz > $2"
 )
 
 
