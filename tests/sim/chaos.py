@@ -269,8 +269,11 @@ class Chaos:
         clock.wall_offset = 0.0
 
     def _remove_by_hand(self) -> None:
+        """Of containers; nobody can take a process out of its keeper's books."""
         machine = self._worker().machine
-        running = [one for one in machine.containers.values() if one.run is not None]
+        running = [
+            one for one in machine.containers.values() if one.run is not None and one.runtime == "docker"
+        ]
         if running:
             container = self._chance.choice(running)
             self._story.fault(f"somebody removes {container.found.container_id} on {machine.name}")
