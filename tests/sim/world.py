@@ -22,9 +22,9 @@ from tests.sim.story import MachineClock, Story
 
 MOST_SETTLE_SECONDS = 300.0
 EMPTY_AFTER_SECONDS = 3.0  # a node is drained, when the faults are over for so long
-EMPTY_SECONDS = 22.0  # until it has to be empty: to connect, to hear of it, and the longest grace
+EMPTY_SECONDS = 42.0  # until it has to be empty: what was lost is sent again after 30 s, and the longest grace
 SHORT_TASKS = 8  # to be placed while it is drained
-CALM_SECONDS = 26.0  # until workers start once more, so that they forget what a full disk kept
+CALM_SECONDS = 46.0  # until workers start once more, so that they forget what a full disk kept
 STRIKE_SECONDS = 2.0
 LOOK_EVERY = 100  # steps, for what is seen only by looking at all of the world
 MOST_SHOWN = 20
