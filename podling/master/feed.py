@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from podling.core.task import Task
 from podling.core.view import View
@@ -24,12 +25,24 @@ class Feed:
         self._listeners.append(listener)
 
     def publish(self, applied: Sequence[Applied]) -> None:
+        applied = [self._as_news(change) for change in applied]
         for change in applied:
             self._view.put_task(change.after)
         for listener in self._listeners:
             listener(applied)
         if self._watchers:
             self._wake([change.after for change in applied])
+
+    def _as_news(self, change: Applied) -> Applied:
+        """Return it with what was told of the task before: another master's change that this one went
+        over is told with it, since it comes too late by itself.
+        """
+        before = change.before
+        if before is None or not before.status.is_live or not change.after.status.is_live:
+            return change
+        known = self._view.task(before.task_id)
+        is_behind = known is None or known.version < before.version
+        return replace(change, before=known) if is_behind else change
 
     @contextmanager
     def watch(self, task_id: str) -> Iterator[asyncio.Event]:

@@ -22,7 +22,9 @@ from tests.sim.story import MachineClock, Story
 
 MOST_SETTLE_SECONDS = 300.0
 EMPTY_AFTER_SECONDS = 3.0  # a node is drained, when the faults are over for so long
-EMPTY_SECONDS = 42.0  # until it has to be empty: what was lost is sent again after 30 s, and the longest grace
+EMPTY_SECONDS = (
+    42.0  # until it has to be empty: what was lost is sent again after 30 s, and the longest grace
+)
 SHORT_TASKS = 8  # to be placed while it is drained
 CALM_SECONDS = 46.0  # until workers start once more, so that they forget what a full disk kept
 STRIKE_SECONDS = 2.0

@@ -182,8 +182,9 @@ class Sessions:
                 if order := stop_order_of(task):
                     stops[task.node_id].append(order)
             elif order := _stop_order(change):
-                assert before is not None and before.node_id is not None
-                stops[before.node_id].append(order)
+                node_id = (before or task).node_id
+                assert node_id is not None
+                stops[node_id].append(order)
         for node_id, orders in stops.items():
             if session := self._by_node.get(node_id):
                 session.send(Stop(items=tuple(orders)))
@@ -201,7 +202,9 @@ def _newly_assigned(before: Task | None, task: Task) -> bool:
 def _stop_order(change: Applied) -> StopOrder | None:
     """Return the order that a change means for the attempt that was live before it, if any."""
     before, task = change.before, change.after
-    if before is None or not before.status.is_live:
+    if before is None:
+        return stop_order_of(task) if task.status.is_live else None
+    if not before.status.is_live:
         return None
     if task.status.is_live and task.attempt == before.attempt:
         return stop_order_of(task) if before.stop_reason is None else None
