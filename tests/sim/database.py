@@ -100,12 +100,12 @@ class Database:
         self._story.tell("store", host=call.host, call=call.name)
         before = self._before(call)
         try:
-            answer = run_at_once(getattr(self.store, call.name)(*call.arguments, **call.named))
+            answer = run_at_once(attrgetter(call.name)(self.store)(*call.arguments, **call.named))
         except PodlingError as error:
             return error
         self._laws.observe(call, before, answer)
         self._release(call, answer)
-        if call.name in ("commit", "post", "resign_leadership"):
+        if call.name in ("commit", "post", "resign_leadership", "tokens.write"):
             self._hint()
         return (answer,)
 
