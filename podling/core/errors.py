@@ -3,7 +3,8 @@
     PodlingError
     ├── InvalidInput            what was sent cannot be accepted, whoever sends it
     │   ├── TooLarge
-    │   └── UnsupportedMediaType
+    │   ├── UnsupportedMediaType
+    │   └── RequestTimeout      the rest of it did not come in time
     ├── Unauthorized            no, or no valid, credential
     ├── Forbidden               a credential without the right
     │   └── PolicyDenied        an operator's rule says no
@@ -57,6 +58,10 @@ class TooLarge(InvalidInput):
 
 class UnsupportedMediaType(InvalidInput):
     default_code = "unsupported_media_type"
+
+
+class RequestTimeout(InvalidInput):
+    default_code = "request_timeout"
 
 
 class Unauthorized(PodlingError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from functools import partial
 from ssl import SSLContext
@@ -11,12 +12,19 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 
 from podling.core.errors import InvalidInput, PodlingError, UnsupportedMediaType
+from podling.kit.places import Places
 
 HEADERS_SECONDS = 30.0
 """A client that has not sent its first request's headers by then is cut off."""
 
 KEEP_ALIVE_SECONDS = 30.0
 """A connection without a further request for so long is closed."""
+
+WRITE_SECONDS = 60.0
+"""A client that takes nothing of its answer for so long is cut off."""
+
+LINGERING_SECONDS = 2.0
+"""For so long the rest of a refused body is taken, so that the refusal can be read."""
 
 _UNREADABLE = (HttpProcessingError, web.RequestPayloadError)
 
@@ -32,13 +40,21 @@ async def listen(
     refuse: Refuse,
     ssl_context: SSLContext | None = None,
     *,
+    most: int,
     start_serving: bool = True,
 ) -> asyncio.Server:
-    """Take the port for a runner that is set up; `refuse` makes an answer of an error. Raises OSError."""
+    """Take the port for a runner that is set up; `refuse` makes an answer of an error.
+
+    `most` connections are held at once, see `Places`. Raises OSError.
+    """
     loop, server = asyncio.get_running_loop(), runner.server
     assert server is not None
-    options: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEP_ALIVE_SECONDS}
-    connect = partial(Connection, refuse, server, loop=loop, **options)
+    options: dict[str, Any] = {
+        "access_log": None,
+        "keepalive_timeout": KEEP_ALIVE_SECONDS,
+        "lingering_time": LINGERING_SECONDS,
+    }
+    connect = partial(Connection, refuse, Places(most), server, loop=loop, **options)
     return await loop.create_server(
         connect, host, port, ssl=ssl_context, backlog=1024, start_serving=start_serving
     )
@@ -47,21 +63,60 @@ async def listen(
 class Connection(web.RequestHandler):
     """One of a server's connections; see `listen`."""
 
-    def __init__(self, refuse: Refuse, *server: Any, **options: Any) -> None:
+    def __init__(self, refuse: Refuse, places: Places, *server: Any, **options: Any) -> None:
         super().__init__(*server, **options)
         self._refuse = refuse
+        self._places = places
+        self._stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._deadline = asyncio.get_running_loop().call_later(HEADERS_SECONDS, self.force_close)
+        _bound_unread_answers(transport)
+        self._deadline = asyncio.get_running_loop().call_later(HEADERS_SECONDS, self.cut)
+        if not self._places.enter(self):
+            self.cut()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._places.leave(self)
+        self._deadline.cancel()
+        self._moves()
+        super().connection_lost(exc)
 
     def headers_arrived(self) -> None:
         """Be cut off no more."""
         self._deadline.cancel()
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
+    def serve(self) -> None:
+        """Everything that was waited for is here."""
+        self._places.serve(self)
+
+    def wait(self) -> None:
+        """The client has to send, or to read, something."""
+        self._places.wait_for(self)
+
+    def stay(self) -> None:
+        """Remain, without being counted, for as long as it lasts."""
+        self._places.leave(self)
+
+    def cut(self) -> None:
+        """End it now; an answer that the client does not take would keep it open for ever."""
+        transport = self.transport
+        self.force_close()
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck = asyncio.get_running_loop().call_later(WRITE_SECONDS, self.cut)
+
+    def resume_writing(self) -> None:
+        self._moves()
+        super().resume_writing()
+
+    def _moves(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def handle_error(
         self,
@@ -89,11 +144,48 @@ class Connection(web.RequestHandler):
 
 @web.middleware
 async def arrived(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Tell the connection that a request has begun."""
-    if isinstance(request.protocol, Connection):
-        request.protocol.headers_arrived()
+    """Tell the connection that a request has begun, and that it is over."""
+    connection = connection_of(request)
+    if connection is None:
+        return await _handled(request, handler)
+    connection.headers_arrived()
+    if request.can_read_body or "Upgrade" in request.headers:
+        connection.wait()
+    else:
+        connection.serve()
+    try:
+        return await _handled(request, handler)
+    finally:
+        connection.wait()
+
+
+async def _handled(request: web.Request, handler: Any) -> web.StreamResponse:
     response: web.StreamResponse = await handler(request)
     return response
+
+
+def in_service(request: web.Request) -> None:
+    """Everything that was waited for is here."""
+    if (connection := connection_of(request)) is not None:
+        connection.serve()
+
+
+def uncounted(request: web.Request) -> None:
+    """Keep the request's connection, for as long as it lasts, beside those that are counted."""
+    if (connection := connection_of(request)) is not None:
+        connection.stay()
+
+
+def connection_of(request: web.Request) -> Connection | None:
+    """Return the connection of a request; None for one that no `listen` has made."""
+    return request.protocol if isinstance(request.protocol, Connection) else None
+
+
+def _bound_unread_answers(transport: asyncio.BaseTransport) -> None:
+    """Have the kernel end a connection on which an answer gets nowhere, closed or not."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None and raw.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
 
 
 def _refusal(error: BaseException) -> PodlingError:

@@ -92,7 +92,7 @@ class Committer:
 
         Raises StoreUnavailable; Unavailable while too many wait: reports of workers go on.
         """
-        if self._everyone.waiting >= MOST_WAITING:
+        if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
         return await self._everyone.put(Insert(task, body_hash))
 
@@ -118,6 +118,11 @@ class Committer:
             elif isinstance(answer, BaseException):
                 raise answer
         return answers
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits to be written that nothing new should be taken."""
+        return self._everyone.waiting >= MOST_WAITING
 
     @property
     def is_unsure(self) -> bool:

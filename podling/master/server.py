@@ -10,7 +10,7 @@ from ssl import SSLContext
 
 from aiohttp import web
 
-from podling.core.access import NEEDS_TOKEN, is_loopback
+from podling.core.access import NEEDS_TOKEN, Role, is_loopback
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.kit.clock import Clock
 from podling.kit.connection import arrived, listen
@@ -18,8 +18,10 @@ from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
 from podling.master.api import cluster, doctor, logs, nodes, openapi, session, tasks, tokens
 from podling.master.api.access import Access
+from podling.master.api.admission import ADMISSION, MOST_CONNECTIONS, Admission
 from podling.master.api.http import MOST_BODY_BYTES, error_answer, errors
 from podling.master.api.keys import AUDIT, BEATS, CONTEXT, DOCUMENT, FACTS, RELAY, SESSIONS, STREAMS
+from podling.master.api.route import Route
 from podling.master.audit_log import AuditLog
 from podling.master.context import MasterOptions, build
 from podling.master.leases import check_lease
@@ -58,6 +60,8 @@ class MasterServer:
     ) -> None:
         self.context = build(options, store, clock, draw, draw_bits)
         self.streams = Streams()
+        urgent = frozenset(route.handler for route in _routes() if route.role in (Role.WORKER, None))
+        self.admission = Admission(urgent, lambda: self.context.committer.is_behind)
         self._changes = ChangesFeed(self.context)
         self.audit = AuditLog(store.audit)
         self._election_due, self._relay_due, self._peers_due = Wakeup(), Wakeup(), Wakeup()
@@ -166,7 +170,13 @@ class MasterServer:
         await self._runner.setup()
         try:
             self._listening = await listen(
-                self._runner, host, port, error_answer, ssl_context, start_serving=False
+                self._runner,
+                host,
+                port,
+                error_answer,
+                ssl_context,
+                most=MOST_CONNECTIONS,
+                start_serving=False,
             )
         except OSError as error:
             raise ConfigurationError(_cannot_listen(host, port, error)) from None
@@ -185,6 +195,7 @@ class MasterServer:
         for connected in self.sessions.all():
             connected.close("the master is stopping")
         self.streams.end_all()
+        self.admission.stop()
         if self._listening is not None:
             self._listening.close()
         if self._runner is not None:
@@ -219,11 +230,9 @@ class MasterServer:
 
 def application(server: MasterServer) -> web.Application:
     """Return the routes with their middleware."""
-    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens)
-    routes = [route for part in parts for route in part.routes()]
-    context = server.context
+    routes, context = _routes(), server.context
     access = Access(routes, context.credentials, server.audit, context.clock)
-    middlewares = [arrived, errors, access.middleware()]
+    middlewares = [arrived, errors, server.admission.admit, access.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
     app[CONTEXT] = server.context
     app[SESSIONS] = server.sessions
@@ -232,9 +241,15 @@ def application(server: MasterServer) -> web.Application:
     app[BEATS] = server.beats
     app[FACTS] = FactsTable()
     app[AUDIT] = server.audit
+    app[ADMISSION] = server.admission
     app[DOCUMENT] = openapi.document_of(routes, context.options.version)
     app.add_routes(route.definition() for route in routes)
     return app
+
+
+def _routes() -> list[Route]:
+    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens)
+    return [route for part in parts for route in part.routes()]
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

@@ -9,17 +9,24 @@ import orjson
 from podling.core.errors import InvalidInput
 
 MOST_LEVELS = 64
+MOST_VALUES = 200_000
+"""In a whole body: what reading one costs grows with them, and everybody waits meanwhile."""
+
+MOST_NAMES = 4_000
+"""In one object; no field of Podling's may have so many."""
+
 _LONGEST_NAME = 80
 _NUL = b"\\u0000"
 
 
 def load_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object. Raises InvalidInput, also for doubled names, NUL and deep nesting."""
+    """Read a JSON object. Raises InvalidInput, also for doubled names, NUL, deep nesting and masses."""
+    _check_count(body)
     try:
         plain = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"the body is not valid JSON: {error}", code="invalid_json") from None
-    _check_levels(plain)
+    _check_structure(plain)
     _check_names(body)
     if _NUL in body:
         _check_nul(plain, "")
@@ -40,9 +47,27 @@ def refuse_unknown(given: Mapping[str, Any], known: frozenset[str]) -> None:
             raise InvalidInput(f"{short}: no such field", code="unknown_field", details={"field": short})
 
 
-def _check_levels(plain: Any) -> None:
+def _check_count(body: bytes) -> None:
+    """Refuse too many values before anything is made of them; what only looks so is looked at again."""
+    if _most_values(body) > MOST_VALUES and _most_values(_without_strings(body)) > MOST_VALUES:
+        raise InvalidInput(f"the body has more than {MOST_VALUES} values", code="invalid_json")
+
+
+def _most_values(body: bytes) -> int:
+    """Return how many values there can be at most: commas and brackets in strings are counted too."""
+    return 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
+def _without_strings(body: bytes) -> bytes:
+    unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"".join(unescaped.split(b'"')[::2])
+
+
+def _check_structure(plain: Any) -> None:
     level = [plain]
     for _ in range(MOST_LEVELS):
+        if any(len(item) > MOST_NAMES for item in level if isinstance(item, dict)):
+            raise InvalidInput(f"an object has more than {MOST_NAMES} names", code="invalid_json")
         level = [inner for item in level for inner in _inner(item) if isinstance(inner, dict | list)]
         if not level:
             return

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
 
 from podling.core.errors import InvalidInput
 from podling.core.value import camel_case
@@ -57,31 +58,44 @@ def encode(value: Any, *, sort_names: bool = False) -> bytes:
     return orjson.dumps(to_plain(value), option=orjson.OPT_SORT_KEYS if sort_names else None)
 
 
-_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+_validators: dict[type[Any], SchemaValidator] = {}
+_MANY = frozenset({"tuple", "list", "set", "frozenset", "dict"})
 
 
-def adapter(kind: type[_T]) -> TypeAdapter[_T]:
+def validator(kind: type[Any]) -> SchemaValidator:
     """Return the validator for a value's class; made once."""
-    found = _adapters.get(kind)
+    found = _validators.get(kind)
     if found is None:
-        found = _adapters[kind] = TypeAdapter(kind)
+        found = _validators[kind] = SchemaValidator(_failing_fast(TypeAdapter(kind).core_schema))
     return found
+
+
+def _failing_fast(schema: Any) -> Any:
+    """Have lists end at their first fault: two million of them took 13 seconds to tell, and one is told."""
+    if isinstance(schema, dict):
+        inner = {name: _failing_fast(part) for name, part in schema.items()}
+        return inner | {"fail_fast": True} if schema.get("type") in _MANY else inner
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_failing_fast, schema))
+    return schema
 
 
 def decode(kind: type[_T], body: bytes | str) -> _T:
     """Read a value of class `kind` from JSON. Raises InvalidInput that names the field."""
     try:
-        return adapter(kind).validate_json(body)
+        value: _T = validator(kind).validate_json(body)
     except ValidationError as error:
         raise translate(error) from None
+    return value
 
 
 def decode_leniently(kind: type[_T], body: bytes | str) -> _T:
     """Read what another version of Podling may have written: fields that this one lacks are left out."""
     try:
-        return adapter(kind).validate_json(body, extra="ignore")
+        value: _T = validator(kind).validate_json(body, extra="ignore")
     except ValidationError as error:
         raise translate(error) from None
+    return value
 
 
 def translate(error: ValidationError) -> InvalidInput:

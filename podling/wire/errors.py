@@ -7,6 +7,7 @@ from podling.core import errors
 _STATUSES: tuple[tuple[type[errors.PodlingError], int], ...] = (
     (errors.TooLarge, 413),
     (errors.UnsupportedMediaType, 415),
+    (errors.RequestTimeout, 408),
     (errors.InvalidInput, 400),
     (errors.Unauthorized, 401),
     (errors.Forbidden, 403),

@@ -31,6 +31,7 @@ from podling.worker.shell import Shell
 
 DEFAULT_TAIL = 100
 MOST_TAIL = 1_000_000
+MOST_CONNECTIONS = 256
 _STATUSES = {
     HeldState.STARTING: "scheduled",
     HeldState.RUNNING: "running",
@@ -71,7 +72,7 @@ class WorkerApi:
         self._runner = web.AppRunner(application, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
-            self._listening = await listen(self._runner, host, port, _refusal)
+            self._listening = await listen(self._runner, host, port, _refusal, most=MOST_CONNECTIONS)
         except OSError as error:
             await self._runner.cleanup()
             raise _cannot_listen(host, port, error) from error

@@ -16,17 +16,19 @@ from podling.core.errors import (
     NotFound,
     PodlingError,
     TooLarge,
+    TooManyRequests,
     Unavailable,
     UnsupportedMediaType,
 )
+from podling.master.api.admission import ADMISSION
 from podling.master.api.route import Handler
+from podling.wire.body import load_object
 from podling.wire.codec import encode
 from podling.wire.errors import error_body, status_of
 
 _log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
-REQUEST_SECONDS = 30.0
 # Plain `curl -d` calls everything a form, and `requests` without a type calls it octets.
 MEDIA_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "application/octet-stream"})
 
@@ -37,24 +39,31 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 
 def error_answer(error: PodlingError) -> web.Response:
-    headers = {"Retry-After": "1"} if isinstance(error, Unavailable) else None
+    headers = {"Retry-After": "1"} if isinstance(error, Unavailable | TooManyRequests) else None
     return answer(error_body(error), status_of(error), headers)
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Return the body. Raises UnsupportedMediaType, TooLarge, and InvalidInput for one that drips."""
+    """Return the body.
+
+    Raises UnsupportedMediaType, TooLarge, InvalidInput for one that is torn, and as `Admission.body`.
+    """
     _check_media_type(request)
     try:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes") from None
+        body = await request.app[ADMISSION].body(request, MOST_BODY_BYTES)
     except web.RequestPayloadError:
         raise InvalidInput(
             "the body is torn, or not encoded as its header says", code="bad_request"
         ) from None
-    except TimeoutError:
-        raise InvalidInput("the body did not arrive in time", code="request_timeout") from None
+    if body is None:
+        raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
+    return body
+
+
+async def read_object(request: web.Request, *, optional: bool = False) -> dict[str, Any]:
+    """Return the JSON object in the body; an empty one for none if it is optional."""
+    body = await read_body(request)
+    return {} if optional and not body else load_object(body)
 
 
 def _check_media_type(request: web.Request) -> None:

@@ -9,6 +9,8 @@ from aiohttp import WSMsgType, web
 from podling.core.access import Role
 from podling.core.errors import InvalidInput, NotFound, PodlingError
 from podling.core.logrecord import Stream
+from podling.kit.connection import in_service
+from podling.master.api.admission import ADMISSION
 from podling.master.api.http import boolean, moment, path_id, query, whole_number
 from podling.master.api.keys import CONTEXT, RELAY, STREAMS
 from podling.master.api.route import SECRET, Node, Route, get
@@ -35,8 +37,8 @@ async def get_logs(request: web.Request) -> web.StreamResponse:
     task_id = path_id(request, "task")
     await logs.check(context, task_id, asked)
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
-    await response.prepare(request)
-    with streams.reading():
+    with request.app[ADMISSION].streaming(request), streams.reading():
+        await response.prepare(request)
         async with aclosing(logs.read(context, relay, streams, task_id, asked)) as texts:
             await _copy(texts, response)
     await response.write_eof()
@@ -77,6 +79,7 @@ async def accept_stream(request: web.Request) -> web.StreamResponse:
         raise NotFound.of("stream")
     socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=MOST_FRAME_BYTES)
     await socket.prepare(request)
+    in_service(request)
     stream.dialled.set()
     stream.broken = True
     try:

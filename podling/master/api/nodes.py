@@ -12,14 +12,14 @@ from podling.core.errors import Forbidden, InvalidInput
 from podling.core.lifecycle import OUTCOMES
 from podling.core.logrecord import TAIL_BYTES, decode
 from podling.core.node import Node
-from podling.master.api.http import answer, boolean, path_id, query, read_body
+from podling.master.api.http import answer, boolean, path_id, query, read_object
 from podling.master.api.keys import CONTEXT, PRINCIPAL
 from podling.master.api.route import Node as NodeRule
 from podling.master.api.route import Route, delete, get, post
 from podling.master.context import MasterContext
 from podling.master.operations import nodes, removal
 from podling.store.base import LogTail
-from podling.wire.body import load_object, refuse_unknown
+from podling.wire.body import refuse_unknown
 from podling.wire.nodes import node_view, parse_registration
 
 LONGEST_DRAIN_SECONDS = 10 * 365 * 86_400
@@ -54,7 +54,7 @@ def _view(context: MasterContext, node: Node) -> dict[str, Any]:
 
 async def register(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
-    registration = parse_registration(load_object(await read_body(request)))
+    registration = parse_registration(await read_object(request))
     return answer(_view(context, await nodes.register(context, registration)), 201)
 
 
@@ -111,8 +111,7 @@ async def _cordon(request: web.Request, cordoned: bool) -> web.Response:
 
 async def drain(request: web.Request) -> web.Response:
     context, node_id = request.app[CONTEXT], path_id(request, "node")
-    body = await read_body(request)
-    given = load_object(body) if body else {}
+    given = await read_object(request, optional=True)
     refuse_unknown(given, frozenset({"deadlineSeconds"}))
     view = _view(context, await nodes.drain(context, node_id, _deadline(given.get("deadlineSeconds"))))
     return answer(view, 202 if view["runningTasks"] else 200)
@@ -130,7 +129,7 @@ async def save_tails(request: web.Request) -> web.Response:
     """Keep the newest output of attempts of this node; items of other nodes are left out."""
     context = request.app[CONTEXT]
     node_id = path_id(request, "node")
-    items = load_object(await read_body(request)).get("tails")
+    items = (await read_object(request)).get("tails")
     if not isinstance(items, list):
         raise InvalidInput.field("tails", "must be a list")
     await nodes.save_tails(context, node_id, [_tail(item) for item in items])

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from aiohttp import WSMsgType, web
@@ -20,6 +22,7 @@ from podling.core.errors import (
 from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
+from podling.kit.connection import uncounted
 from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
 from podling.master.api.route import Node, Route, get
 from podling.master.context import MasterContext
@@ -86,14 +89,14 @@ async def serve_session(request: web.Request) -> web.StreamResponse:
     app = request.app
     desk = Desk(app[CONTEXT], app[SESSIONS], app[BEATS], app[RELAY])
     try:
-        await serve(desk, node_id, _WebSocketLine(socket))
+        await serve(desk, node_id, _WebSocketLine(socket), partial(uncounted, request))
     finally:
         await socket.close()
     return socket
 
 
-async def serve(desk: Desk, node_id: str, line: Line) -> None:
-    """Admit a worker, and speak with it until either side ends it."""
+async def serve(desk: Desk, node_id: str, line: Line, admitted: Callable[[], None] | None = None) -> None:
+    """Admit a worker, and speak with it until either side ends it; `admitted` is called in between."""
     try:
         session, welcome = await desk.sessions.open(node_id, await _hello(line))
     except PodlingError as error:
@@ -101,6 +104,8 @@ async def serve(desk: Desk, node_id: str, line: Line) -> None:
         with suppress(ConnectionError):
             await line.send(Goodbye(reason=error.message, reconnect=reconnect))
         return
+    if admitted is not None:
+        admitted()
     try:
         await line.send(welcome)
         await _Conversation(desk, line, session).run()

@@ -23,7 +23,7 @@ from podling.master.api.http import (
     next_page,
     path_id,
     query,
-    read_body,
+    read_object,
     whole_number,
 )
 from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
@@ -31,7 +31,7 @@ from podling.master.api.route import Node, Route, get, post, put
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
 from podling.store.base import TaskQuery
-from podling.wire.body import as_object, load_object, refuse_unknown
+from podling.wire.body import as_object, refuse_unknown
 from podling.wire.codec import rfc3339
 from podling.wire.errors import error_body
 from podling.wire.tasks import attempt_view, parse_task, task_view
@@ -69,7 +69,7 @@ def _views(context: MasterContext, found: Sequence[Task]) -> list[dict[str, Any]
 
 async def submit(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
-    plain = load_object(await read_body(request))
+    plain = await read_object(request)
     spec = parse_task(plain, header(request, "Idempotency-Key"))
     task, is_new = await tasks.submit(context, spec)
     request[AUDITED]["taskId"] = task.task_id
@@ -78,12 +78,12 @@ async def submit(request: web.Request) -> web.Response:
 
 async def submit_batch(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
-    given = load_object(await read_body(request))
+    given = await read_object(request)
     refuse_unknown(given, frozenset({"tasks"}))
     items = given.get("tasks")
     if not isinstance(items, list) or not 1 <= len(items) <= MOST_PER_BATCH:
         raise InvalidInput.field("tasks", f"must be a list of 1 to {MOST_PER_BATCH} tasks")
-    return answer(await tasks.submit_many(context, [_parsed(item) for item in items], error_body))
+    return answer(await tasks.submit_many(context, map(_parsed, items), error_body))
 
 
 def _parsed(item: Any) -> Any:
@@ -175,8 +175,8 @@ async def retry(request: web.Request) -> web.Response:
 
 async def replay(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
-    body = await read_body(request)
-    given = {key: item for key, item in (load_object(body) if body else {}).items() if item is not None}
+    body = await read_object(request, optional=True)
+    given = {key: item for key, item in body.items() if item is not None}
     refuse_unknown(given, frozenset({"queue", "runAt"}))
     for key in given:
         if not isinstance(given[key], str):
@@ -188,7 +188,7 @@ async def replay(request: web.Request) -> web.Response:
 
 async def resolve(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
-    given = load_object(await read_body(request))
+    given = await read_object(request)
     refuse_unknown(given, frozenset({"outcome", "attempt"}))
     outcome = _text(given, "outcome")
     if outcome not in OUTCOMES:
@@ -205,7 +205,7 @@ _STATUS_FIELDS = frozenset(
 async def put_status(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     task_id = path_id(request, "task")
-    given = load_object(await read_body(request))
+    given = await read_object(request)
     refuse_unknown(given, _STATUS_FIELDS)
     task = await tasks.report(context, task_id, _report(context, task_id, given), request[PRINCIPAL].node_id)
     return answer(_view(context, task))

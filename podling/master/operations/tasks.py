@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from podling.core.errors import (
@@ -28,6 +29,7 @@ from podling.store.base import TaskQuery, WriteResult
 from podling.wire.codec import encode
 
 MOST_COUNTED_AHEAD = 10_000
+AT_A_TIME = 50  # of a batch
 
 
 async def submit(context: MasterContext, spec: TaskSpec) -> tuple[Task, bool]:
@@ -46,10 +48,13 @@ async def submit(context: MasterContext, spec: TaskSpec) -> tuple[Task, bool]:
 
 async def submit_many(
     context: MasterContext,
-    specs: Sequence[TaskSpec | PodlingError],
+    specs: Iterable[TaskSpec | PodlingError],
     refusal: Callable[[PodlingError], dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Submit each; the answers are `{taskId}` or what `refusal` makes of its error, in order."""
+    """Submit each; the answers are `{taskId}` or what `refusal` makes of its error, in order.
+
+    They are taken piece by piece: beats are answered between two pieces of a large batch.
+    """
 
     async def one(spec: TaskSpec | PodlingError) -> dict[str, Any]:
         if isinstance(spec, PodlingError):
@@ -60,7 +65,12 @@ async def submit_many(
             return refusal(error)
         return {"taskId": task.task_id}
 
-    return list(await asyncio.gather(*map(one, specs)))
+    left, answers = iter(specs), []
+    async with asyncio.TaskGroup() as group:
+        while piece := list(islice(left, AT_A_TIME)):
+            answers += [group.create_task(one(spec)) for spec in piece]
+            await asyncio.sleep(0)
+    return [answer.result() for answer in answers]
 
 
 def _new_task(task_id: str, spec: TaskSpec, now: datetime) -> Task:

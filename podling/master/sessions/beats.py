@@ -49,5 +49,5 @@ class Beats:
 
     @property
     def interval_seconds(self) -> float:
-        """Once a second with the default lease, faster with a shorter one."""
-        return min(1.0, self._context.options.lease_seconds / 12)
+        """Twice a second with the default lease, faster with a shorter one."""
+        return min(0.5, self._context.options.lease_seconds / 24)

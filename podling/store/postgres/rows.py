@@ -17,7 +17,7 @@ from podling.core.limits import deadline_at, queue_timeout_at
 from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, ContainerState, HealthStatus, StopReason, Task, TaskEvent, TaskStatus
 from podling.core.value import value
-from podling.wire.codec import adapter
+from podling.wire.codec import validator
 
 _T = TypeVar("_T")
 Row = dict[str, Any]
@@ -55,7 +55,8 @@ def to_json(item: Any) -> str:
 
 def from_json(kind: type[_T], body: str) -> _T:
     """Read a value that `to_json` has written, perhaps that of a newer master with further fields."""
-    return adapter(kind).validate_json(body, by_alias=False, by_name=True, extra="ignore")
+    value: _T = validator(kind).validate_json(body, by_alias=False, by_name=True, extra="ignore")
+    return value
 
 
 def _plain(item: Any) -> Any:
