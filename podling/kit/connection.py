@@ -133,6 +133,14 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer in our shape what was refused before any handler, such as an unknown `Expect`."""
+        if isinstance(resp, web.HTTPException):
+            resp = self._refuse(InvalidInput(resp.text or resp.reason, code="bad_request"))
+        return await super().finish_response(request, resp, start_time)
+
     def log_exception(self, *args: Any, **named: Any) -> None:
         """A fault of the client is a line without a traceback."""
         error = named.get("exc_info")

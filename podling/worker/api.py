@@ -6,6 +6,7 @@ import hmac
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -23,6 +24,7 @@ from podling.core.logrecord import render, select
 from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind
 from podling.core.token import hash_secret
 from podling.kit.connection import arrived, listen
+from podling.kit.framing import check_framing
 from podling.wire.codec import encode, to_plain
 from podling.wire.credentials import credential_of
 from podling.wire.errors import error_body, status_of
@@ -87,11 +89,16 @@ class WorkerApi:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         try:
+            check_framing(request)
             self._authorize(request)
             response: web.StreamResponse = await handler(request)
         except web.HTTPException as error:
             if error.status == 404 and request.path.startswith("/api/v1/"):
                 return _error(421, _NO_MASTER, "not_a_master", {})
+            if isinstance(error, web.HTTPMethodNotAllowed):
+                allowed = ", ".join(sorted(error.allowed_methods))
+                message = f"{request.method} is not allowed here; allowed: {allowed}"
+                return _error(405, message, "method_not_allowed", {}, {"Allow": allowed})
             return _error(error.status, error.reason.lower(), "http_error", {})
         except PodlingError as error:
             return _refusal(error)
@@ -209,9 +216,11 @@ def _refusal(error: PodlingError) -> web.Response:
     return _json(error_body(error), status)
 
 
-def _error(status: int, message: str, code: str, details: dict[str, Any]) -> web.Response:
-    return _json({"error": message, "code": code, "details": details}, status)
+def _error(
+    status: int, message: str, code: str, details: dict[str, Any], headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return _json({"error": message, "code": code, "details": details}, status, headers)
 
 
-def _json(body: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=encode(body), status=status, content_type="application/json")
+def _json(body: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=encode(body), status=status, content_type="application/json", headers=headers)

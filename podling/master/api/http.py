@@ -20,6 +20,7 @@ from podling.core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from podling.kit.framing import check_framing
 from podling.master.api.admission import ADMISSION
 from podling.master.api.route import Handler
 from podling.wire.body import load_object
@@ -49,6 +50,8 @@ async def read_body(request: web.Request) -> bytes:
     Raises UnsupportedMediaType, TooLarge, InvalidInput for one that is torn, and as `Admission.body`.
     """
     _check_media_type(request)
+    if (request.content_length or 0) > MOST_BODY_BYTES:
+        raise _too_large()
     try:
         body = await request.app[ADMISSION].body(request, MOST_BODY_BYTES)
     except web.RequestPayloadError:
@@ -56,14 +59,28 @@ async def read_body(request: web.Request) -> bytes:
             "the body is torn, or not encoded as its header says", code="bad_request"
         ) from None
     if body is None:
-        raise TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
+        raise _too_large()
     return body
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {MOST_BODY_BYTES} bytes")
 
 
 async def read_object(request: web.Request, *, optional: bool = False) -> dict[str, Any]:
     """Return the JSON object in the body; an empty one for none if it is optional."""
     body = await read_body(request)
     return {} if optional and not body else load_object(body)
+
+
+def refuse_unless_websocket(request: web.Request, socket: web.WebSocketResponse) -> None:
+    """Raise InvalidInput for a request that cannot become a WebSocket."""
+    if not socket.can_prepare(request):
+        raise InvalidInput(
+            "this is a WebSocket: send Connection: Upgrade, Upgrade: websocket, Sec-WebSocket-Version: 13"
+            " and a Sec-WebSocket-Key",
+            code="not_a_websocket",
+        )
 
 
 def _check_media_type(request: web.Request) -> None:
@@ -167,6 +184,7 @@ def next_page(request: web.Request, cursor: str) -> dict[str, str]:
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into the one shape; a bug is logged and told as a sentence."""
     try:
+        check_framing(request)
         return await handler(request)
     except PodlingError as error:
         return _last_if_torn(request, error_answer(error))

@@ -11,7 +11,7 @@ from podling.core.errors import InvalidInput, NotFound, PodlingError
 from podling.core.logrecord import Stream
 from podling.kit.connection import in_service
 from podling.master.api.admission import ADMISSION
-from podling.master.api.http import boolean, moment, path_id, query, whole_number
+from podling.master.api.http import boolean, moment, path_id, query, refuse_unless_websocket, whole_number
 from podling.master.api.keys import CONTEXT, RELAY, STREAMS
 from podling.master.api.route import SECRET, Node, Route, get
 from podling.master.operations import logs
@@ -78,6 +78,7 @@ async def accept_stream(request: web.Request) -> web.StreamResponse:
     if stream is None or stream.dialled.is_set():
         raise NotFound.of("stream")
     socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=MOST_FRAME_BYTES)
+    refuse_unless_websocket(request, socket)
     await socket.prepare(request)
     in_service(request)
     stream.dialled.set()

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -21,6 +21,8 @@ from podling.master.operations import nodes, removal
 from podling.store.base import LogTail
 from podling.wire.body import refuse_unknown
 from podling.wire.nodes import node_view, parse_registration
+
+_T = TypeVar("_T")
 
 LONGEST_DRAIN_SECONDS = 10 * 365 * 86_400
 
@@ -139,11 +141,11 @@ async def save_tails(request: web.Request) -> web.Response:
 def _tail(item: Any) -> LogTail:
     try:
         tail = LogTail(
-            task_id=str(item["taskId"]),
-            attempt=int(item["attempt"]),
-            frames=base64.b64decode(item["frames"], validate=True),
-            dropped_bytes=int(item.get("droppedBytes", 0)),
-            final=bool(item.get("final", False)),
+            task_id=_of(str, item["taskId"]),
+            attempt=_of(int, item["attempt"]),
+            frames=base64.b64decode(_of(str, item["frames"]), validate=True),
+            dropped_bytes=_of(int, item.get("droppedBytes", 0)),
+            final=_of(bool, item.get("final", False)),
         )
         whole = sum(1 for _ in decode(tail.frames)) > 0 or not tail.frames
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, binascii.Error):
@@ -155,3 +157,10 @@ def _tail(item: Any) -> LogTail:
     if not 0 < tail.attempt < 2**31 or not 0 <= tail.dropped_bytes < 2**53:
         raise InvalidInput.field("tails", "attempt or droppedBytes is out of range")
     return tail
+
+
+def _of(kind: type[_T], item: Any) -> _T:
+    """Return what is exactly of this kind: true is no number. Raises TypeError."""
+    if type(item) is not kind:
+        raise TypeError
+    return item

@@ -23,6 +23,7 @@ from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
 from podling.kit.connection import uncounted
+from podling.master.api.http import refuse_unless_websocket
 from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
 from podling.master.api.route import Node, Route, get
 from podling.master.context import MasterContext
@@ -85,6 +86,7 @@ async def serve_session(request: web.Request) -> web.StreamResponse:
     """Speak the worker protocol until either side ends it."""
     node_id = validate_node_id(request.match_info["id"])
     socket = web.WebSocketResponse(max_msg_size=MOST_MESSAGE_BYTES, compress=False, protocols=SUBPROTOCOLS)
+    refuse_unless_websocket(request, socket)
     await socket.prepare(request)
     app = request.app
     desk = Desk(app[CONTEXT], app[SESSIONS], app[BEATS], app[RELAY])

@@ -1,26 +1,22 @@
 """Every field of a submit and of a registration refuses what cannot be meant, by its name."""
 
-import asyncio
 from typing import Any
 
-import pytest
-
-from tests.master.masters import RunningMaster, task_body
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.master.bad_input.rows import Row, posted
+from tests.master.masters import task_body
 
 LONG = "x" * 300
 TEN_KB = "x" * 10_000
 NUL, BELL, BIDI = "a\0b", "a\x07b", "a\u202eb"
 
-Row = tuple[str, Any, str]  # field of the body, what it holds, field that is named (with its status)
+Field = tuple[str, Any, str]  # of the body, what it holds, the one that is named
 
 
-def _names(field: str) -> list[Row]:
+def _names(field: str) -> list[Field]:
     return [(field, bad, field) for bad in ("", " ", NUL, BELL, BIDI, "a\nb", 5, True, [], {})]
 
 
-SUBMIT: list[Row] = [
+SUBMIT: list[Field] = [
     *_names("name"),
     ("name", None, "name"),
     ("name", LONG, "name"),
@@ -227,7 +223,7 @@ SUBMIT: list[Row] = [
     ("secrets", [{"name": "x"}], "secrets"),
 ]
 
-DENIED: list[Row] = [
+DENIED: list[Field] = [
     ("network", "host", "network"),
     ("network", "container:abc", "network"),
     *[
@@ -247,7 +243,7 @@ DENIED: list[Row] = [
     ("tmpfs", {"/sys/fs": ""}, "tmpfs"),
 ]
 
-REGISTER: list[Row] = [
+REGISTER: list[Field] = [
     *[
         ("hostname", bad, "hostname")
         for bad in (
@@ -286,76 +282,16 @@ REGISTER: list[Row] = [
 ]
 
 
-def _id(row: Any) -> str | None:
-    return ascii(row)[:60] if not isinstance(row, tuple) else None
+def _registration(**fields: Any) -> dict[str, Any]:
+    count = {} if fields.keys() & {"cpu", "memory"} else {"capacity": 4}
+    return {"hostname": "a.test", "port": 8071} | count | fields
 
 
-async def test_the_tables_are_long_enough() -> None:
-    assert len(SUBMIT) + len(DENIED) + len(REGISTER) >= 120
-
-
-async def _refused(master: RunningMaster, path: str, body: dict[str, Any], named: str, status: int) -> None:
-    async with asyncio.timeout(5):
-        answer = await master.api.post(path, body)
-    assert answer.status == status, answer.text
-    told = answer.json
-    assert set(told) == {"error", "code", "details"}
-    assert told["details"]["field"] == named, told
-    assert told["code"] in ("invalid_field", "unknown_field", "unsupported_field", "policy_denied"), told
-    assert len(told["error"]) < 400 and told["error"].isprintable(), told
-
-
-@pytest.mark.parametrize("field, bad, named", SUBMIT, ids=_id)
-async def test_a_submit_is_refused(shared_master: RunningMaster, field: str, bad: Any, named: str) -> None:
-    await _refused(shared_master, "/tasks", task_body(**{field: bad}), named, 400)
-
-
-@pytest.mark.parametrize("field, bad, named", DENIED, ids=_id)
-async def test_a_submit_is_denied(shared_master: RunningMaster, field: str, bad: Any, named: str) -> None:
-    await _refused(shared_master, "/tasks", task_body(**{field: bad}), named, 403)
-
-
-@pytest.mark.parametrize("field, bad, named", REGISTER, ids=_id)
-async def test_a_registration_is_refused(
-    shared_master: RunningMaster, field: str, bad: Any, named: str
-) -> None:
-    body = {"hostname": "a.test", "port": 8071, field: bad}
-    if field not in ("capacity", "cpu", "memory"):
-        body.setdefault("capacity", 4)
-    await _refused(shared_master, "/nodes/register", body, named, 400)
-
-
-async def test_nothing_of_it_was_stored(shared_master: RunningMaster) -> None:
-    assert (await shared_master.api.get("/tasks")).json == []
-    assert (await shared_master.api.get("/nodes")).json == []
-
-
-async def test_a_batch_refuses_the_same_by_item(shared_master: RunningMaster) -> None:
-    rows = [row for row in SUBMIT + DENIED if "\\u0000" not in ascii(row) and "\\x00" not in ascii(row)]
-    bodies = [task_body(**{field: bad}) for field, bad, _ in rows]
-    answer = await shared_master.api.post("/tasks:batch", {"tasks": bodies})
-    assert answer.status == 200, answer.text
-    assert [item["details"]["field"] for item in answer.json] == [named for _, _, named in rows]
-
-
-async def test_what_is_unusual_and_right_is_accepted(shared_master: RunningMaster) -> None:
-    for fields in (
-        {"name": "x" * 253},
-        {"name": "日本 <b>'; DROP TABLE tasks; --"},
-        {"image": "registry.test:5000/a/b__c:v1.2@sha256:" + "0" * 64},
-        {"args": ["line\nline", "\\u0000 as text", "\u202e", ""]},
-        {"env": {"A": "x" * 100_000, "lower.case-name": ""}},
-        {"priority": 2**31 - 1},
-        {"priority": -(2**31)},
-        {"runAt": "1970-01-01T00:00:00Z"},
-        {"runAt": "9999-12-31T23:59:59Z"},
-        {"timeoutSeconds": 0.001, "deadlineSeconds": 315_000_000},
-        {"resources": {"requests": {"cpu": 1, "memory": "6Mi", "gpu": 2}}},
-        {"maxAttempts": 1000, "maxLosses": 0},
-        {"onLost": "hold", "onDisconnect": "keep"},
-        {"idempotencyKey": "x" * 255},
-    ):
-        task = await shared_master.api.submit(**fields)
-        read = await shared_master.api.task(task["taskId"])
-        assert all(read[key] == task[key] for key in fields)
-        await shared_master.api.post(f"/tasks/{task['taskId']}/cancel")
+ROWS: list[Row] = [
+    *[posted("submit", "/tasks", task_body(**{field: bad}), 400, named) for field, bad, named in SUBMIT],
+    *[posted("denied", "/tasks", task_body(**{field: bad}), 403, named) for field, bad, named in DENIED],
+    *[
+        posted("register", "/nodes/register", _registration(**{field: bad}), 400, named)
+        for field, bad, named in REGISTER
+    ],
+]
