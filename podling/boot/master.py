@@ -30,8 +30,10 @@ def _run(settings: MasterSettings) -> int:
     import uvloop
 
     from podling.boot.logs import set_up_logging
+    from podling.kit.descriptors import allow_many
 
     set_up_logging(settings.log_level, settings.log_format)
+    allow_many()
     uvloop.run(serve(settings))
     return 0
 

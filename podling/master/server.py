@@ -14,6 +14,7 @@ from podling.core.access import NEEDS_TOKEN, Role, is_loopback
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.kit.clock import Clock
 from podling.kit.connection import arrived, listen
+from podling.kit.descriptors import half_at_most
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
 from podling.master.api import cluster, doctor, logs, nodes, openapi, session, tasks, tokens
@@ -175,7 +176,7 @@ class MasterServer:
                 port,
                 error_answer,
                 ssl_context,
-                most=MOST_CONNECTIONS,
+                most=half_at_most(MOST_CONNECTIONS),
                 start_serving=False,
             )
         except OSError as error:

@@ -69,6 +69,10 @@ class Cluster:
         program.kill()
         program.wait()
 
+    def ended(self, name: str) -> int:
+        """Wait for the end of a program that was told to stop, and return its exit code."""
+        return self._running.pop(name).wait(60)
+
     def runs(self, name: str) -> bool:
         return self._running[name].poll() is None
 
@@ -112,6 +116,9 @@ class Cluster:
             for line in lines
             if str(line.get("message", "")).startswith(words)
         ]
+
+    def whole_log(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text(errors="replace")
 
     def log(self, name: str) -> str:
         path = self.directory / f"{name}.log"
