@@ -7,7 +7,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from aiohttp import web
 
 from podling.core.errors import PodlingError, RequestTimeout, TooManyRequests, Unavailable
-from podling.kit.connection import in_service
+from podling.kit.connection import in_service, spread
 
 MOST_CONNECTIONS = 4096
 """Of everybody but the workers in session; more than the next two together, so that a newcomer gets in."""
@@ -26,6 +26,9 @@ MOST_BODY_BYTES_IN_ALL = 256 * 1024 * 1024
 
 MOST_HEAVY = 8
 """Requests with big bodies that are worked on at once: reading one takes a tenth of a second."""
+
+MOST_PER_ROUND = 20
+"""Requests begun in one round of the event loop: beats are read in the next one, a few milliseconds later."""
 
 SMALL_BODY_BYTES = 16 * 1024
 BODY_SECONDS = 30.0
@@ -48,6 +51,7 @@ class Admission:
         self._body_bytes = 0
         self._arriving: set[asyncio.Timeout] = set()
         self._is_stopping = False
+        self._begun = 0  # in this round of the event loop
         self._reading = asyncio.Semaphore(MOST_READING)
         self._heavy = asyncio.Semaphore(MOST_HEAVY)
 
@@ -115,8 +119,19 @@ class Admission:
     async def _enter(self, request: web.Request) -> None:
         self._in_hand += 1
         request[_STAY].callback(self._leave)
+        await self._begin()
         if request.method in ("GET", "HEAD"):
             await _take_turn(self._reading, request)
+
+    async def _begin(self) -> None:
+        while self._begun >= MOST_PER_ROUND:
+            await asyncio.sleep(0)
+        if self._begun == 0:
+            asyncio.get_running_loop().call_soon(self._next_round)
+        self._begun += 1
+
+    def _next_round(self) -> None:
+        self._begun = 0
 
     def _leave(self) -> None:
         self._in_hand -= 1
@@ -145,11 +160,11 @@ class Admission:
     def _late(self) -> PodlingError:
         if self._is_stopping:
             return _stopping()
-        return RequestTimeout(f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+        return RequestTimeout("the body did not arrive in time")
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
-        async with asyncio.timeout(0.0 if self._is_stopping else BODY_SECONDS) as deadline:
+        async with asyncio.timeout(0.0 if self._is_stopping else spread(BODY_SECONDS)) as deadline:
             self._arriving.add(deadline)
             try:
                 yield
