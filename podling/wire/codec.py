@@ -58,15 +58,24 @@ def encode(value: Any, *, sort_names: bool = False) -> bytes:
     return orjson.dumps(to_plain(value), option=orjson.OPT_SORT_KEYS if sort_names else None)
 
 
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
 _validators: dict[type[Any], SchemaValidator] = {}
 _MANY = frozenset({"tuple", "list", "set", "frozenset", "dict"})
+
+
+def adapter(kind: type[_T]) -> TypeAdapter[_T]:
+    """Return what pydantic knows of a value's class; made once."""
+    found = _adapters.get(kind)
+    if found is None:
+        found = _adapters[kind] = TypeAdapter(kind)
+    return found
 
 
 def validator(kind: type[Any]) -> SchemaValidator:
     """Return the validator for a value's class; made once."""
     found = _validators.get(kind)
     if found is None:
-        found = _validators[kind] = SchemaValidator(_failing_fast(TypeAdapter(kind).core_schema))
+        found = _validators[kind] = SchemaValidator(_failing_fast(adapter(kind).core_schema))
     return found
 
 
