@@ -1,8 +1,10 @@
-"""What HTTP leaves open and two programs might read in two ways is refused."""
+"""Refusals of HTTP itself, in words of ours: what two programs might read in two ways, and no routes."""
+
+from collections.abc import Mapping
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from podling.core.errors import InvalidInput
+from podling.core.errors import Conflict, InvalidInput, NotFound, PodlingError
 
 
 def check_framing(request: web.BaseRequest) -> None:
@@ -16,3 +18,15 @@ def check_framing(request: web.BaseRequest) -> None:
         raise InvalidInput("HTTP/1.0 has no Transfer-Encoding; send Content-Length", code="bad_request")
     if encoding.strip().lower() != "chunked":
         raise InvalidInput("the only Transfer-Encoding is chunked", code="bad_request")
+
+
+def no_route(request: web.Request, error: web.HTTPException) -> tuple[PodlingError, int, Mapping[str, str]]:
+    """Return what the router's refusal means, its status and its headers."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        problem = f"{request.method} is not allowed here; allowed: {allowed}"
+        return Conflict(problem, code="method_not_allowed"), 405, {"Allow": allowed}
+    if error.status == 404:
+        return NotFound(f"no such path: {request.path[:200]}", code="no_such_path"), 404, {}
+    refusal = InvalidInput(error.reason or "the request cannot be read", code="bad_request")
+    return refusal, error.status if 400 <= error.status < 500 else 400, {}

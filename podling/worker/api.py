@@ -24,7 +24,7 @@ from podling.core.logrecord import render, select
 from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind
 from podling.core.token import hash_secret
 from podling.kit.connection import arrived, listen
-from podling.kit.framing import check_framing
+from podling.kit.framing import check_framing, no_route
 from podling.wire.codec import encode, to_plain
 from podling.wire.credentials import credential_of
 from podling.wire.errors import error_body, status_of
@@ -95,11 +95,8 @@ class WorkerApi:
         except web.HTTPException as error:
             if error.status == 404 and request.path.startswith("/api/v1/"):
                 return _error(421, _NO_MASTER, "not_a_master", {})
-            if isinstance(error, web.HTTPMethodNotAllowed):
-                allowed = ", ".join(sorted(error.allowed_methods))
-                message = f"{request.method} is not allowed here; allowed: {allowed}"
-                return _error(405, message, "method_not_allowed", {}, {"Allow": allowed})
-            return _error(error.status, error.reason.lower(), "http_error", {})
+            refusal, status, headers = no_route(request, error)
+            return _json(error_body(refusal), status, headers)
         except PodlingError as error:
             return _refusal(error)
         except Exception:  # noqa: BLE001 - the reader gets a sentence, the log the traceback
@@ -137,9 +134,10 @@ class WorkerApi:
         return _json(body | {"spans": self._shell.spans.get(key)})
 
     async def _read_logs(self, request: web.Request) -> web.Response:
+        tail = _tail(request)
         key = self._logs.find(request.match_info["id"])
         records = await self._logs.read(key, request.query.get("container"))
-        text = b"".join(render(record) for record in select(records, tail=_tail(request)))
+        text = b"".join(render(record) for record in select(records, tail=tail))
         return web.Response(body=text, content_type="text/plain", charset="utf-8")
 
 
@@ -216,10 +214,8 @@ def _refusal(error: PodlingError) -> web.Response:
     return _json(error_body(error), status)
 
 
-def _error(
-    status: int, message: str, code: str, details: dict[str, Any], headers: Mapping[str, str] | None = None
-) -> web.Response:
-    return _json({"error": message, "code": code, "details": details}, status, headers)
+def _error(status: int, message: str, code: str, details: dict[str, Any]) -> web.Response:
+    return _json({"error": message, "code": code, "details": details}, status)
 
 
 def _json(body: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -18,8 +18,8 @@ from podling.kit.descriptors import allow_many
 
 DRIP_SECONDS = 1.0
 AT_ONCE = 100  # connections that are opened together
-_HEAD = b"GET /api/v1/tasks HTTP/1.1\r\nHost: a\r\nX-A: "
-_BODY = b"POST /api/v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n{"
+_HEAD = b"GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nX-A: "
+_BODY = b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n{"
 
 
 class Flood:

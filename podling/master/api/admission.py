@@ -70,7 +70,8 @@ class Admission:
         """Wait no more for bodies that are still on their way."""
         self._is_stopping = True
         for deadline in self._arriving:
-            deadline.reschedule(0.0)
+            if not deadline.expired():
+                deadline.reschedule(0.0)
 
     async def body(self, request: web.Request, most: int) -> bytes | None:
         """Return the body; None if it has more than `most` bytes.

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from aiohttp import web
 
 from podling.core.errors import (
-    Conflict,
     InvalidInput,
     NotFound,
     PodlingError,
@@ -20,7 +19,7 @@ from podling.core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from podling.kit.framing import check_framing
+from podling.kit.framing import check_framing, no_route
 from podling.master.api.admission import ADMISSION
 from podling.master.api.route import Handler
 from podling.wire.body import load_object
@@ -189,7 +188,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except PodlingError as error:
         return _last_if_torn(request, error_answer(error))
     except web.HTTPException as error:
-        return _routing_error(request, error)
+        refusal, status, headers = no_route(request, error)
+        return answer(error_body(refusal), status, headers)
     except (ConnectionResetError, asyncio.CancelledError):
         raise
     except Exception:  # noqa: BLE001 - the last line of defence, logged in full
@@ -202,16 +202,3 @@ def _last_if_torn(request: web.Request, response: web.Response) -> web.Response:
     if request.content.exception() is not None:
         response.force_close()
     return response
-
-
-def _routing_error(request: web.Request, error: web.HTTPException) -> web.Response:
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
-        body = Conflict(
-            f"{request.method} is not allowed here; allowed: {allowed}", code="method_not_allowed"
-        )
-        return answer(error_body(body), 405, {"Allow": allowed})
-    if error.status == 404:
-        return error_answer(NotFound(f"no such path: {request.path[:200]}", code="no_such_path"))
-    refusal = InvalidInput(error.reason or "the request cannot be read", code="bad_request")
-    return answer(error_body(refusal), error.status if 400 <= error.status < 500 else 400)

@@ -4,11 +4,10 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.errors import InvalidInput
-from podling.master.api.http import answer, next_page, path_id, query, read_body, whole_number
+from podling.master.api.http import answer, next_page, path_id, query, read_object, whole_number
 from podling.master.api.keys import AUDIT, AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Route, delete, get, post
 from podling.master.operations import tokens
-from podling.wire.body import load_object
 from podling.wire.tokens import audit_view, parse_token_request, token_view
 
 MOST_PER_PAGE = 500
@@ -26,7 +25,7 @@ def routes() -> list[Route]:
 
 async def create(request: web.Request) -> web.Response:
     """The one answer that shows a secret; no cache may keep it."""
-    asked = parse_token_request(load_object(await read_body(request)))
+    asked = parse_token_request(await read_object(request))
     token, secret = await tokens.create(request.app[CONTEXT], request[PRINCIPAL], asked)
     request[AUDITED]["tokenId"] = token.token_id
     return answer(token_view(token, secret), 201, {"Cache-Control": "no-store"})

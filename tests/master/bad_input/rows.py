@@ -31,7 +31,7 @@ def row(name: str, request: bytes, status: int, *codes: str, field: str | None =
 
 def head(method: str, path: str, *headers: str) -> bytes:
     """Return a request's head as it is, however wrong; paths are in Latin-1."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: a", *headers, "", ""]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
