@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from podling.core.errors import InvalidInput, PolicyDenied
+from podling.core.errors import InvalidInput
 from podling.core.fields import (
     check_amount,
     check_count,
@@ -15,7 +15,7 @@ from podling.core.fields import (
     check_storable,
     check_text,
 )
-from podling.core.permissions import Policy
+from podling.core.permission_rules import plain_path
 from podling.core.spec import (
     SLOTS,
     ContainerSpec,
@@ -52,12 +52,10 @@ _SIGNALS = frozenset(
     "HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP"
     " TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS".split()
 )
-_ENGINE_SOCKETS = frozenset({"/var/run/docker.sock", "/run/docker.sock", "/var/run/docker", "/run/docker"})
-_KERNEL = ("/proc", "/sys", "/dev")
 
 
-def check_container(container: ContainerSpec, runtime: Runtime, policy: Policy, prefix: str) -> None:
-    """Check one container; `prefix` is what its fields' names begin with."""
+def check_container(container: ContainerSpec, runtime: Runtime, prefix: str) -> None:
+    """Check the form of one container; `prefix` is what its fields' names begin with."""
     _check_program(container, runtime, prefix)
     _check_environment(container.env, f"{prefix}env")
     _check_stop(container, prefix)
@@ -67,7 +65,7 @@ def check_container(container: ContainerSpec, runtime: Runtime, policy: Policy, 
         check_path(f"{prefix}workingDir", container.working_dir)
     if container.user is not None:
         _check_user(f"{prefix}user", container.user)
-    _check_mounts(container, policy, prefix)
+    _check_mounts(container, prefix)
 
 
 def _check_program(container: ContainerSpec, runtime: Runtime, prefix: str) -> None:
@@ -211,14 +209,14 @@ def _check_user(field: str, user: str) -> None:
         raise InvalidInput.field(field, "a user's or group's number must be below 2^31")
 
 
-def _check_mounts(container: ContainerSpec, policy: Policy, prefix: str) -> None:
+def _check_mounts(container: ContainerSpec, prefix: str) -> None:
     check_count(f"{prefix}mounts", container.mounts, 100)
     check_count(f"{prefix}tmpfs", container.tmpfs, 100)
     targets: set[str] = set()
     for index, mount in enumerate(container.mounts):
         field = f"{prefix}mounts.{index}"
         _check_target(f"{field}.target", mount.target, targets)
-        _check_source(f"{field}.source", mount, policy)
+        _check_source(f"{field}.source", mount)
     for target, options in container.tmpfs.items():
         _check_target(f"{prefix}tmpfs", target, targets)
         _check_tmpfs_options(f"{prefix}tmpfs.{target}", options)
@@ -226,19 +224,17 @@ def _check_mounts(container: ContainerSpec, policy: Policy, prefix: str) -> None
 
 def _check_target(field: str, target: str, taken: set[str]) -> None:
     check_path(field, target)
-    plain = _plain(target)
+    plain = plain_path(target)
     if plain == "/":
         raise InvalidInput.field(field, "must not be the root directory")
     if ":" in target or "," in target:
         raise InvalidInput.field(field, "must not contain ':' or ','")
-    if plain in _ENGINE_SOCKETS or _is_below(plain, ("/proc", "/sys")):
-        raise PolicyDenied(f"{field}: nothing may be mounted at {plain}", details={"field": field})
     if plain in taken:
         raise InvalidInput.field(field, f"{plain} is mounted twice")
     taken.add(plain)
 
 
-def _check_source(field: str, mount: Mount, policy: Policy) -> None:
+def _check_source(field: str, mount: Mount) -> None:
     if mount.type is MountType.TMPFS:
         if mount.source is not None:
             raise InvalidInput.field(field, "a tmpfs has none; leave it out")
@@ -248,28 +244,10 @@ def _check_source(field: str, mount: Mount, policy: Policy) -> None:
         problem = "must be the name of a volume: 2 to 128 letters, digits, '_', '.' and '-'"
         check_pattern(field, mount.source, _VOLUME, problem)
     else:
-        _check_host_path(field, mount.source, policy)
-
-
-def _check_host_path(field: str, path: str, policy: Policy) -> None:
-    check_path(field, path)
-    plain = _plain(path)
-    forbidden = plain == "/" or plain in _ENGINE_SOCKETS or _is_below(plain, _KERNEL)
-    if forbidden or not policy.allows_host_path(plain):
-        problem = "the operator has not allowed this directory of the node; use a volume"
-        raise PolicyDenied(f"{field}: {problem}", details={"field": field})
+        check_path(field, mount.source)
 
 
 def _check_tmpfs_options(field: str, options: str) -> None:
     for option in options.split(",") if options else ():
         if not _TMPFS_OPTION.fullmatch(option):
             raise InvalidInput.field(field, f"{option[:40]!r} is not an option of a tmpfs")
-
-
-def _plain(path: str) -> str:
-    """Return the path without doubled slashes, dots and a slash at the end."""
-    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
-
-
-def _is_below(path: str, directories: tuple[str, ...]) -> bool:
-    return any(path == directory or path.startswith(directory + "/") for directory in directories)

@@ -1,18 +1,86 @@
-"""What an operator allows beyond the default, which is to deny."""
+"""What an operator allows: the policy, as its file says it. See `podling.core.permission_rules`.
 
+A rule that is not written allows what is not dangerous: every image, no directory of the node.
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+
+from podling.core.access import Role
+from podling.core.errors import PolicyDenied
 from podling.core.value import value
+
+HOST_NETWORK = "host"
+DEFAULT_LIMITS = "default"
+SUBMITTING_ROLES = (Role.ADMIN, Role.OPERATOR, Role.SUBMITTER)
+"""Roles that may submit; of those that somebody has, the first one's limits count."""
+
+
+@value
+class Allowed:
+    """`allow` None is everything, an empty list nothing."""
+
+    allow: tuple[str, ...] | None = None
+
+
+@value
+class AllowedImages:
+    """What `deny` names is denied whatever `allow` says."""
+
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+
+
+@value
+class AllowedUsers:
+    """Entries are numbers, ranges of them (`1000-1999`) or names. `root` is about user and group 0."""
+
+    allow: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    root: bool = True
+
+
+@value
+class HostPath:
+    """A directory of the nodes that bind mounts may lie in."""
+
+    path: str
+    read_only: bool = False
+
+
+@value
+class Limits:
+    """The most that a task may ask for. With one for CPU, memory or time, a task has to name its own."""
+
+    cpu: int | None = None
+    memory: int | None = None
+    priority: int | None = None
+    timeout_seconds: float | None = None
+    max_attempts: int | None = None
+    batch: int | None = None
 
 
 @value
 class Policy:
-    """`allowed_host_paths` are directories of the nodes that bind mounts may lie in."""
+    """`limits` are by role, and by `default` for the roles that have none of their own."""
 
-    allowed_host_paths: tuple[str, ...] = ()
-    allow_host_network: bool = False
+    images: AllowedImages = field(default_factory=AllowedImages)
+    registries: Allowed = field(default_factory=Allowed)
+    runtimes: Allowed = field(default_factory=Allowed)
+    users: AllowedUsers = field(default_factory=AllowedUsers)
+    host_paths: tuple[HostPath, ...] = ()
+    volumes: Allowed = field(default_factory=Allowed)
+    networks: Allowed = field(default_factory=Allowed)
+    host_ports: Allowed = field(default_factory=Allowed)
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
-    def allows_host_path(self, path: str) -> bool:
-        """Whether `path` is one of the allowed directories or lies below one."""
-        return any(
-            path == allowed or path.startswith(allowed.rstrip("/") + "/")
-            for allowed in self.allowed_host_paths
-        )
+    def limits_of(self, roles: frozenset[Role]) -> tuple[str, Limits]:
+        """Return the name of the entry that binds who has these roles, and what it says."""
+        held = next((role for role in SUBMITTING_ROLES if role in roles), None)
+        name = DEFAULT_LIMITS if held is None or held not in self.limits else held.value
+        return name, self.limits.get(name, Limits())
+
+
+def denied(rule: str, field_name: str, problem: str) -> PolicyDenied:
+    """Return the refusal that names its rule; one that begins with `never.` no policy can change."""
+    return PolicyDenied(f"{field_name}: {problem}", details={"rule": rule, "field": field_name})

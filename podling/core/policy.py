@@ -1,15 +1,16 @@
 """What may come in: every rule of a submit and of a node's registration, for every path there.
 
 `validate_spec` raises InvalidInput (code `invalid_field`, `details.field` names the field as the
-outside writes it), or PolicyDenied for what an operator has to allow first.
+outside writes it), or PolicyDenied (`details.rule` too) for what an operator has to allow first.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from podling.core.access import Role
 from podling.core.container_policy import check_container, check_unique_ports
-from podling.core.errors import InvalidInput, PolicyDenied
+from podling.core.errors import InvalidInput
 from podling.core.fields import (
     MAX_CPU,
     MAX_NAME_CHARACTERS,
@@ -24,7 +25,8 @@ from podling.core.fields import (
     check_seconds,
     check_text,
 )
-from podling.core.permissions import Policy
+from podling.core.permission_rules import check_allowed, check_limits
+from podling.core.permissions import Policy, denied
 from podling.core.retry import ErrorCode
 from podling.core.spec import (
     SLOTS,
@@ -54,12 +56,29 @@ _IPV6 = re.compile(r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]{1,32})?", re
 _EXIT_ENTRY = re.compile(r"exit:(?:[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])", re.ASCII)
 
 _MAX_CONTAINERS = 64
-_DENY = Policy()
+_DEFAULT = Policy()
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def validate_spec(spec: TaskSpec, policy: Policy = _DENY, *, allow_simulated: bool = False) -> TaskSpec:
-    """Return `spec` if it may become a task; see the module for what is raised if not."""
+def validate_spec(
+    spec: TaskSpec,
+    policy: Policy = _DEFAULT,
+    *,
+    roles: frozenset[Role] | None = None,
+    allow_simulated: bool = False,
+) -> TaskSpec:
+    """Return `spec` if it may become a task; see the module for what is raised if not.
+
+    Limits bind whoever submits it by one of the `roles`; a worker, which knows nobody, gives none.
+    """
+    _check_form(spec, allow_simulated)
+    check_allowed(spec, policy)
+    if roles is not None:
+        check_limits(spec, policy, roles)
+    return spec
+
+
+def _check_form(spec: TaskSpec, allow_simulated: bool) -> None:
     check_text("name", spec.name, MAX_NAME_CHARACTERS)
     check_labels("labels", spec.labels)
     check_identifier("queue", spec.queue)
@@ -72,10 +91,9 @@ def validate_spec(spec: TaskSpec, policy: Policy = _DENY, *, allow_simulated: bo
     _check_attempts(spec)
     _check_loss(spec)
     _check_placement(spec.placement)
-    _check_network(spec.network, policy)
+    _check_network(spec.network)
     _check_runtime(spec, allow_simulated)
-    _check_containers(spec, policy)
-    return spec
+    _check_containers(spec)
 
 
 def _check_times(spec: TaskSpec) -> None:
@@ -154,16 +172,11 @@ def _check_condition(field: str, condition: Constraint | Affinity) -> None:
             check_text(f"{field}.values", text, MAX_NAME_CHARACTERS)
 
 
-def _check_network(network: str, policy: Policy) -> None:
-    if network == "host" and not policy.allow_host_network:
-        raise _denied("network", "the host's network is not allowed here; use bridge, none or a name")
+def _check_network(network: str) -> None:
     if network.startswith(("container:", "ns:")):
-        raise _denied("network", "another container's network cannot be joined; submit a pod instead")
+        problem = "another container's network cannot be joined; submit a pod instead"
+        raise denied("never.containerNetwork", "network", problem)
     check_pattern("network", network, _NETWORK, "must be none, bridge or the name of a network")
-
-
-def _denied(field: str, problem: str) -> PolicyDenied:
-    return PolicyDenied(f"{field}: {problem}", details={"field": field})
 
 
 def _check_runtime(spec: TaskSpec, allow_simulated: bool) -> None:
@@ -175,7 +188,7 @@ def _check_runtime(spec: TaskSpec, allow_simulated: bool) -> None:
         raise InvalidInput.field("network", "has no meaning for a process, which uses the host's")
 
 
-def _check_containers(spec: TaskSpec, policy: Policy) -> None:
+def _check_containers(spec: TaskSpec) -> None:
     if not spec.containers:
         raise InvalidInput.field("containers", "must have at least one container")
     check_count("containers", spec.containers, _MAX_CONTAINERS)
@@ -185,7 +198,7 @@ def _check_containers(spec: TaskSpec, policy: Policy) -> None:
     if pod:
         _check_names(container.name for container in spec.containers)
     for index, container in enumerate(spec.containers):
-        check_container(container, spec.runtime, policy, f"containers.{index}." if pod else "")
+        check_container(container, spec.runtime, f"containers.{index}." if pod else "")
     check_unique_ports(spec.containers, pod)
 
 

@@ -16,6 +16,7 @@ class ErrorCode(StrEnum):
     IMAGE_MISSING = "IMAGE_MISSING"
     CREATE = "CREATE"
     START = "START"
+    POLICY_DENIED = "POLICY_DENIED"
     EXTERNAL = "EXTERNAL"
     RUNTIME = "RUNTIME"
     UNKNOWN_EXIT = "UNKNOWN_EXIT"
@@ -52,6 +53,7 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.IMAGE_MISSING: "The node has no such image and may not pull it; check the name or pullPolicy.",
     ErrorCode.CREATE: "It could not be made as it was asked for; the error says what is wrong with that.",
     ErrorCode.START: "The container could not be started; check the command, user and working directory.",
+    ErrorCode.POLICY_DENIED: "Its node's own policy denies it; ask the operator, or place it elsewhere.",
     ErrorCode.EXTERNAL: "Somebody removed or stopped the container by hand.",
     ErrorCode.RUNTIME: "The container engine failed or did not answer; check it on the node.",
     ErrorCode.UNKNOWN_EXIT: "Nobody saw how it ended; check its effects before you replay it.",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.core.errors import InvalidInput, PodlingError, PolicyDenied
+from podling.core.permissions import Allowed, HostPath
 from podling.core.policy import (
     Policy,
     validate_node_id,
@@ -260,28 +261,29 @@ def test_a_reference_to_an_image_is_accepted(image: str) -> None:
     assert validate_spec(spec) is spec
 
 
-DENIED: Mapping[str, tuple[str, TaskSpec]] = {
-    "host": ("network", build_spec(network="host")),
-    "container": ("network", build_spec(network="container:abc")),
-    "bind": ("mounts.0.source", mount(MountType.BIND, source="/srv/data")),
-    "bind root": ("mounts.0.source", mount(MountType.BIND, source="/")),
-    "socket": ("mounts.0.target", mount(target="/var/run/docker.sock")),
-    "proc": ("mounts.0.target", mount(target="/proc/sys")),
-    "tmpfs": ("tmpfs", with_container(tmpfs={"/sys": ""})),
+DENIED: Mapping[str, tuple[str, str, TaskSpec]] = {
+    "host": ("networks.allow", "network", build_spec(network="host")),
+    "container": ("never.containerNetwork", "network", build_spec(network="container:abc")),
+    "bind": ("hostPaths", "mounts.0.source", mount(MountType.BIND, source="/srv/data")),
+    "bind root": ("never.kernelPaths", "mounts.0.source", mount(MountType.BIND, source="/")),
+    "bind run": ("never.engineSocket", "mounts.0.source", mount(MountType.BIND, source="/run/")),
+    "socket": ("never.engineSocket", "mounts.0.target", mount(target="/var/run/docker.sock")),
+    "proc": ("never.kernelPaths", "mounts.0.target", mount(target="/proc/sys")),
+    "tmpfs": ("never.kernelPaths", "tmpfs", with_container(tmpfs={"/sys": ""})),
 }
 
 
 @pytest.mark.parametrize("name", DENIED)
 def test_what_an_operator_has_to_allow_is_denied(name: str) -> None:
-    field, spec = DENIED[name]
+    rule, field, spec = DENIED[name]
     with pytest.raises(PolicyDenied) as denied:
         validate_spec(spec)
     assert denied.value.code == "policy_denied"
-    assert denied.value.details == {"field": field}
+    assert denied.value.details == {"rule": rule, "field": field}
 
 
 def test_an_operator_may_allow_the_hosts_network_and_directories() -> None:
-    policy = Policy(allowed_host_paths=("/srv/data",), allow_host_network=True)
+    policy = Policy(host_paths=(HostPath(path="/srv/data"),), networks=Allowed(allow=("host", "*")))
     validate_spec(build_spec(network="host"), policy)
     validate_spec(mount(MountType.BIND, source="/srv/data/a/"), policy)
     with pytest.raises(PolicyDenied):
@@ -290,8 +292,9 @@ def test_an_operator_may_allow_the_hosts_network_and_directories() -> None:
 
 @pytest.mark.parametrize("path", ["/srv/database", "/srv", "/proc", "/", "/var/run/docker.sock", "/dev/sda"])
 def test_only_the_allowed_directory_may_be_mounted_and_never_the_engines(path: str) -> None:
-    policy = Policy(allowed_host_paths=("/srv/data", "/proc", "/", "/dev", "/var/run"))
-    only = Policy(allowed_host_paths=("/srv/data",))
+    everything = ("/srv/data", "/proc", "/", "/dev", "/var/run")
+    policy = Policy(host_paths=tuple(HostPath(path=path) for path in everything))
+    only = Policy(host_paths=(HostPath(path="/srv/data"),))
     with pytest.raises(PolicyDenied):
         validate_spec(mount(MountType.BIND, source=path), only)
     if not path.startswith("/srv"):

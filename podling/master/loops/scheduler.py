@@ -17,7 +17,13 @@ PAGE = 500
 
 _MADE = frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED})
 _NODE_AT_FAULT = frozenset(
-    {ErrorCode.IMAGE_PULL, ErrorCode.IMAGE_MISSING, ErrorCode.CREATE, ErrorCode.RUNTIME}
+    {
+        ErrorCode.IMAGE_PULL,
+        ErrorCode.IMAGE_MISSING,
+        ErrorCode.CREATE,
+        ErrorCode.POLICY_DENIED,
+        ErrorCode.RUNTIME,
+    }
 )
 
 
