@@ -16,6 +16,7 @@ from podling.core.node import Drain, Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
 from podling.store.ports.audit import Audit
+from podling.store.ports.decisions import Decisions
 from podling.store.ports.tokens import Tokens
 
 
@@ -186,6 +187,7 @@ class Store(Protocol):
     kind: str  # memory or postgres
     tokens: Tokens
     audit: Audit
+    decisions: Decisions
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date. Raises ConfigurationError with the way out."""

@@ -29,6 +29,7 @@ from podling.store.base import (
 )
 from podling.store.memory.audit import AuditTable
 from podling.store.memory.changes import ChangeTable
+from podling.store.memory.decisions import DecisionTable
 from podling.store.memory.logs import TailTable
 from podling.store.memory.masters import MasterTable
 from podling.store.memory.messages import MessageTable
@@ -36,6 +37,7 @@ from podling.store.memory.nodes import NodeTable
 from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
 from podling.store.ports.audit import Audit
+from podling.store.ports.decisions import Decisions
 from podling.store.ports.tokens import Tokens
 
 MOST_ENDED = 100_000
@@ -75,6 +77,7 @@ class MemoryStore(Store):
         self._nodes = NodeTable()
         self.tokens: Tokens = TokenTable(self._call)
         self.audit: Audit = AuditTable(MOST_AUDITED)
+        self.decisions: Decisions = DecisionTable()
 
     async def open(self) -> None:
         pass

@@ -21,6 +21,7 @@ RELATIONS = (
     "audit",
     "changes",
     "cluster",
+    "decisions",
     "ended_tasks",
     "idempotency_keys",
     "leadership",

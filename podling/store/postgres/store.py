@@ -7,10 +7,12 @@ from podling.core.facts import StoreFacts
 from podling.core.task import Task
 from podling.store.base import Snapshot, ignore
 from podling.store.ports.audit import Audit
+from podling.store.ports.decisions import Decisions
 from podling.store.ports.tokens import Tokens
 from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.audit import AuditTable
 from podling.store.postgres.commit import Committer
+from podling.store.postgres.decisions import DecisionTable
 from podling.store.postgres.errors import translated, translated_at_open
 from podling.store.postgres.hints import Listener, Notifier
 from podling.store.postgres.leader import LeaderGuard
@@ -60,6 +62,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self._specs = SpecCache(_SPECS_KEPT)
         self.tokens: Tokens = TokenTable(self._pool, self._notifier)
         self.audit: Audit = AuditTable(self._pool)
+        self.decisions: Decisions = DecisionTable(self._pool)
 
     async def open(self) -> None:
         """See `Store.open`."""
