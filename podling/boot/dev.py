@@ -52,6 +52,8 @@ def _worker_flags(master: MasterSettings) -> list[str]:
     flags = ["--master-url", master.advertised(master.port), "--log-level", master.log_level]
     if master.token_file is not None:
         flags += ["--token-file", str(master.token_file)]
+    if master.policy_file is not None:
+        flags += ["--policy", str(master.policy_file)]
     return flags
 
 

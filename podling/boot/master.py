@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from podling import __version__
 from podling.boot.failure import run
+from podling.boot.policy import reloading
 from podling.boot.settings import MasterSettings, read_master
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
         server = make_server(settings, store)
         try:
             port = await server.start(settings.host, settings.port, _tls(settings))
-            yield settings.advertised(port)
+            with reloading(settings.policy_file, server.use_policy, server.keep_policy):
+                yield settings.advertised(port)
         finally:
             await server.stop()
 
@@ -115,6 +117,8 @@ def make_server(settings: MasterSettings, store: "Store") -> "MasterServer":
         keep_ended=timedelta(days=settings.keep_ended_days),
         token=settings.token,
         allow_simulated=settings.allow_simulated,
+        policy=settings.policy,
+        policy_source=None if settings.policy_file is None else str(settings.policy_file),
         directories=_directories(settings),
     )
     return MasterServer(options, store, clock)

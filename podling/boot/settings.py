@@ -13,6 +13,8 @@ from typing import Any, cast
 from podling.boot import parsers
 from podling.boot.options import Faults, Option, Program, read_options
 from podling.core.access import NEEDS_TOKEN, is_loopback
+from podling.core.errors import ConfigurationError
+from podling.core.permissions import Policy
 from podling.core.spec import Runtime
 from podling.core.value import value
 
@@ -35,6 +37,8 @@ class MasterSettings:
     tls_key: Path | None = None
     token_file: Path | None = None
     token: str | None = field(default=None, repr=False)
+    policy_file: Path | None = None
+    policy: Policy = field(default_factory=Policy, repr=False)
     store_type: str = "memory"
     database_url: str | None = field(default=None, repr=False)
     database_direct_url: str | None = field(default=None, repr=False)
@@ -77,6 +81,8 @@ class WorkerSettings:
     shutdown_timeout: float = 30.0
     token_file: Path | None = None
     token: str | None = field(default=None, repr=False)
+    policy_file: Path | None = None
+    policy: Policy = field(default_factory=Policy, repr=False)
     log_level: str = "info"
     log_format: str = "text"
     notices: tuple[str, ...] = ()
@@ -93,6 +99,9 @@ _SHARED = (
     _option("--log-level", parsers.one_of(*_LOG_LEVELS), "debug, info, warning or error", default="info"),
     _option("--log-format", parsers.one_of("text", "json"), "text, or json for one object a line"),
     _option("--token-file", parsers.path, "a file with the token that all use", metavar="FILE"),
+    _option(
+        "--policy", parsers.path, "a YAML file: what tasks may ask for", field="policy_file", metavar="FILE"
+    ),
 )
 
 MASTER = Program(
@@ -160,6 +169,7 @@ def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettin
     given = _given(MASTER, argv, environ, faults)
     given.setdefault("data_dir", _data_home(environ) / "master")
     given["token"] = _token(given, faults)
+    given["policy"] = _policy(given, faults)
     settings = MasterSettings(**given, notices=_store_notices(given))
     if settings.store_type == "memory":  # any other may hold tokens, and is asked once it is open
         _check_host(settings.host, settings.token, faults)
@@ -179,6 +189,7 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     given.setdefault("data_dir", _data_home(environ) / "worker")
     given.setdefault("hostname", socket.gethostname())
     given["token"] = _token(given, faults)
+    given["policy"] = _policy(given, faults)
     for name in ("labels", "resources", "databases"):
         given[name] = dict(given.get(name, ()))
     given["runtimes"] = tuple(dict.fromkeys(given.get("runtimes") or (Runtime.DOCKER.value,)))
@@ -218,6 +229,19 @@ def _token(given: Mapping[str, Any], faults: Faults) -> str | None:
         faults.add(f"--token-file (PODLING_TOKEN_FILE): {path} holds no token; {how}")
         return None
     return token
+
+
+def _policy(given: Mapping[str, Any], faults: Faults) -> Policy:
+    path: Path | None = given.get("policy_file")
+    if path is None:
+        return Policy()
+    from podling.boot.policy import load_policy
+
+    try:
+        return load_policy(path)
+    except ConfigurationError as error:
+        faults.add(f"--policy (PODLING_POLICY): {error.message}")
+        return Policy()
 
 
 def _check_host(host: str, token: str | None, faults: Faults) -> None:

@@ -6,10 +6,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podling import __version__
 from podling.boot.failure import run
+from podling.boot.policy import reloading
 from podling.boot.settings import WorkerSettings, read_worker
 from podling.core.spec import Runtime as RuntimeName
 
@@ -82,7 +84,9 @@ async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
         options = make_options(settings, directory, clock)
         journal = Journal.open(directory)
         try:
-            yield Worker(options, directory, journal, _runtimes(settings, options.node_id), clock)
+            worker = Worker(options, directory, journal, _runtimes(settings, options.node_id), clock)
+            with reloading(settings.policy_file, worker.use_policy, keep=lambda problem: None):
+                yield worker
         finally:
             await journal.close()
     finally:
@@ -117,7 +121,15 @@ def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "C
         shutdown_timeout=settings.shutdown_timeout,
         token=settings.token,
         version=__version__,
+        policy=settings.policy,
+        engine_sockets=_engine_sockets(settings),
     )
+
+
+def _engine_sockets(settings: WorkerSettings) -> tuple[Path, ...]:
+    """Return the sockets that make whoever has them master of this machine."""
+    scheme, _, path = (settings.docker_host or "").partition("://")
+    return (Path(path),) if scheme == "unix" and path else ()
 
 
 def _detected(settings: WorkerSettings) -> Mapping[str, int]:

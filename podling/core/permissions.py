@@ -3,11 +3,13 @@
 A rule that is not written allows what is not dangerous: every image, no directory of the node.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 
 from podling.core.access import Role
-from podling.core.errors import PolicyDenied
+from podling.core.errors import PolicyDenied, RuntimeFailure
+from podling.core.retry import ErrorCode
 from podling.core.value import value
 
 HOST_NETWORK = "host"
@@ -84,3 +86,15 @@ class Policy:
 def denied(rule: str, field_name: str, problem: str) -> PolicyDenied:
     """Return the refusal that names its rule; one that begins with `never.` no policy can change."""
     return PolicyDenied(f"{field_name}: {problem}", details={"rule": rule, "field": field_name})
+
+
+def denied_here(denial: PolicyDenied) -> RuntimeFailure:
+    """Return what ends an attempt that the worker's own policy denies."""
+    sentence = f"This node's policy denies it by the rule {denial.details['rule']}: {denial.message}"
+    return RuntimeFailure(sentence, code=ErrorCode.POLICY_DENIED)
+
+
+def rule_in(sentence: str) -> str | None:
+    """Return the rule that a sentence of `denied_here` names."""
+    found = re.search(r" by the rule ([A-Za-z.]{1,80}): ", sentence)
+    return found[1] if found else None

@@ -5,6 +5,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
+from podling.core.decision import Decision
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
 from podling.core.value import value
 
@@ -23,13 +24,18 @@ class TimelineLine:
 
 
 def timeline(
-    task: Task, attempts: Sequence[Attempt], events: Sequence[TaskEvent]
+    task: Task,
+    attempts: Sequence[Attempt],
+    events: Sequence[TaskEvent],
+    decisions: Sequence[Decision] = (),
 ) -> tuple[TimelineLine, ...]:
     """Return the lines in order of time; what happened at one time stays in order of cause."""
     lines = [_submitted(task)]
     for attempt in attempts:
         lines.extend(_attempt_lines(attempt))
     lines.extend(_event_line(event) for event in events)
+    # What a node denied has ended an attempt, whose line says so.
+    lines.extend(_decision_line(decision) for decision in decisions if decision.door is not None)
     if task.status.is_terminal:
         lines.append(_end(task, attempts))
     return tuple(sorted(lines, key=lambda line: line.at))
@@ -110,6 +116,18 @@ def _event_line(event: TaskEvent) -> TimelineLine:
         actor=event.actor,
         message=event.message,
         details=event.details,
+    )
+
+
+def _decision_line(decision: Decision) -> TimelineLine:
+    times = f" ({decision.count} times)" if decision.count > 1 else ""
+    return TimelineLine(
+        at=decision.at,
+        type=decision.code,
+        attempt=None,
+        actor=decision.actor,
+        message=f"{decision.door} was refused{times}: {decision.message}",
+        details=decision.details,
     )
 
 

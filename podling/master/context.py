@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from podling.core.permissions import Policy
 from podling.core.view import View
 from podling.kit.clock import Clock
 from podling.kit.ids import new_id
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Committer
 from podling.master.credentials import Credentials
+from podling.master.decisions import DecisionLog
 from podling.master.feed import Feed
 from podling.master.node_rows import NodeRows
+from podling.master.policy import PolicyInForce
 from podling.store.base import Master, Store
 
 
@@ -31,6 +34,8 @@ class MasterOptions:
     keep_ended: timedelta = timedelta(days=30)
     token: str | None = None
     allow_simulated: bool = False
+    policy: Policy = field(default_factory=Policy)
+    policy_source: str | None = None
     directories: Mapping[str, Path] = field(default_factory=dict)  # what a full disk would end
 
 
@@ -56,6 +61,8 @@ class MasterContext:
     committer: Committer
     credentials: Credentials
     node_rows: NodeRows
+    decisions: DecisionLog
+    policy: PolicyInForce
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
     epoch: int | None = None
@@ -119,5 +126,7 @@ def build(
         committer=committer,
         credentials=Credentials(store.tokens, clock, options.token),
         node_rows=NodeRows(store, view),
+        decisions=DecisionLog(store, clock),
+        policy=PolicyInForce(policy=options.policy, source=options.policy_source, loaded_at=clock.now()),
         draw_bits=draw_bits,
     )

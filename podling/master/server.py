@@ -12,12 +12,13 @@ from aiohttp import web
 
 from podling.core.access import NEEDS_TOKEN, Role, is_loopback
 from podling.core.errors import ConfigurationError, PodlingError
+from podling.core.permissions import Policy
 from podling.kit.clock import Clock
 from podling.kit.connection import arrived, listen
 from podling.kit.descriptors import half_at_most
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
-from podling.master.api import cluster, doctor, logs, nodes, openapi, session, tasks, tokens
+from podling.master.api import cluster, decisions, doctor, logs, nodes, openapi, session, tasks, tokens
 from podling.master.api.access import Access
 from podling.master.api.admission import ADMISSION, MOST_CONNECTIONS, Admission
 from podling.master.api.http import MOST_BODY_BYTES, error_answer, errors
@@ -45,6 +46,7 @@ from podling.store.base import Store
 _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10.0
+DECISIONS_SECONDS = 1.0
 CHANGES_PER_POLL = 2  # a task submitted at one master, for a node of another, waits for two of these
 
 
@@ -100,8 +102,17 @@ class MasterServer:
             Loop("relay", self.relay.run_once, poll, self._relay_due),
             Loop("tokens", context.credentials.run_once, poll, self._tokens_due),
             Loop("audit", self.audit.run_once, poll, self.audit.wakeup),
+            Loop("decisions", context.decisions.run_once, DECISIONS_SECONDS),
             Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
+
+    def use_policy(self, policy: Policy) -> None:
+        """Let it decide about whatever comes in from now on."""
+        self.context.policy = self.context.policy.replaced(policy, self.context.clock.now())
+
+    def keep_policy(self, problem: str) -> None:
+        """Go on with the present policy, and show why."""
+        self.context.policy = self.context.policy.kept(problem)
 
     async def _start_over(self) -> None:
         """Learn the store anew, and have the workers tell anew what they hold."""
@@ -207,6 +218,7 @@ class MasterServer:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         if self._registered:
+            await self._keep_decisions()
             await self._sign_off()
         await self.context.store.close()
 
@@ -221,6 +233,13 @@ class MasterServer:
                 await self._election.resign()
         except (PodlingError, TimeoutError) as error:
             _log.warning("could not resign, the others wait for the lease's end: %s", error)
+
+    async def _keep_decisions(self) -> None:
+        try:
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                await self.context.decisions.run_once()
+        except (PodlingError, TimeoutError) as error:
+            _log.warning("the last refusals could not be written down: %s", error)
 
     async def _sign_off(self) -> None:
         try:
@@ -249,7 +268,7 @@ def application(server: MasterServer) -> web.Application:
 
 
 def _routes() -> list[Route]:
-    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens)
+    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens, decisions)
     return [route for part in parts for route in part.routes()]
 
 

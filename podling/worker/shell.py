@@ -52,15 +52,17 @@ from podling.core.agent_instructions import (
     WriteNotes,
 )
 from podling.core.errors import RuntimeFailure, Unavailable
-from podling.core.protocol import Assignment, AttemptKey
+from podling.core.protocol import AttemptKey
 from podling.kit.clock import Clock
 from podling.kit.wakeup import Wakeup
+from podling.worker.admission import Admission
 from podling.worker.journal import AttemptJournal
 from podling.worker.kept_lease import Lease
-from podling.worker.runtime.base import ContainerWork, Found, Gone, Runtime
+from podling.worker.runtime.base import Found, Gone, Runtime
 from podling.worker.runtime.meter import Meter, metered
 from podling.worker.seen import seen_from
 from podling.worker.spans import Spans, StartSpans
+from podling.worker.work import work_of
 
 PREPARES_AT_ONCE = 64  # a slow pull holds its place
 STARTS_AT_ONCE = 16
@@ -77,11 +79,18 @@ class Shell:
     """The worker's hands. `state` is the agent's; `sending` wakes whoever sends the outbox."""
 
     def __init__(
-        self, *, cluster_id: str, runtimes: Mapping[str, Runtime], journal: AttemptJournal, clock: Clock
+        self,
+        *,
+        cluster_id: str,
+        runtimes: Mapping[str, Runtime],
+        journal: AttemptJournal,
+        clock: Clock,
+        admission: Admission,
     ) -> None:
         self.cluster_id = cluster_id
         self.runtimes = runtimes
         self.clock = clock
+        self.admission = admission
         self.sending = Wakeup()
         self.spans = Spans()
         self.save_logs: SaveLog = _save_nothing
@@ -260,10 +269,11 @@ class Shell:
 
     async def _prepare(self, instruction: Prepare) -> None:
         held = self.state.attempts[instruction.key]
-        work = self._work(held.assignment, instruction.container)
         names: dict[str, Any] = {"key": instruction.key, "container": instruction.container}
         try:
             async with self._preparing:
+                admitted = await _answer(self.admission.admit(held.assignment))
+                work = work_of(self.cluster_id, admitted, instruction.container)
                 with metered() as engine:
                     found = await _answer(self._runtime(held).prepare(work))
         except RuntimeFailure as error:
@@ -368,20 +378,6 @@ class Shell:
     def runtime_of(self, held: Held) -> Runtime | None:
         """Return the runtime that has the attempt's containers, if this worker has it."""
         return self.runtimes.get(held.assignment.spec.runtime)
-
-    def _work(self, assignment: Assignment, name: str) -> ContainerWork:
-        spec = assignment.spec
-        container = next(one for one in spec.containers if one.name == name)
-        suffix = f"-{name}" if len(spec.containers) > 1 else ""
-        return ContainerWork(
-            engine_name=f"podling-{self.cluster_id}-{assignment.task_id}-{assignment.attempt}{suffix}",
-            task_id=assignment.task_id,
-            attempt=assignment.attempt,
-            container=container,
-            network=spec.network,
-            labels=spec.labels,
-            environment=assignment.environment,
-        )
 
 
 async def _answer(call: Awaitable[_Answer]) -> _Answer:

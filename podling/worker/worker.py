@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,12 +15,14 @@ from podling.core.agent import held_attempts, is_idle
 from podling.core.agent_attempt import Phase
 from podling.core.agent_events import Draining, Reconciled
 from podling.core.errors import Unavailable
+from podling.core.permissions import Policy
 from podling.core.protocol import PROTOCOL_VERSION, HeldAttempt
 from podling.core.value import value
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
 from podling.wire.session import Hello, Welcome
+from podling.worker.admission import Admission
 from podling.worker.api import WorkerApi, check_address
 from podling.worker.datadir import DataDirectory
 from podling.worker.facts import FACTS_SECONDS, FactsSender
@@ -67,6 +70,8 @@ class WorkerOptions:
     shutdown_timeout: float
     token: str | None
     version: str
+    policy: Policy = field(default_factory=Policy)
+    engine_sockets: tuple[Path, ...] = ()
 
 
 class _LeftCluster(Exception):
@@ -93,6 +98,7 @@ class Worker:
         self._journal = journal
         self._make_runtimes = make_runtimes
         self._clock = clock
+        self._admission = Admission(options.policy, (directory.path, *options.engine_sockets))
         self._masters = Masters(options.master_urls)
         self._kept_lease = KeptLease(journal, boot_id())
         self._port = options.port
@@ -103,6 +109,10 @@ class Worker:
         """Have `run` return, after it has told what there is to tell; containers go on."""
         self._stop_reason = reason
         self._stopping.set()
+
+    def use_policy(self, policy: Policy) -> None:
+        """Let it decide about whatever is made from now on."""
+        self._admission.policy = policy
 
     async def run(self) -> None:
         """Work until `stop`. Raises ConfigurationError, RuntimeFailure."""
@@ -174,7 +184,13 @@ class Worker:
 
     async def _serve(self, cluster_id: str, http: aiohttp.ClientSession) -> None:
         runtimes = self._make_runtimes(cluster_id)
-        shell = Shell(cluster_id=cluster_id, runtimes=runtimes, journal=self._journal, clock=self._clock)
+        shell = Shell(
+            cluster_id=cluster_id,
+            runtimes=runtimes,
+            journal=self._journal,
+            clock=self._clock,
+            admission=self._admission,
+        )
         files = LogFiles(self._directory.path / "logs")
         tails = TailSender(files, http, self._options.node_id, lambda: session.url)
         logs = Logs(shell, files, tails)

@@ -19,6 +19,7 @@ from podling.core.agent_events import JournalRow
 from podling.core.protocol import PROTOCOL_VERSION
 from podling.kit.clock import SystemClock
 from podling.wire.session import Hello
+from podling.worker.admission import Admission
 from podling.worker.journal import Write
 from podling.worker.line import dial
 from podling.worker.log_files import LogFiles
@@ -61,6 +62,7 @@ class Member:
             runtimes={"simulated": SimulatedRuntime()},
             journal=NoJournal(),  # type: ignore[arg-type]
             clock=SystemClock(),
+            admission=Admission(),
         )
         logs = LogFiles(files)
         tails = TailSender(logs, http, node_id, lambda: self.session.url)

@@ -6,10 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from podling.core.access import LOCAL
 from podling.core.errors import IdempotencyMismatch, InvalidInput, Unavailable
 from podling.core.spec import TaskSpec
 from podling.core.task import Task
 from podling.master.operations import tasks
+from podling.master.operations.admission import Entry
 from podling.store.base import TaskQuery
 from tests.sim.laws import Laws
 from tests.sim.loop import SimulatedLoop
@@ -19,6 +21,7 @@ from tests.sim.specs import random_spec, short_spec
 from tests.sim.story import Story
 
 HOST = "client"
+ENTRY = Entry(actor=LOCAL)
 PATIENCE_SECONDS = 6.0
 Operation = Callable[[Any], Awaitable[Any]]
 
@@ -83,7 +86,7 @@ class Clients:
     def _submit(self, key: str) -> None:
         spec = self.unanswered.get(key)
         if spec is not None:
-            self.ask(f"submit {key}", partial(tasks.submit, spec=spec), partial(self._answered, key, spec))
+            self.ask(f"submit {key}", partial(tasks.submit, spec=spec, entry=ENTRY), partial(self._answered, key, spec))
 
     def _answered(self, key: str, spec: TaskSpec, answer: Any) -> None:
         if isinstance(answer, tuple):
@@ -99,7 +102,7 @@ class Clients:
     def _misuse_a_key(self) -> None:
         task_id, spec = self._chance.choice(self._accepted)
         other = replace(spec, name="another body")
-        self.ask("misuse", partial(tasks.submit, spec=other), partial(self._misused, task_id))
+        self.ask("misuse", partial(tasks.submit, spec=other, entry=ENTRY), partial(self._misused, task_id))
 
     def _misused(self, task_id: str, answer: Any) -> None:
         if not isinstance(answer, IdempotencyMismatch | Unavailable | OSError):
@@ -108,7 +111,7 @@ class Clients:
     # All else
 
     def replay(self, task_id: str) -> None:
-        operation = partial(tasks.replay, task_id=task_id, queue=None, run_at=None)
+        operation = partial(tasks.replay, task_id=task_id, queue=None, run_at=None, actor=LOCAL)
         self.ask(f"replay {task_id}", operation, self._replayed)
 
     def _replayed(self, answer: Any) -> None:

@@ -16,6 +16,7 @@ from podling.master.api.session import Desk, serve
 from podling.master.context import MasterOptions
 from podling.master.server import MasterServer
 from podling.wire.session import Hello, Reports
+from podling.worker.admission import Admission
 from podling.worker.journal import Clear, WriteMeta
 from podling.worker.kept_lease import KeptLease
 from podling.worker.masters import Masters
@@ -204,7 +205,13 @@ class SimulatedWorker(Program):
             "docker": SimulatedEngine("docker", self.machine, knows_every_start=False),
             "process": SimulatedEngine("process", self.machine, knows_every_start=True),
         }
-        shell = Shell(cluster_id=cluster_id, runtimes=engines, journal=journal, clock=self.machine.clock)
+        shell = Shell(
+            cluster_id=cluster_id,
+            runtimes=engines,
+            journal=journal,
+            clock=self.machine.clock,
+            admission=Admission(),
+        )
         session = self._session(masters, shell, lease)
         await shell.open(lambda: lease.current)
         self.shell = shell

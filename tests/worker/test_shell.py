@@ -9,6 +9,7 @@ from podling.core.agent_instructions import Forget, WriteIntent
 from podling.core.errors import Unavailable
 from podling.core.protocol import AttemptKey
 from podling.kit.clock import SystemClock
+from podling.worker.admission import Admission
 from podling.worker.datadir import DataDirectory
 from podling.worker.journal import Journal, Write
 from podling.worker.shell import Shell
@@ -54,7 +55,7 @@ class FullJournal(Journal):
 async def test_a_timer_that_comes_too_early_is_set_again(tmp_path: Path) -> None:
     data = DataDirectory.open(tmp_path)
     journal = Journal.open(data)
-    shell = Shell(cluster_id="c", runtimes={}, journal=journal, clock=SlowClock())
+    shell = Shell(cluster_id="c", runtimes={}, journal=journal, clock=SlowClock(), admission=Admission())
     try:
         shell.feed(LeaseRenewed(sent_at=shell.clock.monotonic(), lease_seconds=LEASE_SECONDS))
         async with asyncio.timeout(20):
@@ -73,7 +74,7 @@ async def test_what_a_full_disk_kept_in_the_journal_is_forgotten_by_a_later_swee
     data = DataDirectory.open(tmp_path)
     journal = FullJournal.open(data)
     assert isinstance(journal, FullJournal)
-    shell = Shell(cluster_id="c", runtimes={}, journal=journal, clock=SystemClock())
+    shell = Shell(cluster_id="c", runtimes={}, journal=journal, clock=SystemClock(), admission=Admission())
     keys = [AttemptKey(task_id=f"t{number}", attempt=1) for number in range(3)]
     try:
         async with asyncio.timeout(20):

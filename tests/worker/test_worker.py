@@ -8,7 +8,7 @@ import pytest
 
 from podling.core.errors import ConfigurationError, RuntimeFailure
 from podling.core.protocol import AttemptKey, HeldState, ReportKind, StopOrder
-from podling.core.spec import ContainerSpec, OnDisconnect, OnLost, RestartPolicy
+from podling.core.spec import ContainerSpec, OnDisconnect, OnLost, RestartPolicy, TaskKind
 from podling.core.task import StopReason
 from podling.wire.session import SUBPROTOCOLS, Assign, Desired, Drain, Goodbye, OpenStream, Stop
 from tests.worker.conftest import assignment, running_worker
@@ -255,7 +255,7 @@ async def test_siblings_share_one_fate(tmp_path: Path, runtime: MemoryRuntime, m
     pair = tuple(ContainerSpec(name=name, image="busybox:local") for name in ("web", "side"))
     async with running_worker(tmp_path, runtime, master.url):
         await connected(master)
-        await master.send(Assign(items=(assignment(containers=pair),)))
+        await master.send(Assign(items=(assignment(containers=pair, kind=TaskKind.POD),)))
         await master.running()
         runtime.end("podling-cluster-1-t1-1-side", 3)
         end = await master.end_of()

@@ -27,6 +27,7 @@ from podling.master.api.http import refuse_unless_websocket
 from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
 from podling.master.api.route import Node, Route, get
 from podling.master.context import MasterContext
+from podling.master.operations import decisions
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.reconcile import reconcile
 from podling.master.sessions.registry import Sessions, shorten
@@ -256,6 +257,7 @@ class _Conversation:
         try:
             event = Reported(report=report, node_id=self._session.node_id)
             await self._context.committer.apply(report.task_id, event, from_worker=True)
+            decisions.note_report(self._context, self._session.node_id, report)
         except StaleAttempt:
             return ReportOutcome.STALE
         except NotFound:

@@ -1,10 +1,7 @@
 """`/api/v1/tasks`."""
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -15,10 +12,10 @@ from podling.core.lifecycle import OUTCOMES
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
 from podling.core.task import ContainerState, HealthStatus, StopReason, Task, TaskStatus
+from podling.master.api.cursor import after, cursor_of
 from podling.master.api.http import (
     answer,
     header,
-    instant,
     moment,
     next_page,
     path_id,
@@ -30,6 +27,7 @@ from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Node, Route, get, post, put
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
+from podling.master.operations.admission import BATCH, Entry, admit_batch
 from podling.store.base import TaskQuery
 from podling.wire.body import as_object, refuse_unknown
 from podling.wire.codec import rfc3339
@@ -71,7 +69,7 @@ async def submit(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     plain = await read_object(request)
     spec = parse_task(plain, header(request, "Idempotency-Key"))
-    task, is_new = await tasks.submit(context, spec)
+    task, is_new = await tasks.submit(context, spec, Entry(actor=request[PRINCIPAL]))
     request[AUDITED]["taskId"] = task.task_id
     return answer(_view(context, task), 201 if is_new else 200)
 
@@ -83,7 +81,9 @@ async def submit_batch(request: web.Request) -> web.Response:
     items = given.get("tasks")
     if not isinstance(items, list) or not 1 <= len(items) <= MOST_PER_BATCH:
         raise InvalidInput.field("tasks", f"must be a list of 1 to {MOST_PER_BATCH} tasks")
-    return answer(await tasks.submit_many(context, map(_parsed, items), error_body))
+    admit_batch(context, len(items), request[PRINCIPAL])
+    entry = Entry(actor=request[PRINCIPAL], door=BATCH)
+    return answer(await tasks.submit_many(context, map(_parsed, items), entry, error_body))
 
 
 def _parsed(item: Any) -> Any:
@@ -99,7 +99,11 @@ async def list_tasks(request: web.Request) -> web.Response:
     # One more than asked for tells whether there is a next page.
     found = await tasks.list_(context, replace(asked, limit=asked.limit + 1))
     page = found[: asked.limit]
-    headers = next_page(request, _cursor(page[-1])) if len(found) > len(page) else None
+    headers = (
+        next_page(request, cursor_of(page[-1].created_at, page[-1].task_id))
+        if len(found) > len(page)
+        else None
+    )
     return answer(_views(context, page), headers=headers)
 
 
@@ -112,7 +116,7 @@ def _task_query(given: Mapping[str, str], labels: list[str]) -> TaskQuery:
         name=given.get("name"),
         labels=tasks.filter_labels(labels),
         kind="task",
-        after=None if cursor is None else _after(cursor),
+        after=None if cursor is None else after(cursor),
         limit=whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE,
     )
 
@@ -125,23 +129,6 @@ def _statuses(text: str | None) -> tuple[TaskStatus, ...]:
     except ValueError:
         known = ", ".join(TaskStatus)
         raise InvalidInput.field("status", f"must be one or more of {known}") from None
-
-
-def _cursor(task: Task) -> str:
-    text = f"{rfc3339(task.created_at)} {task.task_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _after(cursor: str) -> tuple[datetime, str]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        at, _, task_id = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition(" ")
-        created_at = instant(at)
-    except (ValueError, binascii.Error):
-        created_at, task_id = None, ""
-    if created_at is None or not task_id or "\0" in task_id:
-        raise InvalidInput.field("cursor", "is not one that a list gave")
-    return created_at, task_id
 
 
 async def get_task(request: web.Request) -> web.Response:
@@ -182,7 +169,8 @@ async def replay(request: web.Request) -> web.Response:
         if not isinstance(given[key], str):
             raise InvalidInput.field(key, "must be a string")
     run_at = moment(given.get("runAt"), "runAt")
-    task = await tasks.replay(context, path_id(request, "task"), given.get("queue"), run_at)
+    task_id = path_id(request, "task")
+    task = await tasks.replay(context, task_id, given.get("queue"), run_at, request[PRINCIPAL])
     return answer(_view(context, task), 201)
 
 

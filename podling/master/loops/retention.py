@@ -3,10 +3,11 @@
 from podling.master.context import MasterContext
 
 RETENTION_SECONDS = 300.0
+MOST_DECISIONS = 10_000
 
 
 class Retention:
-    """Old changes, keys, ended tasks and tokens, and audit entries go; coming partitions are made."""
+    """Old changes, keys, ended tasks and tokens, decisions and audit entries go; coming partitions are made."""
 
     def __init__(self, context: MasterContext) -> None:
         self._context = context
@@ -17,4 +18,5 @@ class Retention:
             await context.store.maintain(keep)
             await context.store.tokens.forget_ended(context.clock.now() - keep)
             await context.store.audit.forget(context.clock.now() - keep)
+            await context.store.decisions.prune(context.clock.now() - keep, MOST_DECISIONS)
         return None

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from podling.core.access import Principal
 from podling.core.errors import (
     Forbidden,
     IdempotencyMismatch,
@@ -19,25 +20,26 @@ from podling.core.errors import (
 from podling.core.explain import Explanation, explain
 from podling.core.lifecycle import Cancel, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
-from podling.core.policy import validate_spec
 from podling.core.protocol import Report, ReportKind
 from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatus
 from podling.core.timeline import TimelineLine, timeline
 from podling.master.context import MasterContext
+from podling.master.operations.admission import BATCH, REPLAY, Entry, admit, admit_batch
 from podling.store.base import TaskQuery, WriteResult
+from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import encode
 
 MOST_COUNTED_AHEAD = 10_000
 AT_A_TIME = 50  # of a batch
 
 
-async def submit(context: MasterContext, spec: TaskSpec) -> tuple[Task, bool]:
+async def submit(context: MasterContext, spec: TaskSpec, entry: Entry) -> tuple[Task, bool]:
     """Store a task; return it, and whether it is new (False: its idempotency key was used before).
 
     Raises InvalidInput, PolicyDenied, IdempotencyMismatch, StoreUnavailable.
     """
-    spec = validate_spec(spec, allow_simulated=context.options.allow_simulated)
+    spec = admit(context, spec, entry)
     body_hash = hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
     task = _new_task(context.new_id(), spec, context.clock.now())
     answer = await context.committer.insert(task, body_hash)
@@ -49,6 +51,7 @@ async def submit(context: MasterContext, spec: TaskSpec) -> tuple[Task, bool]:
 async def submit_many(
     context: MasterContext,
     specs: Iterable[TaskSpec | PodlingError],
+    entry: Entry,
     refusal: Callable[[PodlingError], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Submit each; the answers are `{taskId}` or what `refusal` makes of its error, in order.
@@ -60,7 +63,7 @@ async def submit_many(
         if isinstance(spec, PodlingError):
             return refusal(spec)
         try:
-            task, _ = await submit(context, spec)
+            task, _ = await submit(context, spec, entry)
         except PodlingError as error:
             return refusal(error)
         return {"taskId": task.task_id}
@@ -149,8 +152,13 @@ async def resolve(context: MasterContext, task_id: str, outcome: str, attempt: i
     return await context.committer.apply(task_id, Resolve(outcome=outcome, attempt=attempt))
 
 
-async def replay(context: MasterContext, task_id: str, queue: str | None, run_at: datetime | None) -> Task:
-    """Submit a new task like an ended one. Raises NotFound, IllegalTransition if it has not ended."""
+async def replay(
+    context: MasterContext, task_id: str, queue: str | None, run_at: datetime | None, actor: Principal
+) -> Task:
+    """Submit a new task like an ended one, which may be denied now.
+
+    Raises NotFound, IllegalTransition if it has not ended, PolicyDenied.
+    """
     task = await get(context, task_id)
     if not task.status.is_terminal:
         raise IllegalTransition(
@@ -164,7 +172,7 @@ async def replay(context: MasterContext, task_id: str, queue: str | None, run_at
         run_at=run_at,
         queue=queue or task.spec.queue,
     )
-    new, _ = await submit(context, spec)
+    new, _ = await submit(context, spec, Entry(actor=actor, door=REPLAY, task_id=task_id))
     return new
 
 
@@ -214,7 +222,9 @@ async def timeline_of(context: MasterContext, task_id: str) -> Sequence[Timeline
     """Return everything that happened to the task, in order of time. Raises NotFound."""
     task = await get(context, task_id)
     rows = await context.store.load_attempts(task_id)
-    return timeline(task, rows, await context.store.load_events(task_id))
+    events = await context.store.load_events(task_id)
+    refused = await context.store.decisions.find(DecisionQuery(task_id=task_id))
+    return timeline(task, rows, events, refused)
 
 
 async def explain_task(context: MasterContext, task_id: str) -> Explanation:
