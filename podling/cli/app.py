@@ -36,6 +36,8 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "token": "token:app",
     "audit": "audit:audit",
+    "decisions": "decisions:decisions",
+    "policy": "policy:app",
     "dev": "dev:dev",
     "db": "db:app",
     "backup": "backup:backup",

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from podling.core.permissions import Policy
 from podling.core.policy import validate_spec
+from podling.wire.policy import read_policy
 from podling.wire.tasks import load_object, parse_task
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -19,6 +21,11 @@ def test_an_example_is_a_task_that_is_accepted(name: str) -> None:
     spec = validate_spec(parse_task(load_object((EXAMPLES / name).read_bytes())))
     assert spec.name
     assert spec.main.image == "podling-busybox:local"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.yaml")))
+def test_an_example_of_a_policy_is_valid(name: str) -> None:
+    assert read_policy((EXAMPLES / name).read_text()) != Policy()
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
