@@ -1,8 +1,8 @@
 """Names of images in their full form, and patterns over them.
 
-`busybox` is `docker.io/library/busybox`, so that no other spelling of an image escapes a rule. In a
-pattern `*` stands for anything without a slash and `**` for anything at all; alone, either is every
-image. Without a tag it means every tag.
+`busybox` is `library/busybox` of the public registry, so that no other spelling of an image escapes
+a rule. In a pattern `*` stands for anything without a slash and `**` for anything at all; alone,
+either is every image. Without a tag a pattern means every tag.
 """
 
 import re
@@ -11,7 +11,7 @@ from functools import lru_cache
 from podling.core.value import value
 
 HUB = "docker.io"
-_HUB_NAMES = frozenset({HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+_HUB_NAMES = frozenset({HUB, f"index.{HUB}", f"registry-1.{HUB}"})
 _ANYTHING = ("*", "**")
 
 

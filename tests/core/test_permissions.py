@@ -6,7 +6,7 @@ import pytest
 
 from podling.core.access import Role
 from podling.core.errors import PolicyDenied
-from podling.core.image_names import is_like_image
+from podling.core.image_names import HUB, is_like_image
 from podling.core.permission_rules import check_batch
 from podling.core.permissions import Allowed, AllowedImages, AllowedUsers, HostPath, Limits, Policy
 from podling.core.policy import validate_spec
@@ -47,7 +47,7 @@ def allowing(**images: Any) -> Policy:
     return Policy(images=AllowedImages(**images))
 
 
-HUB = Policy(registries=Allowed(allow=("docker.io", "*.example:5000")))
+REGISTRIES = Policy(registries=Allowed(allow=(HUB, "*.example:5000")))
 NO_ROOT = Policy(users=AllowedUsers(root=False))
 USERS = Policy(users=AllowedUsers(allow=("1000-1999", "app"), groups=("100",)))
 PATHS = Policy(host_paths=(HostPath(path="/srv", read_only=True), HostPath(path="/srv/data/")))
@@ -58,10 +58,10 @@ PORTS = Policy(host_ports=Allowed(allow=("8000-8999", "443")))
 DENIED: dict[str, tuple[str, str, Policy, TaskSpec]] = {
     "image": ("images.allow", "image", allowing(allow=("team/*",)), task()),
     "no image": ("images.allow", "image", allowing(allow=()), task()),
-    "denied image": ("images.deny", "image", allowing(deny=("busybox",)), task(image="docker.io/busybox")),
+    "denied image": ("images.deny", "image", allowing(deny=("busybox",)), task(image=f"{HUB}/busybox")),
     "latest": ("images.deny", "image", allowing(deny=("**:latest",)), task(image="reg.io/a/b")),
-    "registry": ("registries.allow", "image", HUB, task(image="other.example/x")),
-    "registry in capitals": ("registries.allow", "image", HUB, task(image="Other.Example/x")),
+    "registry": ("registries.allow", "image", REGISTRIES, task(image="other.example/x")),
+    "registry in capitals": ("registries.allow", "image", REGISTRIES, task(image="Other.Example/x")),
     "runtime": ("runtimes.allow", "runtime", Policy(runtimes=Allowed(allow=("docker",))), process()),
     "root": ("users.root", "user", NO_ROOT, task(user="root")),
     "number 0": ("users.root", "user", NO_ROOT, task(user="00")),
@@ -87,8 +87,8 @@ DENIED: dict[str, tuple[str, str, Policy, TaskSpec]] = {
 ACCEPTED: dict[str, tuple[Policy, TaskSpec]] = {
     "image": (allowing(allow=("busybox",)), task()),
     "every image": (allowing(allow=("*",)), task(image="reg.io/a/b")),
-    "registry": (HUB, task(image="Reg.Example:5000/x")),
-    "hub": (HUB, task(image="index.docker.io/library/busybox")),
+    "registry": (REGISTRIES, task(image="Reg.Example:5000/x")),
+    "hub": (REGISTRIES, task(image=f"index.{HUB}/library/busybox")),
     "runtime": (Policy(runtimes=Allowed(allow=("process",))), process()),
     "number": (NO_ROOT, task(user="1000")),
     "own user": (NO_ROOT, process()),
@@ -128,8 +128,8 @@ def test_every_container_of_a_pod_is_looked_at() -> None:
 @pytest.mark.parametrize(
     ("pattern", "image", "expected"),
     [
-        ("busybox", "docker.io/busybox:1", True),
-        ("docker.io/library/busybox", "busybox", True),
+        ("busybox", f"{HUB}/busybox:1", True),
+        (f"{HUB}/library/busybox", "busybox", True),
         ("busybox:1.*", "busybox:1.36", True),
         ("busybox:1.*", "busybox", False),
         ("busybox:latest", f"busybox@{DIGEST}", False),

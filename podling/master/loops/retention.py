@@ -7,7 +7,7 @@ MOST_DECISIONS = 10_000
 
 
 class Retention:
-    """Old changes, keys, ended tasks and tokens, decisions and audit entries go; coming partitions are made."""
+    """What is old goes: changes, keys, ended tasks, tokens, decisions, audit. Coming partitions are made."""
 
     def __init__(self, context: MasterContext) -> None:
         self._context = context
