@@ -51,7 +51,7 @@ def check(
         cli.show(plain, lambda: _draw(plain["policy"]))
         return
     refused = _refusal(policy, task, role)
-    plain["task"] = {"accepted": refused is None} | _told(refused)
+    plain["task"] = {"accepted": refused is None, **_told(refused)}
     cli.show(plain, lambda: cli.line("accepted" if refused is None else _sentence(refused)))
     if refused is not None:
         raise typer.Exit(FAILED)
