@@ -6,7 +6,7 @@ come after whoever asked has given up.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -153,17 +153,6 @@ def _settle(future: "asyncio.Future[Any]", answer: Any) -> None:
         future.set_result(answer[0])
 
 
-class Part:
-    """An object on the store, called through the same connection."""
-
-    def __init__(self, call: Callable[..., Awaitable[Any]], name: str) -> None:
-        self._call = call
-        self._name = name
-
-    def __getattr__(self, name: str) -> Any:
-        return partial(self._call, f"{self._name}.{name}")
-
-
 class Connection:
     """One master's view of the database: the port `Store`."""
 
@@ -173,10 +162,9 @@ class Connection:
         self._database = database
         self._network = network
         self._host = host
-        self.decisions = Part(self._call, "decisions")
 
     def __getattr__(self, name: str) -> Any:
-        return _Part(self, name) if name in ("audit", "tokens") else partial(self._call, name)
+        return _Part(self, name) if name in ("audit", "decisions", "tokens") else partial(self._call, name)
 
     async def open(self) -> None: ...
 
