@@ -86,7 +86,11 @@ class Clients:
     def _submit(self, key: str) -> None:
         spec = self.unanswered.get(key)
         if spec is not None:
-            self.ask(f"submit {key}", partial(tasks.submit, spec=spec, entry=ENTRY), partial(self._answered, key, spec))
+            self.ask(
+                f"submit {key}",
+                partial(tasks.submit, spec=spec, entry=ENTRY),
+                partial(self._answered, key, spec),
+            )
 
     def _answered(self, key: str, spec: TaskSpec, answer: Any) -> None:
         if isinstance(answer, tuple):

@@ -30,7 +30,6 @@ from podling.master.operations import tasks
 from podling.master.operations.admission import BATCH, Entry, admit_batch
 from podling.store.base import TaskQuery
 from podling.wire.body import as_object, refuse_unknown
-from podling.wire.codec import rfc3339
 from podling.wire.errors import error_body
 from podling.wire.tasks import attempt_view, parse_task, task_view
 

@@ -25,7 +25,7 @@ from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatus
 from podling.core.timeline import TimelineLine, timeline
 from podling.master.context import MasterContext
-from podling.master.operations.admission import BATCH, REPLAY, Entry, admit, admit_batch
+from podling.master.operations.admission import REPLAY, Entry, admit
 from podling.store.base import TaskQuery, WriteResult
 from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import encode
