@@ -12,7 +12,7 @@ import typer
 from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
 from podling.cli.text import parse_time
-from podling.client import Client, cluster
+from podling.client import cluster
 from podling.client.call import JsonObject
 from podling.client.program import addresses_of
 from podling.core.errors import PodlingError, Unauthorized, Unavailable
@@ -113,7 +113,7 @@ def _not_asked(url: str, why: str) -> JsonObject:
 
 
 def _ask(cli: Invocation, url: str, scope: str) -> tuple[JsonObject, list[JsonObject]]:
-    client = Client(url, token=cli.settings.token, timeout_seconds=_PATIENCE_SECONDS[scope])
+    client = cli.client_of(url, _PATIENCE_SECONDS[scope])
     before = datetime.now(UTC)
     answer = client.send(cluster.doctor(scope))
     told = parse_time(answer["at"])

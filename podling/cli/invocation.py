@@ -5,14 +5,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Protocol
 
 from podling.cli.settings import Settings, read_settings
 from podling.cli.text import visible
 from podling.client import Client
+from podling.client.authority import authority_of
 from podling.client.call import JsonObject
 from podling.core.errors import ConfigurationError, InvalidInput, PodlingError
 from podling.core.value import value
+from podling.kit.tls import trusting
 from podling.wire.errors import error_body
 
 
@@ -68,7 +71,19 @@ class Invocation:
 
     @cached_property
     def client(self) -> Client:
-        return Client(self.settings.master, token=self.settings.token)
+        return self.client_of(self.settings.master)
+
+    def client_of(self, url: str, timeout_seconds: float = 30.0) -> Client:
+        """Return a client of the masters at `url` with the credential of this invocation."""
+        return Client(url, token=self.settings.token, timeout_seconds=timeout_seconds, tls=self._trust)
+
+    @cached_property
+    def _trust(self) -> SSLContext | None:
+        """Whom connections trust; None, if nothing is said about it: whom this machine trusts."""
+        settings = self.settings
+        if settings.tls_fingerprint is not None:
+            return trusting(authority_of(settings.master, settings.tls_fingerprint))
+        return None if settings.tls_ca is None else trusting(settings.tls_ca)
 
     def find(self, reference: str) -> JsonObject:
         """Return the task that the argument means."""

@@ -30,6 +30,14 @@ def _declare(
     token_file: Annotated[
         str | None, _option("--token-file", metavar="FILE", help="A file that holds the token to send.")
     ] = None,
+    tls_ca: Annotated[
+        str | None,
+        _option("--tls-ca", metavar="FILE", help="Certificates of whom to trust, and nobody else, on https."),
+    ] = None,
+    tls_fingerprint: Annotated[
+        str | None,
+        _option("--tls-fingerprint", metavar="SHA256", help="The same, known by its fingerprint alone."),
+    ] = None,
     config: Annotated[
         str | None, _option("--config", metavar="FILE", help="A file with lines of NAME = VALUE.")
     ] = None,

@@ -11,6 +11,8 @@ DEFAULT_MASTER = "http://127.0.0.1:8070"
 _ENVIRONMENT = {
     "master": "PODLING_MASTER_URL",
     "token_file": "PODLING_TOKEN_FILE",
+    "tls_ca": "PODLING_TLS_CA",
+    "tls_fingerprint": "PODLING_TLS_FINGERPRINT",
     "json": "PODLING_JSON",
     "verbose": "PODLING_VERBOSE",
 }
@@ -20,8 +22,12 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 
 @value
 class Settings:
+    """`tls_ca` and `tls_fingerprint` are two ways to say who is trusted; one at most is given."""
+
     master: str = DEFAULT_MASTER
     token: str | None = None
+    tls_ca: Path | None = None
+    tls_fingerprint: str | None = None
     json: bool = False
     verbose: bool = False
 
@@ -41,9 +47,13 @@ def read_settings(
         name: given.get(name) or environment.get(variable) or lines.get(name)
         for name, variable in _ENVIRONMENT.items()
     }
+    if found["tls_ca"] and found["tls_fingerprint"]:
+        raise ConfigurationError("--tls-ca and --tls-fingerprint say the same thing; give one of them")
     return Settings(
         master=found["master"] or DEFAULT_MASTER,
         token=_token(found["token_file"], environment.get(_TOKEN)),
+        tls_ca=Path(found["tls_ca"]) if found["tls_ca"] else None,
+        tls_fingerprint=found["tls_fingerprint"] or None,
         json=_flag("json", found["json"]),
         verbose=_flag("verbose", found["verbose"]),
     )

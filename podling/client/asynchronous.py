@@ -1,6 +1,7 @@
 """The asynchronous client, on aiohttp."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator
 from typing import Any, Self
 
@@ -28,10 +29,15 @@ class AsyncClient(AsyncFace):
     """As `Client`, for asyncio. Use it as a context manager, or close it."""
 
     def __init__(
-        self, url: str = program.DEFAULT_URL, *, token: str | None = None, timeout_seconds: float = 30.0
+        self,
+        url: str = program.DEFAULT_URL,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = 30.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         addresses = program.addresses_of(url)
-        self.link = Link(addresses=addresses, token=token, timeout_seconds=timeout_seconds)
+        self.link = Link(addresses=addresses, token=token, tls=tls, timeout_seconds=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -110,7 +116,10 @@ class AsyncClient(AsyncFace):
     async def _open(self, request: Request, address: str) -> aiohttp.ClientResponse:
         if self._session is None:
             # The deadlines are set around each request; a stream may last as long as it likes.
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout())
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(),
+                connector=aiohttp.TCPConnector(ssl=self.link.tls or True),
+            )
         return await self._session.request(
             request.method,
             URL(address + target_of(request), encoded=True),
@@ -127,4 +136,5 @@ async def _whole(response: aiohttp.ClientResponse) -> Response:
 
 def _lost(send: Send, error: BaseException) -> ConnectionLost:
     never_sent = isinstance(error, aiohttp.ClientConnectorError)
-    return ConnectionLost(address=send.address, reason=program.reason_of(error), sent=not never_sent)
+    unanswered = isinstance(error, aiohttp.ServerDisconnectedError)
+    return program.lost_connection(send.address, error, sent=not never_sent, unanswered=unanswered)

@@ -22,14 +22,20 @@ _BROKEN = (OSError, http.client.HTTPException)
 class Client(Face):
     """Talks to the masters at `url` (several with commas: the first that answers is used).
 
-    `timeout_seconds` is the deadline of each request. Safe to use from several threads.
+    `timeout_seconds` is the deadline of each request; `tls` says whom a connection by https trusts
+    (`podling.kit.tls.trusting`). Safe to use from several threads.
     """
 
     def __init__(
-        self, url: str = program.DEFAULT_URL, *, token: str | None = None, timeout_seconds: float = 30.0
+        self,
+        url: str = program.DEFAULT_URL,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = 30.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         addresses = program.addresses_of(url)
-        self.link = Link(addresses=addresses, token=token, timeout_seconds=timeout_seconds)
+        self.link = Link(addresses=addresses, token=token, tls=tls, timeout_seconds=timeout_seconds)
 
     def perform(self, steps: Program[T]) -> T:
         """Perform a program of `podling.client.program`."""
@@ -89,9 +95,13 @@ class _Exchange:
 
     def __init__(self, send: Send, link: Link) -> None:
         parts = urlsplit(send.address)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         patience = program.patience_at(link, send)
-        self._connection = kind(parts.hostname or "", parts.port, timeout=patience)
+        host = parts.hostname or ""
+        self._connection = (
+            http.client.HTTPSConnection(host, parts.port, timeout=patience, context=link.tls)
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(host, parts.port, timeout=patience)
+        )
         self._send, self._link = send, link
         self._deadline = link.clock() + patience
         self._socket: socket.socket
@@ -180,4 +190,5 @@ class _Exchange:
         return bool(buffered.lstrip(b"\r\n") if after_chunk else buffered)
 
     def _lost(self, error: BaseException, sent: bool) -> ConnectionLost:
-        return ConnectionLost(address=self._send.address, reason=program.reason_of(error), sent=sent)
+        unanswered = isinstance(error, http.client.RemoteDisconnected)
+        return program.lost_connection(self._send.address, error, sent=sent, unanswered=unanswered)

@@ -7,6 +7,7 @@ A program yields `Send` or `Sleep`; the client performs it and sends back a `Res
 import os
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from podling.core.errors import (
     Unavailable,
 )
 from podling.core.value import value
+from podling.kit import tls
 
 T = TypeVar("T")
 
@@ -53,11 +55,15 @@ class Sleep:
 
 @value
 class ConnectionLost:
-    """No whole answer came. `sent` says whether the master may have seen the request."""
+    """No whole answer came. `sent` says whether the master may have seen the request.
+
+    `is_advice`: the reason says what to do as well.
+    """
 
     address: str
     reason: str
     sent: bool
+    is_advice: bool = False
 
 
 Effect = Send | Sleep
@@ -67,10 +73,14 @@ Program = Generator[Effect, Outcome, T]
 
 @value
 class Link:
-    """Where the masters are, and the clock (seconds, monotonic) that deadlines are counted on."""
+    """Where the masters are, and the clock (seconds, monotonic) that deadlines are counted on.
+
+    `tls` says whom a connection by https trusts; None: whom this machine trusts.
+    """
 
     addresses: tuple[str, ...]
     token: str | None = None
+    tls: ssl.SSLContext | None = None
     timeout_seconds: float = 30.0
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
@@ -165,9 +175,15 @@ def _retry_after(outcome: Response | ConnectionLost) -> float:
 def unreachable(link: Link, lost: ConnectionLost) -> Unavailable:
     """Return the sentence for a master that does not answer."""
     where = " or ".join(link.addresses)
+    if lost.is_advice:
+        sentence = f"no connection to a master at {where}: {lost.reason}"
+    else:
+        sentence = (
+            f"no master answers at {where} ({lost.reason}); start one with `podling dev` or "
+            "`podling-master`, or give its address with --master"
+        )
     return Unavailable(
-        f"no master answers at {where} ({lost.reason}); start one with `podling dev` or "
-        "`podling-master`, or give its address with --master",
+        sentence,
         code="master_unreachable",
         details={"addresses": list(link.addresses), "reason": lost.reason},
     )
@@ -257,6 +273,16 @@ def _only(found: list[JsonObject], prefix: str, complete: bool) -> JsonObject:
         code="ambiguous_reference",
         details={"taskIds": [task["taskId"] for task in found[:20]]},
     )
+
+
+def lost_connection(
+    address: str, error: BaseException, *, sent: bool, unanswered: bool = False
+) -> ConnectionLost:
+    """Return what became of a connection; `unanswered`: it was closed without a byte of an answer."""
+    reason = tls.hung_up(address) if unanswered else tls.reason_of(error)
+    if reason is not None:
+        return ConnectionLost(address=address, reason=reason, sent=sent, is_advice=True)
+    return ConnectionLost(address=address, reason=reason_of(error), sent=sent)
 
 
 def reason_of(error: BaseException) -> str:
