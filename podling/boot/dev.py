@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podling.boot.failure import run
@@ -63,10 +64,19 @@ async def _serve(master: MasterSettings, worker: WorkerSettings) -> None:
     from podling.boot.master import running_master
     from podling.boot.worker import opened_worker
 
-    async with running_master(master) as address, opened_worker(worker) as working:
+    async with running_master(master) as address, opened_worker(_trusting(worker, master)) as working:
         logging.getLogger("podling.dev").info("ready at %s; Ctrl-C ends it, containers go on", address)
         _stop_at_signals(working)
         await working.run()
+
+
+def _trusting(worker: WorkerSettings, master: MasterSettings) -> WorkerSettings:
+    """Return the worker's settings with the authority that the master has made, if it has."""
+    from podling.boot.certificates import FOLDER, SHOWN
+
+    if not master.tls_self_signed or worker.tls_ca is not None:
+        return worker
+    return replace(worker, tls_ca=master.data_dir / FOLDER / SHOWN)
 
 
 def _stop_at_signals(working: "Worker") -> None:

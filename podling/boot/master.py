@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from ssl import PROTOCOL_TLS_SERVER, SSLContext, SSLError
 from typing import TYPE_CHECKING
 
 from podling import __version__
@@ -17,6 +16,7 @@ from podling.boot.policy import reloading
 from podling.boot.settings import MasterSettings, read_master
 
 if TYPE_CHECKING:
+    from podling.boot.certificates import Certificates
     from podling.master.server import MasterServer
     from podling.store.base import Store
 
@@ -62,11 +62,15 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
 
     Raises ConfigurationError, StoreUnavailable.
     """
+    from podling.boot.certificates import certificates_of
+
     settings = replace(settings, port=settings.port or _free_port(settings.host))
+    certificates = certificates_of(settings)
     async with opened_store(settings) as store:
-        server = make_server(settings, store)
+        server = make_server(settings, store, certificates)
         try:
-            port = await server.start(settings.host, settings.port, _tls(settings))
+            context = None if certificates is None else certificates.context
+            port = await server.start(settings.host, settings.port, context)
             with reloading(settings.policy_file, server.use_policy, server.keep_policy):
                 yield settings.advertised(port)
         finally:
@@ -97,7 +101,9 @@ def _stop_or_exit(stopping: asyncio.Event) -> None:
     stopping.set()
 
 
-def make_server(settings: MasterSettings, store: "Store") -> "MasterServer":
+def make_server(
+    settings: MasterSettings, store: "Store", certificates: "Certificates | None" = None
+) -> "MasterServer":
     """Return a server that is not started yet. Raises ConfigurationError."""
     from datetime import timedelta
 
@@ -120,6 +126,8 @@ def make_server(settings: MasterSettings, store: "Store") -> "MasterServer":
         policy=settings.policy,
         policy_source=None if settings.policy_file is None else str(settings.policy_file),
         directories=_directories(settings),
+        authority=None if certificates is None else certificates.authority,
+        wants_certificates=settings.tls_client_ca is not None,
     )
     return MasterServer(options, store, clock)
 
@@ -154,16 +162,3 @@ async def opened_store(settings: MasterSettings) -> AsyncIterator["Store"]:
             direct_dsn=settings.database_direct_url,
             leader_timeout_seconds=settings.lease_seconds / 4,
         )
-
-
-def _tls(settings: MasterSettings) -> SSLContext | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    from podling.core.errors import ConfigurationError
-
-    context = SSLContext(PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(Path(settings.tls_cert), Path(settings.tls_key))
-    except (OSError, SSLError) as error:
-        raise ConfigurationError(f"--tls-cert and --tls-key cannot be used: {error}") from None
-    return context

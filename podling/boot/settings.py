@@ -35,6 +35,8 @@ class MasterSettings:
     log_format: str = "text"
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    tls_self_signed: bool = False
+    tls_client_ca: Path | None = None
     token_file: Path | None = None
     token: str | None = field(default=None, repr=False)
     policy_file: Path | None = None
@@ -46,11 +48,15 @@ class MasterSettings:
     allow_simulated: bool = False
     notices: tuple[str, ...] = ()
 
+    @property
+    def speaks_tls(self) -> bool:
+        return self.tls_cert is not None or self.tls_self_signed
+
     def advertised(self, port: int) -> str:
         """Return the address told to workers and masters; `port` is the one that was bound."""
         if self.advertise_url:
             return self.advertise_url
-        scheme = "https" if self.tls_cert else "http"
+        scheme = "https" if self.speaks_tls else "http"
         host = socket.gethostname() if self.host in ("0.0.0.0", "::", "") else self.host
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -79,6 +85,9 @@ class WorkerSettings:
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
     heartbeat_interval: float | None = None
     shutdown_timeout: float = 30.0
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     token_file: Path | None = None
     token: str | None = field(default=None, repr=False)
     policy_file: Path | None = None
@@ -122,6 +131,10 @@ MASTER = Program(
         _option("--advertise-url", parsers.http_url, "the address that others use", metavar="URL"),
         _option("--tls-cert", parsers.path, "a certificate chain in PEM; makes it https", metavar="FILE"),
         _option("--tls-key", parsers.path, "the certificate's key in PEM", metavar="FILE"),
+        _option("--tls-self-signed", parsers.switch, "https with a certificate made, and kept, by the master",
+                is_switch=True),
+        _option("--tls-client-ca", parsers.path, "who signs workers' certificates; a worker has to show one",
+                metavar="FILE"),
         _option("--allow-simulated", parsers.switch, "take tasks that run nothing, for benchmarks",
                 is_switch=True),
         *_SHARED,
@@ -155,6 +168,9 @@ WORKER = Program(
                 field="databases", repeated=True, separator=" ", metavar="NAME=URL"),
         _option("--heartbeat-interval", parsers.seconds(0.05, 3600), "seconds, or 5s (follows the lease)"),
         _option("--shutdown-timeout", parsers.seconds(0, 3600), "how long a stop may take (30)"),
+        _option("--tls-ca", parsers.path, "whom to trust, and nobody else, on https", metavar="FILE"),
+        _option("--tls-cert", parsers.path, "a certificate to show to masters that ask", metavar="FILE"),
+        _option("--tls-key", parsers.path, "the certificate's key in PEM", metavar="FILE"),
         *_SHARED,
     ),
 )  # fmt: skip
@@ -174,7 +190,8 @@ def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettin
     if settings.store_type == "memory":  # any other may hold tokens, and is asked once it is open
         _check_host(settings.host, settings.token, faults)
     _check_store(settings, faults)
-    _check_tls(settings, faults)
+    _check_certificate(settings, faults)
+    _check_master_tls(settings, faults)
     faults.raise_if_any()
     return settings
 
@@ -195,6 +212,8 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     given["runtimes"] = tuple(dict.fromkeys(given.get("runtimes") or (Runtime.DOCKER.value,)))
     settings = WorkerSettings(**given)
     _check_host(settings.host, settings.token, faults)
+    _check_certificate(settings, faults)
+    _check_file("--tls-ca (PODLING_TLS_CA)", settings.tls_ca, faults)
     faults.raise_if_any()
     return settings
 
@@ -258,7 +277,7 @@ def _check_store(settings: MasterSettings, faults: Faults) -> None:
         )
 
 
-def _check_tls(settings: MasterSettings, faults: Faults) -> None:
+def _check_certificate(settings: MasterSettings | WorkerSettings, faults: Faults) -> None:
     files = {
         "--tls-cert (PODLING_TLS_CERT)": settings.tls_cert,
         "--tls-key (PODLING_TLS_KEY)": settings.tls_key,
@@ -268,8 +287,23 @@ def _check_tls(settings: MasterSettings, faults: Faults) -> None:
             "--tls-cert and --tls-key (PODLING_TLS_CERT, PODLING_TLS_KEY) go together; give both or none"
         )
     for name, path in files.items():
-        if path is not None and not path.is_file():
-            faults.add(f"{name}: there is no file {path}; write the path of a PEM file")
+        _check_file(name, path, faults)
+
+
+def _check_master_tls(settings: MasterSettings, faults: Faults) -> None:
+    if settings.tls_self_signed and settings.tls_cert is not None:
+        faults.add("--tls-self-signed makes a certificate, and --tls-cert brings one; choose one of them")
+    _check_file("--tls-client-ca (PODLING_TLS_CLIENT_CA)", settings.tls_client_ca, faults)
+    if settings.tls_client_ca is not None and not settings.speaks_tls:
+        faults.add(
+            "--tls-client-ca (PODLING_TLS_CLIENT_CA) is of no use without https; add --tls-cert and "
+            "--tls-key, or --tls-self-signed"
+        )
+
+
+def _check_file(name: str, path: Path | None, faults: Faults) -> None:
+    if path is not None and not path.is_file():
+        faults.add(f"{name}: there is no file {path}; write the path of a PEM file")
 
 
 def _store_notices(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
 def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "Clock") -> "WorkerOptions":
     """Return what the worker is and has. Raises ConfigurationError."""
     from podling.kit.ids import new_id
+    from podling.kit.tls import trusting
     from podling.worker.machine import capacity_of
     from podling.worker.worker import WorkerOptions
 
@@ -120,6 +121,7 @@ def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "C
         heartbeat_interval=settings.heartbeat_interval,
         shutdown_timeout=settings.shutdown_timeout,
         token=settings.token,
+        tls=trusting(settings.tls_ca, settings.tls_cert, settings.tls_key),
         version=__version__,
         policy=settings.policy,
         engine_sockets=_engine_sockets(settings),

@@ -37,6 +37,8 @@ class MasterOptions:
     policy: Policy = field(default_factory=Policy)
     policy_source: str | None = None
     directories: Mapping[str, Path] = field(default_factory=dict)  # what a full disk would end
+    authority: str | None = None  # who signed this master's certificate, in PEM, as far as it knows
+    wants_certificates: bool = False  # from workers
 
 
 @dataclass(frozen=True, slots=True)

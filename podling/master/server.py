@@ -18,7 +18,7 @@ from podling.kit.connection import arrived, listen
 from podling.kit.descriptors import half_at_most
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
-from podling.master.api import cluster, decisions, doctor, logs, nodes, openapi, session, tasks, tokens
+from podling.master.api import cluster, decisions, doctor, join, logs, nodes, openapi, session, tasks, tokens
 from podling.master.api.access import Access
 from podling.master.api.admission import ADMISSION, MOST_CONNECTIONS, Admission
 from podling.master.api.http import MOST_BODY_BYTES, error_answer, errors
@@ -268,7 +268,7 @@ def application(server: MasterServer) -> web.Application:
 
 
 def _routes() -> list[Route]:
-    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens, decisions)
+    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens, decisions, join)
     return [route for part in parts for route in part.routes()]
 
 

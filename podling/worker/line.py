@@ -9,6 +9,7 @@ from typing import Protocol
 import aiohttp
 
 from podling.core.errors import Unauthorized, Unavailable
+from podling.kit import tls
 from podling.wire.session import SUBPROTOCOLS, WorkerMessage, pack, unpack, version_of
 
 SEND_SECONDS = 10.0
@@ -68,6 +69,10 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise Unauthorized(_unauthorized(url, "Authorization" in http.headers)) from error
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
+    except aiohttp.ServerDisconnectedError as error:
+        raise Unavailable(tls.hung_up(url, shown=True)) from error
+    except aiohttp.ClientSSLError as error:
+        raise Unavailable(tls.reason_of(error) or str(error)) from error
 
 
 def _unauthorized(url: str, has_token: bool) -> str:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import aiohttp
@@ -72,6 +73,7 @@ class WorkerOptions:
     version: str
     policy: Policy = field(default_factory=Policy)
     engine_sockets: tuple[Path, ...] = ()
+    tls: SSLContext | None = None  # whom to trust, and what to show; None: whom this machine trusts
 
 
 class _LeftCluster(Exception):
@@ -118,7 +120,10 @@ class Worker:
         """Work until `stop`. Raises ConfigurationError, RuntimeFailure."""
         cluster_id = self._journal.meta("clusterId")
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS)
-        async with aiohttp.ClientSession(headers=self._headers(), timeout=timeout) as http:
+        connector = aiohttp.TCPConnector(ssl=self._options.tls or True)
+        async with aiohttp.ClientSession(
+            headers=self._headers(), timeout=timeout, connector=connector
+        ) as http:
             while not self._stopping.is_set():
                 if cluster_id is None:
                     cluster_id = await self._join(http)

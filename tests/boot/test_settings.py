@@ -157,6 +157,14 @@ def test_certificate_and_key_go_together(tmp_path: Path) -> None:
         "--tls-cert and --tls-key (PODLING_TLS_CERT, PODLING_TLS_KEY) go together; give both or none"
     ]
     assert "there is no file" in faults_of("--tls-cert", "cert.pem", "--tls-key", "key.pem")[0]
+    files = ["--tls-cert", "cert.pem", "--tls-key", "cert.pem"]
+    assert faults_of(*files, "--tls-self-signed") == [
+        "--tls-self-signed makes a certificate, and --tls-cert brings one; choose one of them"
+    ]
+    (unused,) = faults_of("--tls-client-ca", "cert.pem")
+    assert "is of no use without https" in unused
+    with pytest.raises(ConfigurationError, match=r"--tls-ca \(PODLING_TLS_CA\): there is no file"):
+        worker("--tls-ca", "ca.pem")
 
 
 @pytest.mark.parametrize(
