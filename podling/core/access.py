@@ -15,6 +15,7 @@ class Role(StrEnum):
     ADMIN = "admin"  # everything, tokens included
     WORKER = "worker"  # a worker's own routes, and no other
     TASK = "task"  # an attempt's own routes, and no other
+    JOIN = "join"  # become a node with a credential of its own, and nothing else
 
 
 _INCLUDED: dict[Role, frozenset[Role]] = {
@@ -24,6 +25,7 @@ _INCLUDED: dict[Role, frozenset[Role]] = {
     Role.ADMIN: frozenset({Role.READER, Role.SUBMITTER, Role.OPERATOR, Role.ADMIN}),
     Role.WORKER: frozenset({Role.WORKER}),
     Role.TASK: frozenset({Role.TASK}),
+    Role.JOIN: frozenset({Role.JOIN}),
 }
 
 

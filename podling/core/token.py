@@ -25,7 +25,10 @@ class TokenKind(StrEnum):
 
 @value
 class Token:
-    """`node_id` binds it to that node's routes and attempts."""
+    """`node_id` binds it to that node's routes and attempts, or a join token to that node's return.
+
+    `uses` is how many machines a join token lets in, `joined_by` the id of the one that let a node in.
+    """
 
     token_id: str
     name: str
@@ -35,6 +38,8 @@ class Token:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    uses: int | None = None
+    joined_by: str | None = None
 
     def has_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

@@ -251,7 +251,13 @@ class MasterServer:
 def application(server: MasterServer) -> web.Application:
     """Return the routes with their middleware."""
     routes, context = _routes(), server.context
-    access = Access(routes, context.credentials, server.audit, context.clock)
+    access = Access(
+        routes,
+        context.credentials,
+        server.audit,
+        context.clock,
+        wants_certificates=context.options.wants_certificates,
+    )
     middlewares = [arrived, errors, server.admission.admit, access.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
     app[CONTEXT] = server.context

@@ -7,13 +7,14 @@ from podling.core.access import Role
 from podling.core.audit import AuditEntry
 from podling.core.errors import InvalidInput
 from podling.core.fields import check_seconds
+from podling.core.policy import validate_node_id
 from podling.core.token import Token
 from podling.core.value import value
 from podling.wire.body import refuse_unknown
 from podling.wire.codec import to_plain
 
-OUTPUT_ONLY = frozenset("tokenId kind nodeId createdAt expiresAt revokedAt token".split())
-_FIELDS = frozenset({"name", "role", "expiresSeconds"})
+OUTPUT_ONLY = frozenset("tokenId kind createdAt expiresAt revokedAt joinedBy token".split())
+_FIELDS = frozenset({"name", "role", "expiresSeconds", "uses", "nodeId"})
 
 
 @value
@@ -23,6 +24,8 @@ class TokenRequest:
     name: str
     role: Role | None
     expires_seconds: float | None = None
+    uses: int | None = None
+    node_id: str | None = None
 
 
 def parse_token_request(plain: Mapping[str, Any]) -> TokenRequest:
@@ -32,7 +35,9 @@ def parse_token_request(plain: Mapping[str, Any]) -> TokenRequest:
     name = given.get("name")
     if not isinstance(name, str):
         raise InvalidInput.field("name", "is required" if name is None else "must be a string")
-    return TokenRequest(name=name, role=_role(given.get("role")), expires_seconds=_seconds(given))
+    role = _role(given.get("role"))
+    more = _of_join_token(given) if role is Role.JOIN else {}
+    return TokenRequest(name=name, role=role, expires_seconds=_seconds(given), **more)
 
 
 def _role(item: Any) -> Role | None:
@@ -41,6 +46,16 @@ def _role(item: Any) -> Role | None:
     if item not in tuple(Role):
         raise InvalidInput.field("role", f"must be one of {', '.join(role for role in Role)}")
     return Role(item)
+
+
+def _of_join_token(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is asked of a join token; of others the two fields are only read."""
+    uses, node_id = given.get("uses"), given.get("nodeId")
+    if uses is not None and (isinstance(uses, bool) or not isinstance(uses, int)):
+        raise InvalidInput.field("uses", "must be a whole number")
+    if node_id is not None and not isinstance(node_id, str):
+        raise InvalidInput.field("nodeId", "must be a string")
+    return {"uses": uses, "node_id": None if node_id is None else validate_node_id(node_id)}
 
 
 def _seconds(given: Mapping[str, Any]) -> float | None:

@@ -21,6 +21,7 @@ from podling.master.credentials import Credentials
 from podling.wire.credentials import credential_of
 from podling.wire.errors import status_of
 
+_WORKERS = frozenset({Role.WORKER, Role.JOIN})
 _HURRIED = frozenset({Role.OPERATOR, Role.ADMIN})  # few enough that each waits until it is in the audit
 
 
@@ -28,12 +29,19 @@ class Access:
     """Knows every route by its method and pattern."""
 
     def __init__(
-        self, routes: Iterable[Route], credentials: Credentials, audit: AuditLog, clock: Clock
+        self,
+        routes: Iterable[Route],
+        credentials: Credentials,
+        audit: AuditLog,
+        clock: Clock,
+        *,
+        wants_certificates: bool = False,
     ) -> None:
         self._routes = {(route.method, route.path): route for route in routes}
         self._credentials = credentials
         self._audit = audit
         self._clock = clock
+        self._wants_certificates = wants_certificates
 
     def middleware(self) -> Any:
         """Return the middleware that lets in who may."""
@@ -50,6 +58,8 @@ class Access:
                 return await handler(request)  # no such path, or not with this method
             try:
                 _check(route, request, principal)
+                if self._wants_certificates:
+                    _check_certificate(route, request)
             except Forbidden as error:
                 await self._note(request, route, error)
                 raise
@@ -168,6 +178,17 @@ def _check(route: Route | None, request: web.Request, principal: Principal) -> N
         )
     if principal.node_id is not None:
         _check_node(route, request, principal.node_id)
+
+
+def _check_certificate(route: Route | None, request: web.Request) -> None:
+    """Raise Forbidden for a worker that has shown no certificate; one that nobody signed never gets here."""
+    if route is None or route.role not in _WORKERS or request.get_extra_info("peercert"):
+        return
+    raise Forbidden(
+        "this master wants a certificate of its workers: give the worker one that --tls-client-ca of the "
+        "master has signed, with --tls-cert and --tls-key",
+        code="certificate_needed",
+    )
 
 
 def _check_node(route: Route, request: web.Request, node_id: str) -> None:

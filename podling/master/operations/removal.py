@@ -9,6 +9,7 @@ from podling.core.lifecycle import DeclareLost, Resolve
 from podling.core.node import Node
 from podling.core.task import Task
 from podling.master.context import MasterContext
+from podling.master.operations import joining
 
 MOST_NAMED = 20  # tasks in a refusal
 
@@ -80,6 +81,7 @@ async def _declare_lost(context: MasterContext, task: Task, reason: str, held: s
 
 
 async def _remove(context: MasterContext, node_id: str) -> None:
+    await joining.end(context, node_id)
     async with context.node_rows.turn(node_id):
         await context.store.remove_node(node_id)
         context.view.remove_node(node_id)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from podling.core.access import LOCAL, Principal, Role
 from podling.core.errors import InvalidInput, Unauthorized
+from podling.core.joining import join_token
 from podling.core.token import Token, check_new, hash_secret, make_secret, revoke
 from podling.master.context import MasterContext
 from podling.store.ports.tokens import StoredToken
@@ -27,6 +28,8 @@ async def create(context: MasterContext, asking: Principal, asked: TokenRequest)
         created_at=now,
         expires_at=_after(now, asked.expires_seconds),
     )
+    if role is Role.JOIN:
+        token = join_token(token, asked.uses, asked.node_id)
     secret = make_secret(role, context.draw_bits)
     new = StoredToken(token=token, secret_hash=hash_secret(secret))
 

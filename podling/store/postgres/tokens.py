@@ -53,6 +53,8 @@ def _row(stored: StoredToken, version: int) -> tuple[object, ...]:
         token.created_at,
         token.expires_at,
         token.revoked_at,
+        token.uses,
+        token.joined_by,
     )
 
 
@@ -66,5 +68,7 @@ def _read(row: asyncpg.Record) -> StoredToken:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        uses=row["uses"],
+        joined_by=row["joined_by"],
     )
     return StoredToken(token=token, secret_hash=row["secret_hash"])
