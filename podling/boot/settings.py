@@ -14,6 +14,7 @@ from podling.boot import parsers
 from podling.boot.options import Faults, Option, Program, read_options
 from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError
+from podling.core.joining import JoinToken
 from podling.core.permissions import Policy
 from podling.core.spec import Runtime
 from podling.core.value import value
@@ -85,6 +86,7 @@ class WorkerSettings:
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
     heartbeat_interval: float | None = None
     shutdown_timeout: float = 30.0
+    join: JoinToken | None = field(default=None, repr=False)
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -151,6 +153,7 @@ WORKER = Program(
         _option("--port", parsers.port, "the port of its own API (8071); 0: a free one", metavar="N"),
         _option("--master-url", parsers.http_url, f"masters, comma separated ({DEFAULT_MASTER_URL})",
                 field="master_urls", repeated=True, metavar="URL"),
+        _option("--join", JoinToken.parse, "become a node with this join token, once", metavar="TOKEN"),
         _option("--data-dir", parsers.path, "where the journal and logs are kept", metavar="DIR"),
         _option("--capacity", parsers.count(1, 100_000), "how many tasks side by side", metavar="SLOTS"),
         _option("--cpu", parsers.cpu, "CPU for tasks, such as 2 or 1500m (detected)", metavar="QUANTITY"),
@@ -214,6 +217,8 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     _check_host(settings.host, settings.token, faults)
     _check_certificate(settings, faults)
     _check_file("--tls-ca (PODLING_TLS_CA)", settings.tls_ca, faults)
+    if settings.join is not None and settings.token_file is not None:
+        faults.add("--join gets this worker a credential of its own, so --token-file is one too many")
     faults.raise_if_any()
     return settings
 

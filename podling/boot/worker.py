@@ -81,7 +81,7 @@ async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
     clock = SystemClock()
     directory = DataDirectory.open(settings.data_dir)
     try:
-        options = make_options(settings, directory, clock)
+        options = await make_options(settings, directory, clock)
         journal = Journal.open(directory)
         try:
             worker = Worker(options, directory, journal, _runtimes(settings, options.node_id), clock)
@@ -93,10 +93,15 @@ async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
         directory.close()
 
 
-def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "Clock") -> "WorkerOptions":
-    """Return what the worker is and has. Raises ConfigurationError."""
+async def make_options(
+    settings: WorkerSettings, directory: "DataDirectory", clock: "Clock"
+) -> "WorkerOptions":
+    """Return what the worker is and has; it joins first, if that is wanted.
+
+    Raises ConfigurationError, and what `credential_of` raises.
+    """
+    from podling.boot.membership import credential_of, trust_of
     from podling.kit.ids import new_id
-    from podling.kit.tls import trusting
     from podling.worker.machine import capacity_of
     from podling.worker.worker import WorkerOptions
 
@@ -107,8 +112,9 @@ def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "C
         memory=settings.memory,
         resources=settings.resources,
     )
+    node_id = directory.node_id(settings.node_id, new_id(clock.now()))
     return WorkerOptions(
-        node_id=directory.node_id(settings.node_id, new_id(clock.now())),
+        node_id=node_id,
         instance=new_id(clock.now()),
         hostname=settings.hostname,
         host=settings.host,
@@ -121,7 +127,8 @@ def make_options(settings: WorkerSettings, directory: "DataDirectory", clock: "C
         heartbeat_interval=settings.heartbeat_interval,
         shutdown_timeout=settings.shutdown_timeout,
         token=settings.token,
-        tls=trusting(settings.tls_ca, settings.tls_cert, settings.tls_key),
+        credential=await credential_of(settings, directory, node_id, clock),
+        tls=trust_of(settings, directory),
         version=__version__,
         policy=settings.policy,
         engine_sockets=_engine_sockets(settings),

@@ -14,6 +14,7 @@ from podling.wire.session import SUBPROTOCOLS, WorkerMessage, pack, unpack, vers
 
 SEND_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
+REFUSAL_SECONDS = 3.0
 MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
@@ -67,7 +68,8 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
             return WebSocketLine(socket)
     except aiohttp.WSServerHandshakeError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise Unauthorized(_unauthorized(url, "Authorization" in http.headers)) from error
+            told = await _refusal(http, address)
+            raise Unauthorized(_unauthorized(url, "Authorization" in http.headers, told)) from error
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
     except aiohttp.ServerDisconnectedError as error:
         raise Unavailable(tls.hung_up(url, shown=True)) from error
@@ -75,9 +77,18 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
         raise Unavailable(tls.reason_of(error) or str(error)) from error
 
 
-def _unauthorized(url: str, has_token: bool) -> str:
+async def _refusal(http: aiohttp.ClientSession, address: str) -> str:
+    """Return the master's own sentence, which a failed handshake does not tell, or nothing."""
+    try:
+        async with asyncio.timeout(REFUSAL_SECONDS), http.get(address) as answer:
+            return f"{(await answer.json())['error']}; "
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, LookupError):
+        return ""  # it is no master, or one that is about to go
+
+
+def _unauthorized(url: str, has_token: bool, told: str) -> str:
     fault = "refuses the token of this worker" if has_token else "wants a token"
     return (
-        f"the master at {url} {fault}: give a file with the master's own, or with one that was made for"
-        " workers (podling token create NAME --role worker), --token-file FILE"
+        f"the master at {url} {fault}: {told}join with a token of podling token create NAME --join, or give"
+        " a file with the master's own token, or a worker's, --token-file FILE"
     )

@@ -25,8 +25,10 @@ from podling.kit.wakeup import Wakeup
 from podling.wire.session import Hello, Welcome
 from podling.worker.admission import Admission
 from podling.worker.api import WorkerApi, check_address
+from podling.worker.credential import NodeCredential
 from podling.worker.datadir import DataDirectory
 from podling.worker.facts import FACTS_SECONDS, FactsSender
+from podling.worker.joining import CHECK_SECONDS, Renewal, headers_of
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.kept_lease import KeptLease, boot_id
 from podling.worker.line import dial
@@ -73,6 +75,7 @@ class WorkerOptions:
     version: str
     policy: Policy = field(default_factory=Policy)
     engine_sockets: tuple[Path, ...] = ()
+    credential: NodeCredential | None = None  # this node's own; then `token` is None
     tls: SSLContext | None = None  # whom to trust, and what to show; None: whom this machine trusts
 
 
@@ -137,8 +140,8 @@ class Worker:
                     await self._move(cluster_id)
 
     def _headers(self) -> dict[str, str]:
-        token = self._options.token
-        return {} if token is None else {"Authorization": f"Bearer {token}"}
+        own = self._options.credential
+        return headers_of(self._options.token if own is None else own.secret)
 
     async def _join(self, http: aiohttp.ClientSession) -> str | None:
         """Learn, at the very first start, which cluster this is; None if told to stop meanwhile."""
@@ -210,7 +213,12 @@ class Worker:
             self._clock,
         )
         api = WorkerApi(self._options.node_id, shell, logs, self._options.token)
-        session = self._session(cluster_id, http, shell, streams, (tails.wakeup, facts.wakeup))
+        loops = [Loop("facts", facts.run_once, FACTS_SECONDS, facts.wakeup)]
+        if (own := self._options.credential) is not None:
+            renewal = Renewal(own, http, lambda: session.url, self._clock)
+            loops.append(Loop("credential", renewal.run_once, CHECK_SECONDS, renewal.wakeup))
+        wakeups = [tails.wakeup, *(loop.wakeup for loop in loops)]
+        session = self._session(cluster_id, http, shell, streams, wakeups)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(shell.close)
             if not await self._open(cluster_id, http, shell):
@@ -220,7 +228,7 @@ class Worker:
             self._port = await api.start(self._options.host, self._port)
             tails.resume()
             session.unhealthy = await shell.check()
-            await self._work(shell, session, tails, logs, facts, http)
+            await self._work(shell, session, tails, logs, loops, http)
 
     async def _open(self, cluster_id: str, http: aiohttp.ClientSession, shell: Shell) -> bool:
         """Take over what is there, beating meanwhile; False if told to stop first. Raises RuntimeFailure."""
@@ -245,7 +253,7 @@ class Worker:
         session: Session,
         tails: TailSender,
         logs: Logs,
-        facts: FactsSender,
+        more: Sequence[Loop],
         http: aiohttp.ClientSession,
     ) -> None:
         async def check_health() -> None:
@@ -255,7 +263,7 @@ class Worker:
             Loop("health", check_health, HEALTH_SECONDS),
             Loop("logs", logs.flush_running, LOGS_SECONDS),
             Loop("sweep", shell.sweep, SWEEP_SECONDS),
-            Loop("facts", facts.run_once, FACTS_SECONDS, facts.wakeup),
+            *more,
         )
         parts = [asyncio.create_task(loop.run()) for loop in loops]
         parts.append(asyncio.create_task(self._stay_in_one_cluster(http)))
