@@ -80,14 +80,14 @@ def _others(answer: JsonObject) -> Iterator[str]:
 
 def _untrusted(url: str, told_by: str) -> str | None:
     """Say why the token must not go to an address that only another master named."""
-    if _is_this_machine(url):
+    if is_this_machine(url):
         return "its address is one of this machine, where anybody may listen"
     if told_by.startswith("https:") and not url.startswith("https:"):
         return "its address is not encrypted, and that of the master that named it is"
     return None
 
 
-def _is_this_machine(url: str) -> bool:
+def is_this_machine(url: str) -> bool:
     """Whether what connects to it stays here, however it is written."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):

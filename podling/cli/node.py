@@ -97,6 +97,14 @@ def _emptied(cli: Invocation, node_id: str, patience: float | None) -> JsonObjec
         time.sleep(POLL_SECONDS)
 
 
+@app.command("revoke", cls=Command)
+def revoke(context: typer.Context, node: Annotated[str, _NODE]) -> None:
+    """End its own credential at once; it has to join again, with a token made for it alone."""
+    node_id = _find_or_given(context.obj, node)
+    answer = context.obj.client.send(calls.revoke(node_id))
+    context.obj.show(answer, lambda: context.obj.line(f"{node_id}: {answer['message']}"))
+
+
 @app.command("remove", cls=Command)
 def remove(
     context: typer.Context,

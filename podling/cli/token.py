@@ -11,7 +11,7 @@ from podling.cli.options import Command, Group
 from podling.cli.pages import collect
 from podling.cli.text import age, parse_duration, parse_time, rfc3339, span
 from podling.client import tokens as calls
-from podling.client.call import JsonObject
+from podling.client.call import Call, JsonObject
 from podling.core.errors import InvalidInput, NotFound
 
 _COLUMNS = ("ID", "NAME", "ROLE", "STATE", "EXPIRES IN", "AGE", "NODE")
@@ -46,13 +46,29 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="DURATION", help="End it by itself after so long: 12h, 30d.")
     ] = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="To make another machine a node, within an hour or --expires.")
+    ] = False,
+    uses: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --join: for so many machines (1).")
+    ] = None,
+    node: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="With --join: for this node alone, known or not."),
+    ] = None,
 ) -> None:
     """Make a token and print it; it is shown this once.
 
-    The first token of all is an admin's, and from then on every request needs one.
+    The first token of all is an admin's, and from then on every request needs one. With --join the
+    whole command is printed that makes another machine a node.
     """
     cli: Invocation = context.obj
     seconds = None if expires is None else parse_duration(expires, "--expires")
+    if join:
+        _create_to_join(cli, role, calls.create(name, "join", seconds, uses=uses, node_id=node))
+        return
+    if uses is not None or node is not None:
+        raise InvalidInput("--uses and --node are only of use with --join")
     made = cli.client.send(calls.create(name, role.value if role else None, seconds))
     cli.show(made, lambda: cli.line(made["token"]))
     if cli.settings.token is None or made["role"] != (role and role.value):
@@ -61,6 +77,16 @@ def create(
             " of workers too: make theirs with podling token create NAME --role worker. Keep it in a file"
             " that only you can read, and name that with --token-file or PODLING_TOKEN_FILE"
         )
+
+
+def _create_to_join(cli: Invocation, role: RoleName | None, call: Call[JsonObject]) -> None:
+    from podling.cli.join import command
+
+    if role is not None:
+        raise InvalidInput("--join makes a token that is good for joining alone; leave out --role")
+    made = cli.client.send(call)
+    to_type = command(cli, made["token"])
+    cli.show({**made, "command": to_type}, lambda: cli.line(to_type))
 
 
 @app.command("list", cls=Command)

@@ -28,6 +28,12 @@ def drain(node_id: str, deadline_seconds: float | None = None) -> Call[JsonObjec
     return post(path_of("nodes", node_id, "drain"), json_object, body)
 
 
+def revoke(node_id: str) -> Call[JsonObject]:
+    """End the node's own credential, and its session with it; what runs there goes on for a lease."""
+    call = post(path_of("nodes", node_id, "credential"), json_object)
+    return replace(call, request=replace(call.request, method="DELETE", repeatable=True))
+
+
 def remove(node_id: str, *, lost: bool = False, held: str | None = None) -> Call[JsonObject]:
     """Take the node off the list; `lost` also gives up at once what was there.
 

@@ -5,9 +5,25 @@ from dataclasses import replace
 from podling.client.call import Call, JsonObject, Page, get, json_object, json_page, path_of, post
 
 
-def create(name: str, role: str | None, expires_seconds: float | None = None) -> Call[JsonObject]:
-    """Make a token; the answer's `token` is shown this once. The first of all is an admin's."""
-    asked = {"name": name, "role": role, "expiresSeconds": expires_seconds}
+def create(
+    name: str,
+    role: str | None,
+    expires_seconds: float | None = None,
+    *,
+    uses: int | None = None,
+    node_id: str | None = None,
+) -> Call[JsonObject]:
+    """Make a token; the answer's `token` is shown this once. The first of all is an admin's.
+
+    With the role `join`, `uses` is how many machines it lets in, and `node_id` the only one.
+    """
+    asked = {
+        "name": name,
+        "role": role,
+        "expiresSeconds": expires_seconds,
+        "uses": uses,
+        "nodeId": node_id,
+    }
     return post(
         path_of("tokens"), json_object, {key: item for key, item in asked.items() if item is not None}
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from podling.core.access import LOCAL, Principal, Role
-from podling.core.errors import InvalidInput, Unauthorized
+from podling.core.errors import Conflict, InvalidInput, Unauthorized
 from podling.core.joining import join_token
 from podling.core.token import Token, check_new, hash_secret, make_secret, revoke
 from podling.master.context import MasterContext
@@ -44,6 +44,12 @@ async def create(context: MasterContext, asking: Principal, asked: TokenRequest)
 
 
 def _role(asking: Principal, asked: TokenRequest) -> Role:
+    if asking is LOCAL and asked.role is Role.JOIN:
+        raise Conflict(
+            "this master has no token yet, and the first is an admin's: make that one (podling token create"
+            " NAME), and with it the one to join with",
+            code="no_token_yet",
+        )
     if asking is LOCAL:
         return Role.ADMIN
     if asked.role is None:
