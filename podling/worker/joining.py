@@ -9,8 +9,9 @@ from ssl import SSLContext
 import aiohttp
 
 from podling.client import AsyncClient, authority
+from podling.client.call import Call, JsonObject
 from podling.client.joining import join as join_call
-from podling.core.errors import ConfigurationError
+from podling.core.errors import ConfigurationError, Unauthorized
 from podling.core.joining import JoinToken
 from podling.kit.clock import Clock
 from podling.kit.tls import trusting_anybody
@@ -20,6 +21,7 @@ from podling.worker.credential import NodeCredential, keep_authority
 JOIN_SECONDS = 60.0
 CHECK_SECONDS = 3600.0
 AGAIN_SECONDS = 60.0
+NEWS_SECONDS = (0.5, 1.0, 2.0)  # until what one master has written is known to the others
 POST_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
@@ -47,9 +49,22 @@ async def join(
     """
     secret_hash = credential.begin(node_id, token.secret)
     async with AsyncClient(urls, token=token.secret, tls=tls) as client:
-        await client.send(join_call(node_id, secret_hash).patient(JOIN_SECONDS))
+        await _send(client, join_call(node_id, secret_hash).patient(JOIN_SECONDS))
     credential.finish(clock.now().timestamp())
     _log.info("node %s has joined", node_id)
+
+
+async def _send(client: AsyncClient, call: Call[JsonObject]) -> None:
+    """A token that was made at another master a moment ago may be unknown at this one."""
+    for pause in NEWS_SECONDS:
+        try:
+            await client.send(call)
+            return
+        except Unauthorized as error:
+            if error.code != "unknown_token":
+                raise
+        await asyncio.sleep(pause)
+    await client.send(call)
 
 
 class Renewal:
