@@ -1,5 +1,6 @@
 """Whom a join token lets in, and when a node's credential ends."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,8 +22,6 @@ def token(role: Role = Role.JOIN, **fields: Any) -> Token:
 
 
 def joined(node_id: str, token_id: str = "c1", **fields: Any) -> Token:
-    from dataclasses import replace
-
     return replace(joining.credential(token_id, node_id, "j", NOW), **fields)
 
 

@@ -4,6 +4,7 @@ from podling.core.audit import AuditEntry
 from podling.core.token import Token
 from podling.wire.openapi.operation import Operation, paged
 from podling.wire.openapi.schema import (
+    INTEGER,
     NUMBER,
     STRING,
     Schema,
@@ -30,8 +31,10 @@ def _request() -> Schema:
     ignored = {name: {"description": "Ignored: output only."} for name in sorted(OUTPUT_ONLY)}
     properties = ignored | {
         "name": STRING,
-        "role": {"enum": ["reader", "submitter", "operator", "admin", "worker"]},
+        "role": {"enum": ["reader", "submitter", "operator", "admin", "worker", "join"]},
         "expiresSeconds": NUMBER | {"exclusiveMinimum": 0},
+        "uses": INTEGER | {"description": "With the role `join`: for so many machines (1)."},
+        "nodeId": STRING | {"description": "With the role `join`: for this node alone."},
     }
     return closed(
         "Only the first of all tokens, which is an admin's in any case, needs no `role`.",
