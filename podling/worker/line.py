@@ -69,6 +69,8 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
     except aiohttp.WSServerHandshakeError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             told = await _refusal(http, address)
+            if told is not None and error.status == HTTPStatus.FORBIDDEN:
+                raise Unauthorized(f"the master at {url} refuses this worker: {told}") from error
             raise Unauthorized(_unauthorized(url, "Authorization" in http.headers, told)) from error
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
     except aiohttp.ServerDisconnectedError as error:
@@ -77,18 +79,19 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
         raise Unavailable(tls.reason_of(error) or str(error)) from error
 
 
-async def _refusal(http: aiohttp.ClientSession, address: str) -> str:
-    """Return the master's own sentence, which a failed handshake does not tell, or nothing."""
+async def _refusal(http: aiohttp.ClientSession, address: str) -> str | None:
+    """Return the master's own sentence, which a failed handshake does not tell."""
     try:
         async with asyncio.timeout(REFUSAL_SECONDS), http.get(address) as answer:
-            return f"{(await answer.json())['error']}; "
+            return str((await answer.json())["error"])
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, LookupError):
-        return ""  # it is no master, or one that is about to go
+        return None  # it is no master, or one that is about to go
 
 
-def _unauthorized(url: str, has_token: bool, told: str) -> str:
+def _unauthorized(url: str, has_token: bool, told: str | None) -> str:
     fault = "refuses the token of this worker" if has_token else "wants a token"
+    more = "" if told is None else f"{told}; "
     return (
-        f"the master at {url} {fault}: {told}join with a token of podling token create NAME --join, or give"
+        f"the master at {url} {fault}: {more}join with a token of podling token create NAME --join, or give"
         " a file with the master's own token, or a worker's, --token-file FILE"
     )

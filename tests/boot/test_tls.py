@@ -5,23 +5,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from podling.boot.master import running_master
-from podling.boot.settings import read_master, read_worker
+from podling.boot.settings import WorkerSettings, read_master, read_worker
 from podling.boot.worker import opened_worker
 from podling.client import AsyncClient, nodes, tasks
+from podling.core.errors import Unauthorized
 from podling.kit.tls import trusting
 from tests.certificates import TestAuthority
 from tests.master.masters import eventually
 
 
+def worker_settings(folder: Path, address: str, *flags: str) -> WorkerSettings:
+    own = ["--port", "0", "--data-dir", str(folder / "worker"), "--master-url", address]
+    own += ["--runtime", "process", "--allow-root-processes", "--shutdown-timeout", "2"]
+    return read_worker([*own, *flags], {})
+
+
 @asynccontextmanager
 async def working(folder: Path, address: str, *flags: str) -> AsyncIterator[None]:
     """Run a worker of processes meanwhile."""
-    own = ["--port", "0", "--data-dir", str(folder / "worker"), "--master-url", address]
-    own += ["--runtime", "process", "--allow-root-processes", "--shutdown-timeout", "2"]
-    async with opened_worker(read_worker([*own, *flags], {})) as worker:
+    async with opened_worker(worker_settings(folder, address, *flags)) as worker:
         running = asyncio.create_task(worker.run())
         try:
             yield
@@ -83,3 +89,87 @@ async def test_a_worker_says_why_it_cannot_connect(
                 return any(words in line for line in caplog.messages)
 
             await eventually(told, words)
+
+
+# Certificates of workers
+
+
+@asynccontextmanager
+async def asking(folder: Path) -> AsyncIterator[tuple[str, TestAuthority, list[str]]]:
+    """Give a master that asks workers for certificates: its address, who signs them, flags to trust it."""
+    own, clients = TestAuthority(folder), TestAuthority(folder, "clients")
+    flags = [*own.sign("master", "127.0.0.1").master_flags, "--tls-client-ca", str(clients.path)]
+    settings = read_master(["--port", "0", "--data-dir", str(folder / "master"), *flags], {})
+    async with running_master(settings) as address:
+        yield address, clients, ["--tls-ca", str(own.path)]
+
+
+async def test_a_worker_with_a_certificate_works_and_users_need_none(tmp_path: Path) -> None:
+    async with (
+        asking(tmp_path) as (address, clients, flags),
+        working(tmp_path, address, *flags, *clients.sign("worker").master_flags),
+        AsyncClient(address, tls=trusting(tmp_path / "ca.pem")) as client,
+    ):
+        await eventually(lambda: is_online(client), "the worker is online")
+        spec = {"name": "hello", "runtime": "process", "command": ["/bin/sh", "-c", "echo hello; sleep 60"]}
+        task_id = (await client.submit(spec))["taskId"]
+        async for chunk in client.stream(tasks.logs(task_id, follow=True)):
+            if b"hello" in chunk:
+                break
+        await client.send(tasks.cancel(task_id))
+        await client.wait(task_id, 20)
+
+
+async def test_a_worker_without_a_certificate_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    words = "refuses this worker: this master wants a certificate of its workers: give the worker one"
+    async with (
+        asking(tmp_path) as (address, _, flags),
+        opened_worker(worker_settings(tmp_path, address, *flags)) as worker,
+        asyncio.timeout(20.0),
+    ):
+        with pytest.raises(Unauthorized, match=words):
+            await worker.run()
+
+
+async def test_a_certificate_of_somebody_else_is_not_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asking(tmp_path) as (address, _, flags):
+        stranger = TestAuthority(tmp_path, "stranger").sign("worker")
+        async with working(tmp_path, address, *flags, *stranger.master_flags):
+
+            async def told() -> bool:
+                return any(
+                    "it may not accept the certificate of --tls-cert" in line for line in caplog.messages
+                )
+
+            await eventually(told, "why there is no session")
+        async with AsyncClient(address, tls=trusting(tmp_path / "ca.pem")) as client:
+            assert await client.send(nodes.listing()) == []
+
+
+async def test_every_route_of_workers_wants_the_certificate(tmp_path: Path) -> None:
+    async with (
+        asking(tmp_path) as (address, clients, _),
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting(tmp_path / "ca.pem"))) as without,
+    ):
+        for method, path in [
+            ("GET", "/nodes/n1/session"),
+            ("POST", "/nodes/n1/tails"),
+            ("POST", "/nodes/n1/credential"),
+            ("POST", "/nodes/register"),
+            ("POST", "/join"),
+            ("GET", "/streams/x"),
+            ("PUT", "/tasks/x/status"),
+        ]:
+            async with without.request(method, f"{address}/api/v1{path}") as answer:
+                assert (answer.status, (await answer.json())["code"]) == (403, "certificate_needed"), path
+        async with without.get(f"{address}/api/v1/tasks") as answer:
+            assert answer.status == 200
+        shown = clients.sign("worker")
+        tls = trusting(tmp_path / "ca.pem", shown.certificate, shown.key)
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as with_one,
+            with_one.post(f"{address}/api/v1/nodes/n1/tails", json={"tails": []}) as answer,
+        ):
+            assert answer.status == 200
