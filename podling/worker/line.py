@@ -8,8 +8,9 @@ from typing import Protocol
 
 import aiohttp
 
-from podling.core.errors import Unauthorized, Unavailable
+from podling.core.errors import PodlingError, Unauthorized, Unavailable
 from podling.kit import tls
+from podling.wire.errors import error_from
 from podling.wire.session import SUBPROTOCOLS, WorkerMessage, pack, unpack, version_of
 
 SEND_SECONDS = 10.0
@@ -69,8 +70,6 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
     except aiohttp.WSServerHandshakeError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             told = await _refusal(http, address)
-            if told is not None and error.status == HTTPStatus.FORBIDDEN:
-                raise Unauthorized(f"the master at {url} refuses this worker: {told}") from error
             raise Unauthorized(_unauthorized(url, "Authorization" in http.headers, told)) from error
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
     except aiohttp.ServerDisconnectedError as error:
@@ -79,19 +78,22 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
         raise Unavailable(tls.reason_of(error) or str(error)) from error
 
 
-async def _refusal(http: aiohttp.ClientSession, address: str) -> str | None:
-    """Return the master's own sentence, which a failed handshake does not tell."""
+async def _refusal(http: aiohttp.ClientSession, address: str) -> PodlingError | None:
+    """Return what the master says itself, which a failed handshake does not tell."""
     try:
         async with asyncio.timeout(REFUSAL_SECONDS), http.get(address) as answer:
-            return str((await answer.json())["error"])
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, LookupError):
+            return error_from(answer.status, await answer.json())
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError):
         return None  # it is no master, or one that is about to go
 
 
-def _unauthorized(url: str, has_token: bool, told: str | None) -> str:
+def _unauthorized(url: str, has_token: bool, told: PodlingError | None) -> str:
+    if told is not None and told.code == "certificate_needed":
+        return f"the master at {url} refuses this worker: {told.message}"
     fault = "refuses the token of this worker" if has_token else "wants a token"
-    more = "" if told is None else f"{told}; "
+    more = "" if told is None else f"{told.message}; "
     return (
-        f"the master at {url} {fault}: {more}join with a token of podling token create NAME --join, or give"
-        " a file with the master's own token, or a worker's, --token-file FILE"
+        f"the master at {url} {fault}: {more}join with a token that was made for that (podling token create"
+        " NAME --join), or give a file with the master's own, or with one for workers (podling token create"
+        " NAME --role worker), --token-file FILE"
     )
