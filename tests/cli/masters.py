@@ -42,6 +42,6 @@ def running_master(store: str, *flags: str) -> Iterator[str]:
 def _address(program: "subprocess.Popen[str]") -> str:
     assert program.stderr is not None
     for line in program.stderr:
-        if found := re.search(r"listening on (http://\S+?),", line):
+        if found := re.search(r"listening on (https?://\S+?),", line):
             return found[1]
     raise AssertionError("the master ended before it listened")
