@@ -70,7 +70,7 @@ async def dial(http: aiohttp.ClientSession, node_id: str, url: str, patience: fl
     except aiohttp.WSServerHandshakeError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             told = await _refusal(http, address)
-            raise Unauthorized(_unauthorized(url, "Authorization" in http.headers, told)) from error
+            raise Unauthorized(_unauthorized(url, node_id, "Authorization" in http.headers, told)) from error
         raise Unavailable(f"it answered with status {error.status}: {error.message}") from error
     except aiohttp.ServerDisconnectedError as error:
         raise Unavailable(tls.hung_up(url, shown=True)) from error
@@ -87,13 +87,13 @@ async def _refusal(http: aiohttp.ClientSession, address: str) -> PodlingError | 
         return None  # it is no master, or one that is about to go
 
 
-def _unauthorized(url: str, has_token: bool, told: PodlingError | None) -> str:
+def _unauthorized(url: str, node_id: str, has_token: bool, told: PodlingError | None) -> str:
     if told is not None and told.code == "certificate_needed":
         return f"the master at {url} refuses this worker: {told.message}"
     fault = "refuses the token of this worker" if has_token else "wants a token"
     more = "" if told is None else f"{told.message}; "
     return (
-        f"the master at {url} {fault}: {more}join with a token that was made for that (podling token create"
-        " NAME --join), or give a file with the master's own, or with one for workers (podling token create"
+        f"the master at {url} {fault}: {more}join with a token of podling token create NAME --join --node"
+        f" {node_id}, or give a file with the master's own, or with one for workers (podling token create"
         " NAME --role worker), --token-file FILE"
     )
