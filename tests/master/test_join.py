@@ -1,12 +1,14 @@
 """Machines that join, the credentials that they get, and what those are good for."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from podling.core.access import Role
 from podling.core.token import TokenKind, hash_secret, make_secret
+from podling.master.loops.retention import Retention
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import Answer, Api, Masters, RunningMaster, eventually
 from tests.master.tokens import add_token, showing
@@ -75,6 +77,15 @@ async def test_of_many_at_once_as_many_join_as_the_token_lets_in(master: Running
     token = await join_token(master, uses=2)
     answers = await asyncio.gather(*(join(master, token, f"n{i}", drawn(i)) for i in range(5)))
     assert sorted(answer.status for answer in answers) == [201, 201, 403, 403, 403]
+
+
+async def test_what_a_token_has_let_in_counts_also_when_it_is_gone(masters: Masters) -> None:
+    master = await masters.start(token=TOKEN, keep_ended=timedelta(0))
+    token = await join_token(master)
+    await join(master, token)
+    assert (await master.api.delete("/nodes/n1/credential")).status == 200
+    await Retention(master.server.context).run_once()
+    assert (await join(master, token, "n2", drawn(2))).code == "join_token_used"
 
 
 async def test_a_join_token_that_has_ended_is_refused(master: RunningMaster) -> None:

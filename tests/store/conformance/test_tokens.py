@@ -31,9 +31,13 @@ async def put(store: Store, *tokens: StoredToken) -> None:
 async def test_a_token_is_read_as_it_was_written(store: Store) -> None:
     assert (await store.tokens.changed_since(0)).tokens == ()
     ada = stored("ada ü", role=Role.ADMIN)
-    bound = stored("node", kind=TokenKind.NODE, node_id="n-1", expires_at=NOW + timedelta(microseconds=1))
-    await put(store, ada, bound)
-    assert sorted((await store.tokens.changed_since(0)).tokens, key=str) == sorted([ada, bound], key=str)
+    join = stored("join", kind=TokenKind.JOIN, role=Role.JOIN, uses=3)
+    fields: dict[str, Any] = {"expires_at": NOW + timedelta(microseconds=1), "joined_by": "id-join"}
+    bound = stored("node", kind=TokenKind.NODE, node_id="n-1", **fields)
+    await put(store, ada, join, bound)
+    assert sorted((await store.tokens.changed_since(0)).tokens, key=str) == sorted(
+        [ada, join, bound], key=str
+    )
 
 
 async def test_what_was_written_since_is_told(store: Store) -> None:
