@@ -92,6 +92,18 @@ async def test_a_token_that_was_used_up_ends_the_first_start(tmp_path: Path) -> 
             await member(settings(tmp_path / "other", running.address, "--join", running.join), "n2")
 
 
+async def test_a_worker_joins_at_whichever_master_answers(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as running:
+        urls = f"https://127.0.0.1:1,{running.address}"
+        credential = await member(settings(tmp_path, urls, "--join", running.join))
+        assert credential is not None and credential.secret is not None
+        async with AsyncClient(
+            running.address, token=credential.secret, tls=trusting(running.authority)
+        ) as own:
+            with pytest.raises(Forbidden, match="this needs the role reader"):  # it is known, as a worker's
+                await own.send(nodes.listing())
+
+
 async def test_another_join_token_makes_another_credential(tmp_path: Path) -> None:
     async with cluster(tmp_path) as running:
         first = await member(settings(tmp_path, running.address, "--join", running.join))
