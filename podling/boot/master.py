@@ -107,6 +107,7 @@ def make_server(
     """Return a server that is not started yet. Raises ConfigurationError."""
     from datetime import timedelta
 
+    from podling.boot.alerts import alert_options
     from podling.boot.identity import claim_identity
     from podling.kit.clock import SystemClock
     from podling.kit.ids import new_id
@@ -125,6 +126,7 @@ def make_server(
         allow_simulated=settings.allow_simulated,
         policy=settings.policy,
         policy_source=None if settings.policy_file is None else str(settings.policy_file),
+        alerts=alert_options(settings),
         directories=_directories(settings),
         authority=None if certificates is None else certificates.authority,
         wants_certificates=settings.tls_client_ca is not None,

@@ -10,7 +10,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, cast
 
-from podling.boot import parsers
+from podling.boot import alerts, parsers
 from podling.boot.options import Faults, Option, Program, read_options
 from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError
@@ -47,6 +47,11 @@ class MasterSettings:
     database_direct_url: str | None = field(default=None, repr=False)
     advertise_url: str | None = None
     allow_simulated: bool = False
+    alert_hosts: tuple[str, ...] = ()
+    alert_mail: tuple[str, ...] = ()
+    alert_commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_from: str | None = None
     notices: tuple[str, ...] = ()
 
     @property
@@ -139,6 +144,15 @@ MASTER = Program(
                 metavar="FILE"),
         _option("--allow-simulated", parsers.switch, "take tasks that run nothing, for benchmarks",
                 is_switch=True),
+        _option("--alert-hosts", alerts.host_pattern, "hosts that web hooks may go to, private ones too",
+                repeated=True, metavar="PATTERNS"),
+        _option("--alert-mail", alerts.recipient, "whom any task may have mail sent to: *@example.org",
+                repeated=True, metavar="PATTERNS"),
+        _option("--alert-command", alerts.command, "a command for alerts; may be repeated",
+                field="alert_commands", repeated=True, separator="\n", metavar="NAME=COMMAND"),
+        _option("--smtp-url", alerts.smtp_url, "the mail server; a password belongs into the variable",
+                metavar="URL"),
+        _option("--mail-from", alerts.mail_address, "who mail is from", metavar="ADDRESS"),
         *_SHARED,
     ),
 )  # fmt: skip
@@ -189,12 +203,14 @@ def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettin
     given.setdefault("data_dir", _data_home(environ) / "master")
     given["token"] = _token(given, faults)
     given["policy"] = _policy(given, faults)
+    given["alert_commands"] = dict(given.get("alert_commands", ()))
     settings = MasterSettings(**given, notices=_store_notices(given))
     if settings.store_type == "memory":  # any other may hold tokens, and is asked once it is open
         _check_host(settings.host, settings.token, faults)
     _check_store(settings, faults)
     _check_certificate(settings, faults)
     _check_master_tls(settings, faults)
+    alerts.check_mail(settings, faults)
     faults.raise_if_any()
     return settings
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "resolve": "control:resolve",
     "nodes": "nodes:nodes",
     "node": "node:app",
+    "alert": "alert:app",
     "masters": "masters:masters",
     "status": "status:status",
     "doctor": "doctor:doctor",

@@ -180,6 +180,13 @@ def run(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key never makes a second task.")
     ] = None,
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHOM",
+            help="Tell when it fails: a rule of podling alert, mailto:ADDRESS or https://… Repeatable.",
+        ),
+    ] = None,
     wait: Annotated[
         bool,
         typer.Option(

@@ -81,6 +81,7 @@ class Wishes:
     stop_signal: str | None = None
     stop_grace: str | None = None
     idempotency_key: str | None = None
+    alert: Sequence[str] | None = None
 
 
 def read_spec(path: str) -> dict[str, Any]:
@@ -161,6 +162,7 @@ def _flags(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
         "stopSignal": wishes.stop_signal,
         "stopGraceSeconds": _seconds("--stop-grace", wishes.stop_grace),
         "idempotencyKey": wishes.idempotency_key,
+        "alerts": list(wishes.alert or ()),
     }
 
 

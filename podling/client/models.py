@@ -12,6 +12,15 @@ class Affinity(TypedDict):
     weight: NotRequired[int | None]
 
 
+class AlertWish(TypedDict):
+    """Who is told of this task: a rule by its name, a URL, or mail addresses."""
+
+    rule: NotRequired[str | None]
+    on: NotRequired[list[str] | None]
+    http: NotRequired[str | None]
+    mail: NotRequired[list[str] | None]
+
+
 class Attempt(TypedDict):
     """One try at a task on one node."""
 
@@ -243,6 +252,7 @@ class Task(TypedDict):
     maxLosses: int
     placement: "Placement"
     replayOf: str | None
+    alerts: list["AlertWish"]
     image: str | None
     command: list[str]
     args: list[str]
@@ -303,6 +313,7 @@ class TaskFields(TypedDict):
     onDisconnect: NotRequired["OnDisconnect | None"]
     maxLosses: NotRequired[int | None]
     placement: NotRequired["Placement | None"]
+    alerts: NotRequired["list[str | AlertWish] | None"]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
     args: NotRequired[list[str] | None]

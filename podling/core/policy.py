@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from podling.core.access import Role
+from podling.core.alert_policy import check_wishes
 from podling.core.container_policy import check_container, check_unique_ports
 from podling.core.errors import InvalidInput
 from podling.core.fields import (
@@ -94,6 +95,7 @@ def _check_form(spec: TaskSpec, allow_simulated: bool) -> None:
     _check_network(spec.network)
     _check_runtime(spec, allow_simulated)
     _check_containers(spec)
+    check_wishes(spec.alerts)
 
 
 def _check_times(spec: TaskSpec) -> None:

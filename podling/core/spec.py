@@ -175,6 +175,19 @@ class Placement:
 
 
 @value
+class AlertWish:
+    """Who is told of this task: a rule by its name, a URL, or mail addresses.
+
+    `on` are events of `podling.core.alerts`; without any it is `failed`, and a rule has its own.
+    """
+
+    rule: str | None = None
+    on: tuple[str, ...] = ()
+    http: str | None = field(default=None, repr=False)
+    mail: tuple[str, ...] = ()
+
+
+@value
 class TaskSpec:
     """A unit of work, complete with its defaults, as accepted."""
 
@@ -200,6 +213,7 @@ class TaskSpec:
     max_losses: int = 5
     placement: Placement = field(default_factory=Placement)
     replay_of: str | None = None
+    alerts: tuple[AlertWish, ...] = ()
 
     @property
     def main(self) -> ContainerSpec:

@@ -7,7 +7,9 @@ committed apart from everybody else's, fenced by its epoch.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from podling.core.alerts import Alert
 from podling.core.errors import Conflict, InvalidInput, NotFound, PodlingError, StaleEpoch, Unavailable
 from podling.core.lifecycle import Event, Transition, apply
 from podling.core.task import Task
@@ -54,10 +56,14 @@ _Item = Insert | Happening
 _Answer = Task | WriteResult
 Publish = Callable[[Sequence[Applied]], None]
 Recall = Callable[[str], Task | None]
+Notify = Callable[[Task, Transition, datetime], tuple[Alert, ...]]
 
 
 class Committer:
-    """`recall` finds a live task in memory; `publish` is told of everything that was committed."""
+    """`recall` finds a live task in memory; `publish` is told of everything that was committed.
+
+    `notify` says whom a change is told to, so that no such alert is lost: it is in the same commit.
+    """
 
     def __init__(
         self,
@@ -67,6 +73,7 @@ class Committer:
         master_id: str,
         recall: Recall,
         publish: Publish,
+        notify: Notify,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -74,6 +81,7 @@ class Committer:
         self._master_id = master_id
         self._recall = recall
         self._publish = publish
+        self._notify = notify
         self._number = 1  # of the next batch
         self._epoch: int | None = None
         self.in_flight: int | None = None  # the number that the store has not answered yet
@@ -181,7 +189,7 @@ class Committer:
 
         What the store cannot keep is refused by itself: the others are written in smaller batches.
         """
-        plan = _Plan(await self._load(items, waiting, trust_memory), self._clock, self._draw)
+        plan = _Plan(await self._load(items, waiting, trust_memory), self._clock, self._draw, self._notify)
         for index in waiting:
             item = items[index]
             if isinstance(item, Insert):
@@ -284,10 +292,13 @@ class _Draft:
 class _Plan:
     """Folds a batch's items into one write per task; start and end in one batch are one write."""
 
-    def __init__(self, tasks: Mapping[str, Task], clock: Clock, draw: Callable[[], float]) -> None:
+    def __init__(
+        self, tasks: Mapping[str, Task], clock: Clock, draw: Callable[[], float], notify: Notify
+    ) -> None:
         self._tasks = tasks
         self._clock = clock
         self._draw = draw
+        self._notify = notify
         self.drafts: dict[str, _Draft] = {}
         self.refused: dict[int, Exception] = {}
         self.unchanged: dict[int, Task] = {}
@@ -302,18 +313,21 @@ class _Plan:
         if task is None:
             self.refused[index] = NotFound.of("task")
             return
+        now = self._clock.now()
         try:
-            transition = apply(task, item.event, self._clock.now(), self._draw())
+            transition = apply(task, item.event, now, self._draw())
         except PodlingError as error:
             self.refused[index] = error
             return
         if transition.task is task:
             self._unchanged(index, draft, task)
-        elif draft is None:
-            write = _grown(TaskWrite(task=task, expected_version=task.version), transition)
+            return
+        alerts = self._notify(task, transition, now)
+        if draft is None:
+            write = _grown(TaskWrite(task=task, expected_version=task.version), transition, alerts)
             self.drafts[item.task_id] = _Draft(task, write, [index], item.from_worker)
         else:
-            draft.write = _grown(draft.write, transition)
+            draft.write = _grown(draft.write, transition, alerts)
             draft.indexes.append(index)
             draft.from_worker |= item.from_worker
 
@@ -329,9 +343,15 @@ def _halves(indexes: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     return indexes[:middle], indexes[middle:]
 
 
-def _grown(write: TaskWrite, transition: Transition) -> TaskWrite:
+def _grown(write: TaskWrite, transition: Transition, alerts: tuple[Alert, ...]) -> TaskWrite:
     attempts = write.attempts
     if transition.attempt is not None:
         number = transition.attempt.attempt
         attempts = (*(row for row in attempts if row.attempt != number), transition.attempt)
-    return replace(write, task=transition.task, attempts=attempts, events=write.events + transition.events)
+    return replace(
+        write,
+        task=transition.task,
+        attempts=attempts,
+        events=write.events + transition.events,
+        alerts=write.alerts + alerts,
+    )

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from podling.core.alert_policy import AlertPermissions
 from podling.core.permissions import Policy
+from podling.core.spec import RetryPolicy
 from podling.core.view import View
 from podling.kit.clock import Clock
 from podling.kit.ids import new_id
 from podling.kit.wakeup import Wakeup
+from podling.master.alerts.book import AlertBook
+from podling.master.alerts.mail import MailServer
 from podling.master.committer import Committer
 from podling.master.credentials import Credentials
 from podling.master.decisions import DecisionLog
@@ -19,6 +23,31 @@ from podling.master.feed import Feed
 from podling.master.node_rows import NodeRows
 from podling.master.policy import PolicyInForce
 from podling.store.base import Master, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertOptions:
+    """Where alerts may go, and how often one is tried: by default for about two hours.
+
+    `commands` are the words of each, by name.
+    """
+
+    hosts: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mail: MailServer | None = None
+    retry: RetryPolicy = field(
+        default_factory=lambda: RetryPolicy(base_seconds=5, factor=3, max_seconds=1800, jitter=0.2)
+    )
+    most_tries: int = 10
+
+    def permissions(self) -> AlertPermissions:
+        return AlertPermissions(
+            hosts=self.hosts,
+            recipients=self.recipients,
+            commands=frozenset(self.commands),
+            has_mail=self.mail is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +65,7 @@ class MasterOptions:
     allow_simulated: bool = False
     policy: Policy = field(default_factory=Policy)
     policy_source: str | None = None
+    alerts: AlertOptions = field(default_factory=AlertOptions)
     directories: Mapping[str, Path] = field(default_factory=dict)  # what a full disk would end
     authority: str | None = None  # who signed this master's certificate, in PEM, as far as it knows
     wants_certificates: bool = False  # from workers
@@ -62,9 +92,11 @@ class MasterContext:
     feed: Feed
     committer: Committer
     credentials: Credentials
+    alerts: AlertBook
     node_rows: NodeRows
     decisions: DecisionLog
     policy: PolicyInForce
+    draw: Callable[[], float]
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
     epoch: int | None = None
@@ -118,7 +150,8 @@ def build(
     """Join the parts. Nothing is started and the store is not opened."""
     view = View()
     feed = Feed(view)
-    committer = Committer(store, clock, draw, options.master_id, view.task, feed.publish)
+    alerts = AlertBook(store, view, feed)
+    committer = Committer(store, clock, draw, options.master_id, view.task, feed.publish, alerts.about)
     return MasterContext(
         options=options,
         store=store,
@@ -127,8 +160,10 @@ def build(
         feed=feed,
         committer=committer,
         credentials=Credentials(store.tokens, clock, options.token),
+        alerts=alerts,
         node_rows=NodeRows(store, view),
         decisions=DecisionLog(store, clock),
         policy=PolicyInForce(policy=options.policy, source=options.policy_source, loaded_at=clock.now()),
+        draw=draw,
         draw_bits=draw_bits,
     )

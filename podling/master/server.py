@@ -18,15 +18,39 @@ from podling.kit.connection import arrived, listen
 from podling.kit.descriptors import half_at_most
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
-from podling.master.api import cluster, decisions, doctor, join, logs, nodes, openapi, session, tasks, tokens
+from podling.master.alerts.office import AlertOffice
+from podling.master.api import (
+    alerts,
+    cluster,
+    decisions,
+    doctor,
+    join,
+    logs,
+    nodes,
+    openapi,
+    session,
+    tasks,
+    tokens,
+)
 from podling.master.api.access import Access
 from podling.master.api.admission import ADMISSION, MOST_CONNECTIONS, Admission
 from podling.master.api.http import MOST_BODY_BYTES, error_answer, errors
-from podling.master.api.keys import AUDIT, BEATS, CONTEXT, DOCUMENT, FACTS, RELAY, SESSIONS, STREAMS
+from podling.master.api.keys import (
+    AUDIT,
+    BEATS,
+    CONTEXT,
+    DOCUMENT,
+    FACTS,
+    OFFICE,
+    RELAY,
+    SESSIONS,
+    STREAMS,
+)
 from podling.master.api.route import Route
 from podling.master.audit_log import AuditLog
 from podling.master.context import MasterOptions, build
 from podling.master.leases import check_lease
+from podling.master.loops.alerts import AlertLoop
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.drains import Drains
@@ -36,6 +60,7 @@ from podling.master.loops.peers import Peers
 from podling.master.loops.promoter import Promoter
 from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
+from podling.master.operations import logs as log_texts
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.facts import FactsTable
 from podling.master.sessions.registry import Sessions
@@ -47,6 +72,7 @@ _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10.0
 DECISIONS_SECONDS = 1.0
+POLLS_PER_RULES = 5  # rules of alerts change seldom, and a hint tells of it
 CHANGES_PER_POLL = 2  # a task submitted at one master, for a node of another, waits for two of these
 
 
@@ -69,6 +95,9 @@ class MasterServer:
         self.audit = AuditLog(store.audit)
         self._election_due, self._relay_due, self._peers_due = Wakeup(), Wakeup(), Wakeup()
         self._tokens_due = Wakeup()
+        self._rules_due = Wakeup()
+        self.office = AlertOffice(self.context, self._log_end)
+        self._alerts = AlertLoop(self.context, self.office)
         self._loops = self._make_loops()
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -89,6 +118,7 @@ class MasterServer:
         peers = Peers(context, context.node_changed, self.sessions.tell_masters, start_over=self._start_over)
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes])
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup, drains.wakeup]
+        context.when_leading.append(context.alerts.wakeup)
         return [
             Loop("election", self._election.run_once, self._election.interval_seconds, self._election_due),
             Loop("scheduler", scheduler.run_once, poll, scheduler.wakeup),
@@ -102,6 +132,8 @@ class MasterServer:
             Loop("relay", self.relay.run_once, poll, self._relay_due),
             Loop("tokens", context.credentials.run_once, poll, self._tokens_due),
             Loop("audit", self.audit.run_once, poll, self.audit.wakeup),
+            Loop("alert rules", context.alerts.learn, poll * POLLS_PER_RULES, self._rules_due),
+            Loop("alerts", self._alerts.run_once, poll, context.alerts.wakeup),
             Loop("decisions", context.decisions.run_once, DECISIONS_SECONDS),
             Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
@@ -114,12 +146,16 @@ class MasterServer:
         """Go on with the present policy, and show why."""
         self.context.policy = self.context.policy.kept(problem)
 
+    async def _log_end(self, task_id: str, attempt: int, lines: int) -> str:
+        return await log_texts.end_of(self.context, self.relay, self.streams, task_id, attempt, lines)
+
     async def _start_over(self) -> None:
         """Learn the store anew, and have the workers tell anew what they hold."""
         _log.warning("this master's record has gone from the store: everything is read again")
         self.context.cluster_id = await self.context.store.cluster_id()
         await self.context.credentials.load()
         await self._changes.start_over()
+        await self.context.alerts.learn()
         for connected in self.sessions.all():
             connected.close("the store may have been restored from a backup")
 
@@ -145,6 +181,7 @@ class MasterServer:
         await context.store.register_master(context.record())
         self._registered = True
         await self._changes.start()
+        await context.alerts.learn()
         await self._first_election()
 
     def _check_reach(self, host: str) -> None:
@@ -159,11 +196,12 @@ class MasterServer:
         self._running.append(asyncio.create_task(listening))
 
     def _called(self) -> None:
-        """Another master left a message, the leadership, a token, or an operator's word on a node."""
+        """Another master left a message, the leadership, a token, an alert's rule, or a word on a node."""
         self._tokens_due.set()
         self._relay_due.set()
         self._peers_due.set()
         self._election_due.set()
+        self._rules_due.set()
 
     async def _first_election(self) -> None:
         """Lead from the first request on if nobody else does; what fails here is tried again soon."""
@@ -217,6 +255,7 @@ class MasterServer:
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self._alerts.close()
         if self._registered:
             await self._keep_decisions()
             await self._sign_off()
@@ -265,6 +304,7 @@ def application(server: MasterServer) -> web.Application:
     app[STREAMS] = server.streams
     app[RELAY] = server.relay
     app[BEATS] = server.beats
+    app[OFFICE] = server.office
     app[FACTS] = FactsTable()
     app[AUDIT] = server.audit
     app[ADMISSION] = server.admission
@@ -274,7 +314,7 @@ def application(server: MasterServer) -> web.Application:
 
 
 def _routes() -> list[Route]:
-    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens, decisions, join)
+    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens, decisions, join, alerts)
     return [route for part in parts for route in part.routes()]
 
 

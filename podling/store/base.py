@@ -11,10 +11,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from podling.core.alerts import Alert
 from podling.core.facts import StoreFacts
 from podling.core.node import Drain, Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
+from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.tokens import Tokens
@@ -49,7 +51,7 @@ class Leadership:
 class TaskWrite:
     """One task as it shall be; `expected_version` is what the store must hold, None to insert.
 
-    `attempts` are inserted or replaced whole, `events` appended. An insert with
+    `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
     `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse.
     """
 
@@ -58,6 +60,7 @@ class TaskWrite:
     attempts: tuple[Attempt, ...] = ()
     events: tuple[TaskEvent, ...] = ()
     body_hash: str | None = None
+    alerts: tuple[Alert, ...] = ()
 
 
 @value
@@ -188,6 +191,7 @@ class Store(Protocol):
     tokens: Tokens
     audit: Audit
     decisions: Decisions
+    alerts: Alerts
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date. Raises ConfigurationError with the way out."""

@@ -5,10 +5,10 @@ that are not known are left aside by whoever reads them, and a new field has a d
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -231,7 +231,23 @@ def pack(message: WorkerMessage | MasterMessage) -> str:
     for name in _LATER.get(type(message), ()):
         if not plain[name]:
             del plain[name]
+    for assignment in _assignments(message, plain):
+        del assignment["spec"]["alerts"]
     return (_NAMES[type(message)].encode() + _SEPARATOR + orjson.dumps(plain)).decode()
+
+
+def _assignments(message: WorkerMessage | MasterMessage, plain: Any) -> Sequence[dict[str, Any]]:
+    """A worker has no business with whom to tell of a task, and the oldest refuses the field."""
+    match message:
+        case Assign():
+            found = plain["items"]
+        case Desired():
+            found = plain["assign"]
+        case Welcome():
+            found = plain["desired"]["assign"]
+        case _:
+            found = []
+    return cast(Sequence[dict[str, Any]], found)
 
 
 def version_of(subprotocol: str | None) -> int:

@@ -11,6 +11,7 @@ from podling.core.quantity import parse_resource
 from podling.core.spec import ContainerSpec, TaskKind, TaskSpec
 from podling.core.task import Attempt, Task
 from podling.core.value import camel_case
+from podling.wire.alerts import parse_wishes
 from podling.wire.body import as_object as as_object
 from podling.wire.body import load_object as load_object
 from podling.wire.body import refuse_unknown
@@ -44,6 +45,8 @@ def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> 
     spec = {key: _stripped(key, item) for key, item in given.items() if key in _SPEC_FIELDS}
     if "resources" in container:
         container["resources"] = parse_resources(container["resources"])
+    if "alerts" in spec:
+        spec["alerts"] = parse_wishes(spec["alerts"])
     if spec.setdefault("idempotencyKey", idempotency_key) != (idempotency_key or spec["idempotencyKey"]):
         raise InvalidInput.field("idempotencyKey", "differs from the Idempotency-Key header")
     spec["containers"] = [container]

@@ -19,6 +19,8 @@ from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.network import Network
 from tests.sim.story import Story
 
+_PARTS = ("alerts", "audit", "decisions", "tokens")
+
 HOST = "db"
 ANSWER_SECONDS = 5.0
 MOST_CAUGHT_SECONDS = 40.0
@@ -164,7 +166,11 @@ class Connection:
         self._host = host
 
     def __getattr__(self, name: str) -> Any:
-        return _Part(self, name) if name in ("audit", "decisions", "tokens") else partial(self._call, name)
+        return (
+            _Part(self, name)
+            if name in ("alerts", "audit", "decisions", "tokens")
+            else partial(self._call, name)
+        )
 
     async def open(self) -> None: ...
 

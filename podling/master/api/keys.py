@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from podling.core.access import Principal
+from podling.master.alerts.office import AlertOffice
 from podling.master.audit_log import AuditLog
 from podling.master.context import MasterContext
 from podling.master.sessions.beats import Beats
@@ -20,6 +21,7 @@ STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 BEATS: web.AppKey[Beats] = web.AppKey("beats", Beats)
 AUDIT: web.AppKey[AuditLog] = web.AppKey("audit", AuditLog)
+OFFICE: web.AppKey[AlertOffice] = web.AppKey("office", AlertOffice)
 FACTS: web.AppKey[FactsTable] = web.AppKey("facts", FactsTable)
 DOCUMENT: web.AppKey[Mapping[str, Any]] = web.AppKey("document", Mapping)
 

@@ -108,6 +108,13 @@ class NodeMonitor:
         ]
         await self._context.committer.apply_as_leader(happenings)
 
+    async def _tell(self, node: Node, reason: str) -> None:
+        """Before the node is offline, after which nobody would look again; told twice it is one alert."""
+        alerts = self._context.alerts.about_lost_node(node, reason, self._context.clock.now())
+        if alerts and self._epoch is not None:
+            await self._context.store.alerts.add(alerts, self._epoch)
+            self._context.alerts.wakeup.set()
+
     async def _put_offline(self, node: Node, beat: Beat, reason: str) -> bool:
         rows = self._context.node_rows
         async with rows.turn(node.node_id):
@@ -115,6 +122,7 @@ class NodeMonitor:
             if known is None or known.session_no != beat.session_no:
                 await rows.show(node.node_id)
                 return False  # it has a session that this view, or this beat, does not know yet
+            await self._tell(known, reason)
             offline = replace(known, status=NodeStatus.OFFLINE, lost_reason=reason)
             if not await rows.save(offline, beat.session_no):
                 return False

@@ -1,7 +1,9 @@
 """An attempt's output: from its worker while that can be reached, else the tail in the store."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,6 +19,9 @@ from podling.wire.logs import CUT_OFF
 from podling.wire.session import OpenStream
 
 _log = logging.getLogger(__name__)
+
+END_SECONDS = 5.0
+MOST_END_BYTES = 16 * 1024
 
 # Their worker may know more than the tail that it has saved.
 _OPEN = frozenset({AttemptStatus.RUNNING, AttemptStatus.LOST})
@@ -100,6 +105,18 @@ async def _from_worker(
                 yield render(record)
         if stream.broken:
             raise Unavailable("the worker's connection broke")
+
+
+async def end_of(
+    context: MasterContext, relay: Relay, streams: Streams, task_id: str, attempt: int, lines: int
+) -> str:
+    """Return the last lines of an attempt's output, or of as much of it as came in time."""
+    query, text = LogQuery(attempt=attempt, tail=lines), b""
+    with suppress(TimeoutError, NotFound):
+        async with asyncio.timeout(END_SECONDS):
+            async for piece in read(context, relay, streams, task_id, query):
+                text = (text + piece)[-MOST_END_BYTES:]
+    return "\n".join(text.decode(errors="replace").replace("\0", "").splitlines()[-lines:])
 
 
 def _records(frames: bytes) -> list[LogRecord]:

@@ -25,8 +25,10 @@ from podling.store.base import (
     Store,
     TaskQuery,
     WriteResult,
+    WriteStatus,
     ignore,
 )
+from podling.store.memory.alerts import AlertTable
 from podling.store.memory.audit import AuditTable
 from podling.store.memory.changes import ChangeTable
 from podling.store.memory.decisions import DecisionTable
@@ -36,6 +38,7 @@ from podling.store.memory.messages import MessageTable
 from podling.store.memory.nodes import NodeTable
 from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
+from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.tokens import Tokens
@@ -78,6 +81,8 @@ class MemoryStore(Store):
         self.tokens: Tokens = TokenTable(self._call)
         self.audit: Audit = AuditTable(MOST_AUDITED)
         self.decisions: Decisions = DecisionTable()
+        self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
+        self.alerts: Alerts = self._alerts
 
     async def open(self) -> None:
         pass
@@ -158,6 +163,9 @@ class MemoryStore(Store):
         if batch.epoch is not None:
             self._masters.check_epoch(batch.epoch)
         results = tuple(self._tasks.write(write, batch.now) for write in batch.tasks)
+        for write, result in zip(batch.tasks, results, strict=True):
+            if result.status is WriteStatus.APPLIED:
+                self._alerts.put(write.alerts)
         self._changes.add(batch, results)
         for on_hint in self._listeners:
             on_hint()

@@ -1,9 +1,9 @@
 """One batch, one transaction, few statements: the path that every change of a task takes.
 
 Every statement is a round trip that all of the batch waits for, so tables that are written together
-share one. They are written in one order (leadership, keys, specs, live rows, history, attempts,
-events, changes) and rows are locked in the order of their ids, so that committers of several masters
-seldom deadlock; where they do, the batch is repeated. The last statement records the batch under its
+share one. They are written in one order (leadership, keys, specs, live rows, history, alerts,
+attempts, events, changes) and rows are locked in the order of their ids, so that committers of several
+masters seldom deadlock; where they do, the batch is repeated. The last statement records the batch under its
 number: if that number is there already, the batch was a repeat, and all of it is rolled back for the
 first answer.
 """
@@ -16,6 +16,7 @@ import orjson
 from podling.core.errors import StaleEpoch, StoreUnavailable
 from podling.core.task import Task, TaskStatus
 from podling.store.base import Batch, Change, TaskWrite, WriteResult, WriteStatus
+from podling.store.postgres import alerts
 from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
@@ -93,6 +94,8 @@ async def _record(connection: Connection, batch: Batch, results: Sequence[WriteR
     attempts = {(row.task_id, row.attempt): row for write in applied for row in write.attempts}
     attempt_rows = [attempt_row(attempts[key]) for key in sorted(attempts)]
     event_rows = [event_row(event) for write in applied for event in write.events]
+    if told := [alert for write in applied for alert in write.alerts]:
+        await alerts.insert(connection, told)
     body = _changes_body(batch, results)
     try:
         await connection.execute(

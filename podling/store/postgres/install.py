@@ -16,6 +16,8 @@ _SQL = load("migrations")
 _TIMEOUT_SECONDS = 60.0
 
 RELATIONS = (
+    "alert_rules",
+    "alerts",
     "all_tasks",
     "attempts",
     "audit",

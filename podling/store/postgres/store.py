@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from podling.core.facts import StoreFacts
 from podling.core.task import Task
 from podling.store.base import Snapshot, ignore
+from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.tokens import Tokens
 from podling.store.postgres import diagnosis, maintenance
+from podling.store.postgres.alerts import AlertTables
 from podling.store.postgres.audit import AuditTable
 from podling.store.postgres.commit import Committer
 from podling.store.postgres.decisions import DecisionTable
@@ -59,6 +61,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self._guard = LeaderGuard(leader_timeout_seconds)
         self._committer = Committer(self._pool, self._guard)
         self._notifier = Notifier(self._direct)
+        self.alerts: Alerts = AlertTables(self._pool, self._guard, self._notifier)
         self._specs = SpecCache(_SPECS_KEPT)
         self.tokens: Tokens = TokenTable(self._pool, self._notifier)
         self.audit: Audit = AuditTable(self._pool)

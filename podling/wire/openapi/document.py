@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podling.core.value import value
-from podling.wire.openapi import access, cluster, decisions, joining, nodes, tasks
+from podling.wire.openapi import access, alerts, cluster, decisions, joining, nodes, tasks
 from podling.wire.openapi.operation import Operation, Operations, Parameter
 from podling.wire.openapi.schema import INTEGER, STRING, Schema, array, closed, mapping, reference
 
-PARTS = (tasks, nodes, joining, decisions, cluster, access)
+PARTS = (tasks, nodes, joining, alerts, decisions, cluster, access)
 _ROLE_SENTENCES = {None: "Open to everybody.", "worker": "For workers (role `worker`)."}
 
 INTRODUCTION = """\

@@ -1,5 +1,6 @@
 """Tasks, in the contract."""
 
+from podling.core.alert_policy import MOST_WISHES
 from podling.core.explain import Explanation
 from podling.core.lifecycle import OUTCOMES
 from podling.core.spec import ContainerSpec, TaskSpec
@@ -60,6 +61,8 @@ def _submission() -> Schema:
         {name: mapping(_QUANTITY) for name in ("requests", "limits")},
         optional=("requests", "limits"),
     )
+    short = STRING | {"description": "A rule's name, `mailto:ADDRESS` or `https://…`."}
+    fields["alerts"] = array({"anyOf": [short, reference("AlertWish")]}) | {"maxItems": MOST_WISHES}
     ignored = {name: {"description": "Ignored: output only."} for name in sorted(OUTPUT_ONLY)}
     properties = ignored | fields
     return closed("What is to be run.", properties, optional=[name for name in properties if name != "name"])

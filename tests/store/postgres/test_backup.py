@@ -247,8 +247,11 @@ def _another_table(file: Path) -> None:
 
 
 def _flipped(file: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        tables = [member for member in archive.infolist() if member.filename.startswith("tables/")]
+    largest = max(tables, key=lambda member: member.compress_size)
     data = bytearray(file.read_bytes())
-    data[100] ^= 0xFF
+    data[largest.header_offset + len(largest.FileHeader()) + largest.compress_size // 2] ^= 0xFF
     file.write_bytes(data)
 
 

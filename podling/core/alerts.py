@@ -1,0 +1,211 @@
+"""Who is told of what: rules, what happens to a task, and the notifications that follow from both."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
+from datetime import datetime
+from enum import StrEnum
+
+from podling.core.node import Node
+from podling.core.spec import AlertWish
+from podling.core.task import AttemptStatus, Task, TaskStatus
+from podling.core.transition import Transition
+from podling.core.value import value
+
+MOST_PER_MINUTE = 10
+
+
+class AlertEvent(StrEnum):
+    """What somebody may be told of; all but the last happen to a task."""
+
+    FAILED = "failed"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    RETRYING = "retrying"  # an attempt failed or was lost, and another one follows
+    LOST = "lost"  # an attempt was lost with its node
+    HELD = "held"  # it waits for its lost node, or for an operator's word
+    NODE_LOST = "node_lost"
+
+
+DEFAULT_EVENTS = (AlertEvent.FAILED,)
+
+
+@value
+class AlertRule:
+    """A standing wish. Exactly one of `http` (a URL), `mail` (addresses) and `command` says where to.
+
+    `queue`, `labels` and `task_name` choose among tasks; with `named_only` only tasks that name the
+    rule are meant. `command` is the name of one that the operator listed in the master's settings.
+    """
+
+    name: str
+    on: tuple[AlertEvent, ...] = DEFAULT_EVENTS
+    queue: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    task_name: str | None = None
+    named_only: bool = False
+    http: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    mail: tuple[str, ...] = ()
+    command: str | None = None
+    max_per_minute: int = MOST_PER_MINUTE
+
+    def chooses(self, task: Task) -> bool:
+        """Whether the rule is about this task without being named by it."""
+        spec = task.spec
+        return (
+            not self.named_only
+            and self.queue in (None, spec.queue)
+            and self.task_name in (None, spec.name)
+            and all(spec.labels.get(key) == text for key, text in self.labels.items())
+        )
+
+
+@value
+class Facts:
+    """What a notification tells, as it was when it happened. Nothing of a task's environment is here."""
+
+    task_id: str | None = None
+    name: str | None = None
+    queue: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    status: str | None = None
+    attempt: int = 0
+    node_id: str | None = None
+    host: str | None = None
+    exit_code: int | None = None
+    error_code: str | None = None
+    error: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+
+
+@value
+class Alert:
+    """One notification on its way. `alert_id` is the same for every try at it.
+
+    Either `rule` names a rule, or `wish` is the task's own. `line` is where it goes: alerts of one
+    line are counted, and joined, together.
+    """
+
+    alert_id: str
+    line: str
+    event: AlertEvent
+    at: datetime
+    facts: Facts
+    rule: str | None = None
+    wish: AlertWish | None = field(default=None, repr=False)
+    tries: int = 0
+
+
+def happened(before: Task, transition: Transition) -> Iterator[AlertEvent]:
+    """Yield what of a task's move somebody may be told of."""
+    after, row = transition.task, transition.attempt
+    ended = None if row is None else row.status
+    if after.held is not None and before.held is None:
+        yield AlertEvent.HELD
+    if ended is AttemptStatus.LOST:
+        yield AlertEvent.LOST
+    if after.status is TaskStatus.PENDING and ended in (AttemptStatus.FAILED, AttemptStatus.LOST):
+        yield AlertEvent.RETRYING
+    if after.status.is_terminal and not before.status.is_terminal:
+        yield AlertEvent(after.status.value)
+
+
+def alerts_about(
+    before: Task, transition: Transition, rules: Mapping[str, AlertRule], host: str | None, now: datetime
+) -> tuple[Alert, ...]:
+    """Return the notifications that follow from a task's move."""
+    after = transition.task
+    return tuple(
+        Alert(
+            alert_id=_id(after.task_id, after.attempt, event, address.key),
+            line=address.line,
+            rule=address.rule,
+            wish=address.wish,
+            event=event,
+            at=now,
+            facts=_facts(transition, host),
+        )
+        for event in happened(before, transition)
+        for address in _addresses(after, event, rules)
+    )
+
+
+def node_alerts(node: Node, rules: Iterable[AlertRule], reason: str, now: datetime) -> tuple[Alert, ...]:
+    """Return the notifications about a node that was lost."""
+    facts = Facts(node_id=node.node_id, host=node.hostname, error=reason)
+    event = AlertEvent.NODE_LOST
+    return tuple(
+        Alert(
+            alert_id=_id(node.node_id, node.session_no, event, rule.name),
+            line=rule.name,
+            rule=rule.name,
+            event=event,
+            at=now,
+            facts=facts,
+        )
+        for rule in rules
+        if event in rule.on
+    )
+
+
+def joint_id(alerts: Iterable[Alert]) -> str:
+    """Return the id of a message about all of these: another one whenever there is one more of them."""
+    ids = [alert.alert_id for alert in alerts]
+    return ids[0] if len(ids) == 1 else _id(*ids)
+
+
+@value
+class _Address:
+    """`key` tells it from the task's others."""
+
+    key: str
+    line: str
+    rule: str | None = None
+    wish: AlertWish | None = None
+
+
+def _addresses(task: Task, event: AlertEvent, rules: Mapping[str, AlertRule]) -> Iterator[_Address]:
+    named = {wish.rule for wish in task.spec.alerts if wish.rule is not None}
+    for rule in rules.values():
+        if event in rule.on and (rule.name in named or rule.chooses(task)):
+            yield _Address(key=rule.name, line=rule.name, rule=rule.name)
+    if event in DEFAULT_EVENTS:
+        for name in sorted(named - rules.keys()):  # it was removed, which the task's timeline shall tell
+            yield _Address(key=name, line=name, rule=name)
+    for index, wish in enumerate(task.spec.alerts):
+        if wish.rule is None and event.value in (wish.on or DEFAULT_EVENTS):
+            line = f"to {wish.http or ', '.join(wish.mail)}"  # no rule's name has a space
+            yield _Address(key=f"wish {index}", line=line, wish=wish)
+
+
+def _facts(transition: Transition, host: str | None) -> Facts:
+    """Tell the attempt's own end, which a task that goes back to pending has forgotten."""
+    task, row = transition.task, transition.attempt
+    told = task if row is None else row
+    waits = task.status is TaskStatus.PENDING
+    return Facts(
+        task_id=task.task_id,
+        name=task.spec.name,
+        queue=task.spec.queue,
+        labels=task.spec.labels,
+        status=task.status.value,
+        attempt=task.attempt,
+        node_id=told.node_id,
+        host=host,
+        exit_code=told.exit_code,
+        error_code=told.error_code,
+        error=task.held or told.error or task.error,
+        created_at=task.created_at,
+        started_at=told.started_at,
+        finished_at=told.finished_at,
+        next_attempt_at=task.run_at if waits else None,
+    )
+
+
+def _id(*parts: object) -> str:
+    text = "\n".join(map(str, parts))
+    return f"msg_{hashlib.sha256(text.encode()).hexdigest()[:32]}"

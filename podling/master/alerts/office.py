@@ -1,0 +1,120 @@
+"""Sends alerts: finds out where each goes, and what there is to say about it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from podling.core.alert_message import Message, body_of, message_of, text_of
+from podling.core.alerts import Alert, AlertEvent, AlertRule, Facts
+from podling.core.explain import explain
+from podling.master.alerts.command import CommandSender
+from podling.master.alerts.delivery import Content, Refused, Sender, Target
+from podling.master.alerts.mail import MailSender
+from podling.master.alerts.web_hook import WebHookSender
+from podling.master.context import MasterContext
+from podling.wire.codec import encode
+
+LogEnd = Callable[[str, int, int], Awaitable[str]]
+
+LOG_LINES = 40
+MOST_AT_ONCE = 16
+
+_SAMPLE = Facts(
+    task_id="sample",
+    name="sample",
+    queue="default",
+    status="failed",
+    attempt=1,
+    node_id="node-1",
+    host="host-1",
+    exit_code=1,
+    error_code="EXIT_CODE",
+    error="this is a test: nothing has failed",
+)
+
+
+class AlertOffice:
+    """One per master; any master can send a test, only the leader sends what is due.
+
+    `log_end` gives, of a task's attempt, so many last lines of its output.
+    """
+
+    def __init__(self, context: MasterContext, log_end: LogEnd) -> None:
+        options = context.options.alerts
+        self._context = context
+        self._log_end = log_end
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
+        self._web = WebHookSender(options.hosts, context.clock)
+        self._commands = CommandSender(options.commands)
+        self._mail = None if options.mail is None else MailSender(options.mail, context.clock)
+
+    async def send(self, alerts: Sequence[Alert]) -> str:
+        """Send one message about alerts of one line; return what the receiver said.
+
+        Raises Unreachable, Refused, StoreUnavailable.
+        """
+        target = await self._target(alerts[0])
+        content = await self._content(message_of(alerts), target)
+        async with self._room:
+            return await self._sender(target).send(target, content)
+
+    async def test(self, rule: AlertRule) -> str:
+        """Send a sample to where the rule leads. Raises Unreachable, Refused."""
+        now = self._context.clock.now()
+        sample = Alert(
+            alert_id=f"msg_{self._context.new_id()}",
+            line=rule.name,
+            rule=rule.name,
+            event=AlertEvent.FAILED,
+            at=now,
+            facts=_SAMPLE,
+        )
+        message = message_of([sample])
+        target = _target_of(rule)
+        content = Content(message=message, body=self._body(message), text=text_of(message, "", ""))
+        async with self._room:
+            return await self._sender(target).send(target, content)
+
+    async def _target(self, alert: Alert) -> Target:
+        if alert.wish is not None:
+            return Target(http=alert.wish.http, mail=alert.wish.mail)
+        book, name = self._context.alerts, alert.rule or ""
+        if name not in book.rules:
+            await book.learn()  # another master may have made it just now
+        rule = book.rules.get(name)
+        if rule is None:
+            raise Refused(f"there is no alert rule {alert.rule} any more", final=True)
+        return _target_of(rule)
+
+    def _sender(self, target: Target) -> Sender:
+        if target.http is not None:
+            return self._web
+        if target.command is not None:
+            return self._commands
+        if self._mail is None:
+            raise Refused("this master sends no mail: start it with --smtp-url and --mail-from")
+        return self._mail
+
+    def _body(self, message: Message) -> bytes:
+        return encode(body_of(message, self._context.cluster_id))
+
+    async def _content(self, message: Message, target: Target) -> Content:
+        """Look up for a mail what it takes to understand it; the others get what happened, and no more."""
+        summary = log = ""
+        facts = message.first.facts
+        if target.mail and facts.task_id is not None:
+            summary = await self._summary(facts.task_id)
+            log = await self._log_end(facts.task_id, facts.attempt, LOG_LINES) if facts.attempt else ""
+        return Content(message=message, body=self._body(message), text=text_of(message, summary, log))
+
+    async def _summary(self, task_id: str) -> str:
+        context = self._context
+        task = (await context.store.load_tasks([task_id])).get(task_id)
+        if task is None:
+            return ""
+        attempts = await context.store.load_attempts(task_id)
+        now, monotonic = context.clock.now(), context.clock.monotonic()
+        return explain(task, attempts, context.view, 0, now, monotonic).summary
+
+
+def _target_of(rule: AlertRule) -> Target:
+    return Target(http=rule.http, secret=rule.secret, mail=rule.mail, command=rule.command)
