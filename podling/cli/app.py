@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "explain:explain",
     "why": "explain:explain",
     "timeline": "timeline:timeline",
+    "events": "events:events",
     "wait": "wait:wait",
     "cancel": "control:cancel",
     "retry": "control:retry",

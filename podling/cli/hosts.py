@@ -11,7 +11,7 @@ _WHOLE = 36  # characters of an id as a worker makes it; one that somebody chose
 
 def hosts(cli: Invocation) -> Mapping[str, str]:
     """Return `host (id)` by the ids of the nodes that the master lists."""
-    listed = cli.client.send(nodes.listing())
+    listed = cli.client.list_all(nodes.listing)
     short = short_ids([node["nodeId"] for node in listed])
     return {
         node["nodeId"]: f"{node['hostname']} ({short[node['nodeId']]})"

@@ -137,7 +137,7 @@ def remove(
 
 def _check_silent(cli: Invocation, node_id: str) -> None:
     """Raise Conflict if the node is online: who says that it is gone may have mistaken it."""
-    found = [node for node in cli.client.send(calls.listing()) if node["nodeId"] == node_id]
+    found = [node for node in cli.client.list_all(calls.listing) if node["nodeId"] == node_id]
     if found and found[0].get("status") == "online":
         raise Conflict(
             f"node {found[0].get('hostname')} ({node_id}) was heard of within the last lease, and what runs"
@@ -161,7 +161,7 @@ def _find_or_given(cli: Invocation, reference: str) -> str:
 
 def find(cli: Invocation, reference: str) -> str:
     """Return the id of the node that is meant. Raises NotFound, InvalidInput."""
-    listed = cli.client.send(calls.listing())
+    listed = cli.client.list_all(calls.listing)
     exact = [node["nodeId"] for node in listed if reference in (node["nodeId"], node.get("hostname"))]
     found = exact or [node["nodeId"] for node in listed if str(node["nodeId"]).startswith(reference)]
     if not found or not reference:

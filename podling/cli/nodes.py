@@ -1,6 +1,9 @@
 """`podling nodes`: the machines that run work."""
 
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from typing import Annotated
 
 import typer
 
@@ -12,10 +15,23 @@ from podling.client.call import JsonObject
 _COLUMNS = ("ID", "HOST", "STATUS", "TASKS", "CPU", "MEMORY", "BEAT", "LABELS", "REMARK")
 
 
-def nodes(context: typer.Context) -> None:
+class Status(StrEnum):
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+def nodes(
+    context: typer.Context,
+    status: Annotated[Status | None, typer.Option(help="Only those that are so.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SELECTOR", help="Only with such a label: k=v, k!=v, k, !k. Repeatable."),
+    ] = None,
+) -> None:
     """List the nodes, with what they have and what is in use."""
     cli: Invocation = context.obj
-    listed = cli.client.send(calls.listing())
+    wanted = None if status is None else str(status)
+    listed = cli.client.list_all(partial(calls.listing, status=wanted, labels=label or ()))
     cli.show(listed, lambda: _draw(listed))
 
 

@@ -29,7 +29,8 @@ def ps(
         str | None, typer.Option(metavar="NODE", help="Only on this node: an id, its beginning, or a host.")
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="Only with this label. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="SELECTOR", help="Only with such a label: k=v, k!=v, k, !k. Repeatable."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="List without a limit.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,

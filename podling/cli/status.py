@@ -21,7 +21,7 @@ def status(context: typer.Context) -> None:
     """Show masters, nodes and tasks in a few lines, and why the oldest pending task waits."""
     cli: Invocation = context.obj
     overview = cli.client.send(cluster.read())
-    listed = cli.client.send(nodes.listing())
+    listed = cli.client.list_all(nodes.listing)
     oldest = _oldest_pending(cli)
     gathered = {"cluster": overview, "nodes": listed, "oldestPending": oldest}
     cli.show(gathered, lambda: _draw(cli, overview, listed, oldest))

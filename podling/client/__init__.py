@@ -5,14 +5,14 @@
     print(task.wait(timeout_seconds=60)["status"], task.output())
 
 `AsyncClient` has the same methods, to be awaited. What they have no method for is sent as a call of
-`tasks`, `nodes`, `tokens` and `cluster`: `client.send(nodes.drain(node_id))`.
+`tasks`, `nodes`, `events`, `tokens` and `cluster`: `client.send(nodes.drain(node_id))`.
 
 Every refusal is raised as the error of `podling.core.errors` that the master answered with.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from podling.client import cluster, nodes, tasks, tokens
+from podling.client import cluster, events, nodes, tasks, tokens
 from podling.client.blocking import Client
 from podling.client.blocking_face import TaskHandle
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from podling.client.asynchronous import AsyncClient
     from podling.client.asynchronous_face import AsyncTaskHandle
 
-__all__ = ["AsyncClient", "AsyncTaskHandle", "Client", "TaskHandle", "cluster", "nodes", "tasks", "tokens"]
+__all__ = [
+    "AsyncClient",
+    "AsyncTaskHandle",
+    "Client",
+    "TaskHandle",
+    "cluster",
+    "events",
+    "nodes",
+    "tasks",
+    "tokens",
+]
 
 
 def __getattr__(name: str) -> Any:

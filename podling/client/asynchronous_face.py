@@ -3,12 +3,13 @@
 The blocking face is made from this file by bin/generate-client, so that each method is written once.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, Unpack, cast
 
-from podling.client import cluster, nodes, program, tasks
-from podling.client.call import Call, T
+from podling.client import cluster, events, nodes, program, tasks
+from podling.client.call import Call, JsonObject, Page, T
+from podling.client.events import Follow
 from podling.client.models import (
     Attempt,
     Cluster,
@@ -185,6 +186,8 @@ class _Lines:
 class AsyncFace(AsyncTransport):
     """Every method of the client that is more than sending one call."""
 
+    link: program.Link
+
     async def send(self, call: Call[T]) -> T:
         """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
         return await self.perform(program.exchange(self.link, call))
@@ -265,9 +268,39 @@ class AsyncFace(AsyncTransport):
             if cursor is None:
                 return
 
+    async def list_all(self, page: Callable[..., Call[Page]]) -> list[JsonObject]:
+        """Return all items of a list, such as of `nodes.listing`, a page at a time."""
+        return await self.perform(program.all_pages(self.link, page))
+
+    async def events(
+        self, follow: Follow = events.follow, *, last_id: str | None = None
+    ) -> AsyncGenerator[JsonObject, None]:
+        """Yield what happens to tasks and nodes, for ever, at the next master when one goes.
+
+        `follow` makes the call that goes on after an id: `functools.partial(events.follow, queue="a")`.
+        An event of the type `reset` says that some are missing. Raises the typed error of a refusal,
+        and Unavailable if no master answers for a minute.
+        """
+        reader = events.Following(follow, last_id, self.link.clock)
+        while True:
+            error: Unavailable | None = None
+            try:
+                async with aclosing(
+                    self.stream(reader.call(), silence_seconds=events.SILENCE_SECONDS)
+                ) as chunks:
+                    async for chunk in chunks:
+                        if not chunk:
+                            break  # not even heartbeats
+                        for event in reader.feed(chunk):
+                            yield event
+            except Unavailable as lost:
+                error = lost
+            self.link = program.turned(self.link)
+            await self.perform(program.pause(reader.broken(error)))
+
     async def nodes(self) -> list[Node]:
         """Return the nodes."""
-        return cast(list[Node], await self.send(nodes.listing()))
+        return cast(list[Node], await self.list_all(nodes.listing))
 
     async def node(self, node_id: str) -> Node:
         """Return a node. Raises NotFound."""

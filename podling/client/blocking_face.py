@@ -4,12 +4,13 @@
 The blocking face is made from this file by bin/generate-client, so that each method is written once.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol, Unpack, cast
 
-from podling.client import cluster, nodes, program, tasks
-from podling.client.call import Call, T
+from podling.client import cluster, events, nodes, program, tasks
+from podling.client.call import Call, JsonObject, Page, T
+from podling.client.events import Follow
 from podling.client.models import (
     Attempt,
     Cluster,
@@ -184,6 +185,8 @@ class _Lines:
 class Face(Transport):
     """Every method of the client that is more than sending one call."""
 
+    link: program.Link
+
     def send(self, call: Call[T]) -> T:
         """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
         return self.perform(program.exchange(self.link, call))
@@ -260,9 +263,37 @@ class Face(Transport):
             if cursor is None:
                 return
 
+    def list_all(self, page: Callable[..., Call[Page]]) -> list[JsonObject]:
+        """Return all items of a list, such as of `nodes.listing`, a page at a time."""
+        return self.perform(program.all_pages(self.link, page))
+
+    def events(
+        self, follow: Follow = events.follow, *, last_id: str | None = None
+    ) -> Generator[JsonObject, None, None]:
+        """Yield what happens to tasks and nodes, for ever, at the next master when one goes.
+
+        `follow` makes the call that goes on after an id: `functools.partial(events.follow, queue="a")`.
+        An event of the type `reset` says that some are missing. Raises the typed error of a refusal,
+        and Unavailable if no master answers for a minute.
+        """
+        reader = events.Following(follow, last_id, self.link.clock)
+        while True:
+            error: Unavailable | None = None
+            try:
+                with closing(self.stream(reader.call(), silence_seconds=events.SILENCE_SECONDS)) as chunks:
+                    for chunk in chunks:
+                        if not chunk:
+                            break  # not even heartbeats
+                        for event in reader.feed(chunk):
+                            yield event
+            except Unavailable as lost:
+                error = lost
+            self.link = program.turned(self.link)
+            self.perform(program.pause(reader.broken(error)))
+
     def nodes(self) -> list[Node]:
         """Return the nodes."""
-        return cast(list[Node], self.send(nodes.listing()))
+        return cast(list[Node], self.list_all(nodes.listing))
 
     def node(self, node_id: str) -> Node:
         """Return a node. Raises NotFound."""

@@ -8,6 +8,11 @@ def read() -> Call[JsonObject]:
     return get(path_of("cluster"), json_object)
 
 
+def metrics() -> Call[JsonObject]:
+    """What the master that is asked counted in the last minute, and what it holds."""
+    return get(path_of("metrics"), json_object)
+
+
 def doctor(scope: str = "cluster") -> Call[JsonObject]:
     """What is wrong; with the scope `master`, about the master that is asked and its workers alone."""
     return get(path_of("doctor"), json_object, scope=scope)

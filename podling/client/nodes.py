@@ -1,12 +1,20 @@
 """The calls about nodes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from podling.client.call import Call, JsonObject, get, json_array, json_object, path_of, post, query_of
+from podling.client.call import Call, JsonObject, Page, get, json_object, json_page, path_of, post, query_of
 
 
-def listing() -> Call[list[JsonObject]]:
-    return get(path_of("nodes"), json_array)
+def listing(
+    *,
+    status: str | None = None,
+    labels: Sequence[str] = (),
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[Page]:
+    """List nodes, newest registration first. A label is a selector such as `k=v`."""
+    return get(path_of("nodes"), json_page, status=status, label=labels, limit=limit, cursor=cursor)
 
 
 def read(node_id: str) -> Call[JsonObject]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from podling.client import tasks
-from podling.client.call import Call, JsonObject, Request, Response, error_of
+from podling.client.call import Call, JsonObject, Page, Request, Response, error_of
 from podling.core.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -126,6 +126,23 @@ def preferring(link: Link, address: str) -> Link:
     if address == link.addresses[0]:
         return link
     return replace(link, addresses=(address, *(other for other in link.addresses if other != address)))
+
+
+def turned(link: Link) -> Link:
+    """Return the link with its first master asked last: it has just gone."""
+    return replace(link, addresses=(*link.addresses[1:], link.addresses[0]))
+
+
+def all_pages(link: Link, page: Callable[..., Call[Page]]) -> Program[list[JsonObject]]:
+    """Return all items of a list; `page` makes the call for the page at a `cursor`."""
+    items: list[JsonObject] = []
+    cursor: str | None = None
+    while True:
+        found = yield from exchange(link, page(cursor=cursor))
+        items += found.items
+        cursor = found.next_cursor
+        if cursor is None:
+            return items
 
 
 def exchange(link: Link, call: Call[T]) -> Program[T]:

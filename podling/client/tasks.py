@@ -49,7 +49,7 @@ def listing(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Call[Page]:
-    """List tasks, newest first. A label is `k=v`."""
+    """List tasks, newest first. A label is a selector such as `k=v`."""
     return get(
         path_of("tasks"),
         json_page,

@@ -65,3 +65,56 @@ class Node:
             and not self.cordoned
             and self.unhealthy is None
         )
+
+
+class NodeChangeKind(StrEnum):
+    ONLINE = "online"
+    OFFLINE = "offline"
+    LOST = "lost"
+    CORDONED = "cordoned"
+    UNCORDONED = "uncordoned"
+    DRAINING = "draining"
+    UNHEALTHY = "unhealthy"
+    HEALTHY = "healthy"
+    REMOVED = "removed"
+
+
+@value
+class NodeChange:
+    """What the feed tells of a node; for more, load it."""
+
+    node_id: str
+    kind: NodeChangeKind
+    reason: str | None = None
+
+
+def changes_between(before: Node | None, after: Node | None) -> tuple[NodeChange, ...]:
+    """Return what became of a node, in words; beats and sessions alone are no change."""
+    if after is None:
+        return () if before is None else (_change(before, NodeChangeKind.REMOVED),)
+    found = []
+    if after.is_online != (before is not None and before.is_online):
+        found.append(_presence(after))
+    if before is not None and after.unhealthy != before.unhealthy:
+        kind = NodeChangeKind.UNHEALTHY if after.unhealthy else NodeChangeKind.HEALTHY
+        found.append(_change(after, kind, after.unhealthy))
+    if before is not None and (after.cordoned, after.drain) != (before.cordoned, before.drain):
+        found.append(_change(after, _service(after)))
+    return tuple(found)
+
+
+def _presence(after: Node) -> NodeChange:
+    if after.is_online:
+        return _change(after, NodeChangeKind.ONLINE)
+    kind = NodeChangeKind.LOST if after.lost_reason else NodeChangeKind.OFFLINE
+    return _change(after, kind, after.lost_reason)
+
+
+def _service(after: Node) -> NodeChangeKind:
+    if after.drain is not None:
+        return NodeChangeKind.DRAINING
+    return NodeChangeKind.CORDONED if after.cordoned else NodeChangeKind.UNCORDONED
+
+
+def _change(node: Node, kind: NodeChangeKind, reason: str | None = None) -> NodeChange:
+    return NodeChange(node_id=node.node_id, kind=kind, reason=reason)

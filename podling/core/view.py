@@ -1,6 +1,6 @@
 """The leader's picture of the cluster, and the planner that reads it. Both pure."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
@@ -10,7 +10,7 @@ from podling.core.nodeindex import Eligible, NodeIndex
 from podling.core.placement import Lack, Requirement, lacks_of, requirement_of, shortages
 from podling.core.room import Room
 from podling.core.search import Ledger, ShapeSearch
-from podling.core.task import Task
+from podling.core.task import Task, TaskStatus
 from podling.core.value import value
 
 NO_NODE = "no node online"
@@ -146,6 +146,10 @@ class View:
         """Return a live task."""
         known = self._live.get(task_id)
         return None if known is None else known[0]
+
+    def live_statuses(self) -> Mapping[TaskStatus, int]:
+        """Return how many live tasks are in each state."""
+        return Counter(task.status for task, _ in self._live.values())
 
     def live_task_ids(self) -> Sequence[str]:
         return tuple(self._live)

@@ -5,6 +5,7 @@ committed apart from everybody else's, fenced by its epoch.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,10 +13,13 @@ from datetime import datetime
 from podling.core.alerts import Alert
 from podling.core.errors import Conflict, InvalidInput, NotFound, PodlingError, StaleEpoch, Unavailable
 from podling.core.lifecycle import Event, Transition, apply
+from podling.core.node import NodeChange
 from podling.core.task import Task
 from podling.kit.batcher import Batcher
 from podling.kit.clock import Clock
 from podling.store.base import Batch, Store, TaskWrite, WriteResult, WriteStatus
+
+_log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
@@ -90,6 +94,7 @@ class Committer:
         self._turn = asyncio.Lock()  # numbers reach the store in their order
         self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
         self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
+        self._nodes: Batcher[NodeChange, None] = Batcher(self._write_nodes, MOST_PER_BATCH)
 
     def lead(self, epoch: int | None) -> None:
         """Use this epoch for the leader's items; None when this master does not lead."""
@@ -127,6 +132,14 @@ class Committer:
                 raise answer
         return answers
 
+    def tell(self, change: NodeChange) -> None:
+        """Put into the feed what became of a node, soon; dropped while the store is away.
+
+        It tells of a write that is there already: who wants to be sure asks for the node.
+        """
+        if self._nodes.waiting < MOST_WAITING:
+            self._nodes.enqueue(change).add_done_callback(_dropped)
+
     @property
     def is_behind(self) -> bool:
         """Whether so much waits to be written that nothing new should be taken."""
@@ -154,6 +167,7 @@ class Committer:
         """Wait until everything that was accepted has been written."""
         await self._everyone.drain()
         await self._leader.drain()
+        await self._nodes.drain()
 
     async def _write_everyones(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
         async with self._turn:
@@ -164,6 +178,12 @@ class Committer:
             if self._epoch is None:
                 raise StaleEpoch("this master does not lead any more")
             return await self._write(items, self._epoch)
+
+    async def _write_nodes(self, changes: Sequence[NodeChange]) -> Sequence[None]:
+        async with self._turn:
+            await self._close_doubt()
+            await self._commit_batch(replace(self._batch((), None), nodes=tuple(changes)))
+        return [None] * len(changes)
 
     async def _write(self, items: Sequence[_Item], epoch: int | None) -> Sequence[_Answer | Exception]:
         answers: dict[int, _Answer | Exception] = {}
@@ -234,8 +254,11 @@ class Committer:
     async def _commit(self, plan: "_Plan", epoch: int | None) -> Sequence[WriteResult]:
         await self._close_doubt()
         writes = tuple(draft.write for draft in plan.drafts.values())
+        return await self._commit_batch(self._batch(writes, epoch))
+
+    async def _commit_batch(self, batch: Batch) -> Sequence[WriteResult]:
         try:
-            results = await self._send(self._batch(writes, epoch))
+            results = await self._send(batch)
         except Exception:
             self._in_doubt = True
             self._unsure.add(self._number)
@@ -324,7 +347,9 @@ class _Plan:
             return
         alerts = self._notify(task, transition, now)
         if draft is None:
-            write = _grown(TaskWrite(task=task, expected_version=task.version), transition, alerts)
+            write = _grown(
+                TaskWrite(task=task, expected_version=task.version, before=task.status), transition, alerts
+            )
             self.drafts[item.task_id] = _Draft(task, write, [index], item.from_worker)
         else:
             draft.write = _grown(draft.write, transition, alerts)
@@ -336,6 +361,11 @@ class _Plan:
             self.unchanged[index] = task
         else:
             draft.indexes.append(index)  # true only if the draft is committed
+
+
+def _dropped(told: "asyncio.Future[None]") -> None:
+    if not told.cancelled() and (error := told.exception()) is not None:
+        _log.debug("a change of a node was not told: %s", error)
 
 
 def _halves(indexes: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:

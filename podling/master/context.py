@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,10 +16,13 @@ from podling.kit.ids import new_id
 from podling.kit.wakeup import Wakeup
 from podling.master.alerts.book import AlertBook
 from podling.master.alerts.mail import MailServer
-from podling.master.committer import Committer
+from podling.master.committer import Applied, Committer
 from podling.master.credentials import Credentials
 from podling.master.decisions import DecisionLog
+from podling.master.event_log import EventLog
 from podling.master.feed import Feed
+from podling.master.measured_store import measured
+from podling.master.measures import Measures
 from podling.master.node_rows import NodeRows
 from podling.master.policy import PolicyInForce
 from podling.store.base import Master, Store
@@ -60,6 +63,7 @@ class MasterOptions:
     version: str
     lease_seconds: float = 12.0
     poll_seconds: float = 1.0
+    reader_seconds: float = 20.0  # a reader of events that takes nothing for so long is cut off
     keep_ended: timedelta = timedelta(days=30)
     token: str | None = None
     allow_simulated: bool = False
@@ -90,6 +94,8 @@ class MasterContext:
     clock: Clock
     view: View
     feed: Feed
+    events: EventLog
+    measures: Measures
     committer: Committer
     credentials: Credentials
     alerts: AlertBook
@@ -148,20 +154,31 @@ def build(
     draw_bits: Callable[[int], int] = secrets.randbits,
 ) -> MasterContext:
     """Join the parts. Nothing is started and the store is not opened."""
+    measures = Measures()
+    store = measured(store, measures)
     view = View()
     feed = Feed(view)
     alerts = AlertBook(store, view, feed)
-    committer = Committer(store, clock, draw, options.master_id, view.task, feed.publish, alerts.about)
+    events = EventLog(store)
+    feed.listen(events.remember)
+
+    def publish(applied: Sequence[Applied]) -> None:
+        feed.publish(applied)
+        measures.committed(applied)
+
+    committer = Committer(store, clock, draw, options.master_id, view.task, publish, alerts.about)
     return MasterContext(
         options=options,
         store=store,
         clock=clock,
         view=view,
         feed=feed,
+        events=events,
+        measures=measures,
         committer=committer,
         credentials=Credentials(store.tokens, clock, options.token),
         alerts=alerts,
-        node_rows=NodeRows(store, view),
+        node_rows=NodeRows(store, view, committer.tell),
         decisions=DecisionLog(store, clock),
         policy=PolicyInForce(policy=options.policy, source=options.policy_source, loaded_at=clock.now()),
         draw=draw,

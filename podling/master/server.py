@@ -6,6 +6,7 @@ import logging
 import random
 import secrets
 from collections.abc import Callable
+from functools import partial
 from ssl import SSLContext
 
 from aiohttp import web
@@ -24,8 +25,10 @@ from podling.master.api import (
     cluster,
     decisions,
     doctor,
+    events,
     join,
     logs,
+    metrics,
     nodes,
     openapi,
     session,
@@ -43,9 +46,11 @@ from podling.master.api.keys import (
     FACTS,
     OFFICE,
     RELAY,
+    SAMPLER,
     SESSIONS,
     STREAMS,
 )
+from podling.master.api.metrics import counted
 from podling.master.api.route import Route
 from podling.master.audit_log import AuditLog
 from podling.master.context import MasterOptions, build
@@ -61,6 +66,7 @@ from podling.master.loops.promoter import Promoter
 from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.operations import logs as log_texts
+from podling.master.sampler import LOOK_SECONDS, Sampler
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.facts import FactsTable
 from podling.master.sessions.registry import Sessions
@@ -117,25 +123,27 @@ class MasterServer:
         monitor = NodeMonitor(context, context.node_changed)
         peers = Peers(context, context.node_changed, self.sessions.tell_masters, start_over=self._start_over)
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes])
+        self.sampler = Sampler(context, self.sessions)
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup, drains.wakeup]
         context.when_leading.append(context.alerts.wakeup)
+        watched = partial(Loop, watch=context.measures.passed)
         return [
-            Loop("election", self._election.run_once, self._election.interval_seconds, self._election_due),
-            Loop("scheduler", scheduler.run_once, poll, scheduler.wakeup),
-            Loop("promoter", promoter.run_once, poll, promoter.wakeup),
-            Loop("deadlines", deadlines.run_once, poll, deadlines.wakeup),
-            Loop("drains", drains.run_once, poll, drains.wakeup),
-            Loop("node monitor", monitor.run_once, monitor.interval_seconds),
-            Loop("beats", self.beats.run_once, poll),
-            Loop("peers", peers.run_once, peers.interval_seconds, self._peers_due),
-            Loop("changes", self._changes.run_once, poll / CHANGES_PER_POLL, self._changes.wakeup),
-            Loop("relay", self.relay.run_once, poll, self._relay_due),
-            Loop("tokens", context.credentials.run_once, poll, self._tokens_due),
-            Loop("audit", self.audit.run_once, poll, self.audit.wakeup),
-            Loop("alert rules", context.alerts.learn, poll * POLLS_PER_RULES, self._rules_due),
-            Loop("alerts", self._alerts.run_once, poll, context.alerts.wakeup),
-            Loop("decisions", context.decisions.run_once, DECISIONS_SECONDS),
-            Loop("retention", Retention(context).run_once, RETENTION_SECONDS),
+            watched("election", self._election.run_once, self._election.interval_seconds, self._election_due),
+            watched("scheduler", scheduler.run_once, poll, scheduler.wakeup),
+            watched("promoter", promoter.run_once, poll, promoter.wakeup),
+            watched("deadlines", deadlines.run_once, poll, deadlines.wakeup),
+            watched("drains", drains.run_once, poll, drains.wakeup),
+            watched("node monitor", monitor.run_once, monitor.interval_seconds),
+            watched("beats", self.beats.run_once, poll),
+            watched("peers", peers.run_once, peers.interval_seconds, self._peers_due),
+            watched("changes", self._changes.run_once, poll / CHANGES_PER_POLL, self._changes.wakeup),
+            watched("relay", self.relay.run_once, poll, self._relay_due),
+            watched("tokens", context.credentials.run_once, poll, self._tokens_due),
+            watched("audit", self.audit.run_once, poll, self.audit.wakeup),
+            watched("alert rules", context.alerts.learn, poll * POLLS_PER_RULES, self._rules_due),
+            watched("alerts", self._alerts.run_once, poll, context.alerts.wakeup),
+            watched("decisions", context.decisions.run_once, DECISIONS_SECONDS),
+            watched("retention", Retention(context).run_once, RETENTION_SECONDS),
         ]
 
     def use_policy(self, policy: Policy) -> None:
@@ -166,6 +174,8 @@ class MasterServer:
         self._check_reach(host)
         await self._serve(host, port)
         self.run_loops()
+        sampling = Loop("sampler", self.sampler.run_once, LOOK_SECONDS)
+        self._running.append(asyncio.create_task(sampling.run(), name=sampling.name))
         return bound
 
     async def join(self) -> None:
@@ -297,13 +307,14 @@ def application(server: MasterServer) -> web.Application:
         context.clock,
         wants_certificates=context.options.wants_certificates,
     )
-    middlewares = [arrived, errors, server.admission.admit, access.middleware()]
+    middlewares = [arrived, counted, errors, server.admission.admit, access.middleware()]
     app = web.Application(middlewares=middlewares, client_max_size=MOST_BODY_BYTES)
     app[CONTEXT] = server.context
     app[SESSIONS] = server.sessions
     app[STREAMS] = server.streams
     app[RELAY] = server.relay
     app[BEATS] = server.beats
+    app[SAMPLER] = server.sampler
     app[OFFICE] = server.office
     app[FACTS] = FactsTable()
     app[AUDIT] = server.audit
@@ -314,7 +325,21 @@ def application(server: MasterServer) -> web.Application:
 
 
 def _routes() -> list[Route]:
-    parts = (tasks, nodes, logs, session, cluster, doctor, openapi, tokens, decisions, join, alerts)
+    parts = (
+        tasks,
+        nodes,
+        logs,
+        session,
+        cluster,
+        doctor,
+        openapi,
+        tokens,
+        decisions,
+        join,
+        alerts,
+        events,
+        metrics,
+    )
     return [route for part in parts for route in part.routes()]
 
 

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from podling.core.alerts import Alert
 from podling.core.facts import StoreFacts
-from podling.core.node import Drain, Node, NodeStatus
+from podling.core.node import Drain, Node, NodeChange, NodeStatus
+from podling.core.spec import Constraint
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
 from podling.store.ports.alerts import Alerts
@@ -52,11 +53,13 @@ class TaskWrite:
     """One task as it shall be; `expected_version` is what the store must hold, None to insert.
 
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
-    `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse.
+    `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse. `before` is
+    the status that the task had, for those who follow the feed.
     """
 
     task: Task
     expected_version: int | None = None
+    before: TaskStatus | None = None
     attempts: tuple[Attempt, ...] = ()
     events: tuple[TaskEvent, ...] = ()
     body_hash: str | None = None
@@ -68,7 +71,7 @@ class Batch:
     """What one master commits at once. `number` counts its batches: a repeat changes nothing twice.
 
     With an `epoch` the whole batch is refused (StaleEpoch) unless that epoch still leads. `now` is
-    the wall clock by which pending tasks are ready or not yet.
+    the wall clock by which pending tasks are ready or not yet. `nodes` is only told in the feed.
     """
 
     master_id: str
@@ -76,6 +79,7 @@ class Batch:
     now: datetime
     tasks: tuple[TaskWrite, ...]
     epoch: int | None = None
+    nodes: tuple[NodeChange, ...] = ()
 
 
 class WriteStatus(StrEnum):
@@ -102,13 +106,18 @@ class Change:
     status: TaskStatus
     attempt: int
     node_id: str | None
+    before: TaskStatus | None = None  # the status it had; None if it is new
 
 
 @value
 class ChangeBatch:
+    """One commit as the feed tells it; `at` is its master's wall clock."""
+
     master_id: str
     number: int
     changes: tuple[Change, ...]
+    nodes: tuple[NodeChange, ...] = ()
+    at: datetime | None = None
 
 
 @value
@@ -129,6 +138,7 @@ class TaskQuery:
     node_id: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    selectors: tuple[Constraint, ...] = ()  # of labels, beyond those that are known exactly
     kind: str | None = None
     after: tuple[datetime, str] | None = None
     limit: int = 500
@@ -166,6 +176,15 @@ class Beat:
     counter: int
     at: datetime
     lost: bool = False
+
+
+@value
+class PendingCounts:
+    """Pending tasks that could start now, whose shape fits nowhere, and whose time has not come."""
+
+    ready: int = 0
+    blocked: int = 0
+    later: int = 0
 
 
 LATELY = timedelta(days=1)
@@ -307,12 +326,21 @@ class Store(Protocol):
     async def count_tasks(self) -> Mapping[TaskStatus, int]:
         """Count live and pending tasks exactly, ended ones as far as it is cheap."""
 
+    async def count_pending(self, limit: int) -> PendingCounts:
+        """Count pending tasks, up to `limit` of each kind."""
+
     # The view and its feed
 
     async def snapshot(self) -> Snapshot: ...
 
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
-        """Return what masters committed after the cursors, each master's in order."""
+        """Return what masters committed after the cursors: each master's, and each task's, in order."""
+
+    async def changes_kept(self) -> Mapping[str, tuple[int, int]]:
+        """Return the oldest and newest number of every master's changes that can still be read.
+
+        The newest is remembered when all others have been removed, and of masters long gone too.
+        """
 
     async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         """Call `on_hint` when other masters may have committed. Runs until it is cancelled.

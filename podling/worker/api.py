@@ -6,7 +6,7 @@ import hmac
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +25,7 @@ from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind
 from podling.core.token import hash_secret
 from podling.kit.connection import arrived, listen
 from podling.kit.framing import check_framing, no_route
+from podling.kit.metrics import CONTENT_TYPE
 from podling.wire.codec import encode, to_plain
 from podling.wire.credentials import credential_of
 from podling.wire.errors import error_body, status_of
@@ -51,11 +52,19 @@ class WorkerApi:
     With one it answers who shows that same token: it has no store to ask about others.
     """
 
-    def __init__(self, node_id: str, shell: Shell, logs: Logs, token: str | None = None) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        shell: Shell,
+        logs: Logs,
+        token: str | None = None,
+        metrics: Callable[[], bytes] = bytes,
+    ) -> None:
         self._node_id = node_id
         self._shell = shell
         self._logs = logs
         self._token = token
+        self._metrics = metrics
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
 
@@ -65,6 +74,7 @@ class WorkerApi:
         application.add_routes(
             [
                 web.get("/health", self._health),
+                web.get("/metrics", self._read_metrics),
                 web.get("/api/v1/tasks/{id}/status", self._status),
                 web.get("/api/v1/tasks/{id}/logs", self._read_logs),
                 web.get("/api/v1/pods/{id}/status", self._status),
@@ -117,6 +127,9 @@ class WorkerApi:
         problem = await self._shell.check()
         body = {"status": "unhealthy" if problem else "healthy", "nodeId": self._node_id, "problem": problem}
         return _json(body, 503 if problem else 200)
+
+    async def _read_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self, request: web.Request) -> web.Response:
         task_id = request.match_info["id"]

@@ -21,8 +21,10 @@ from podling.core.agent_instructions import Forget, WriteExit, WriteIntent, Writ
 from podling.core.errors import ConfigurationError, Unavailable
 from podling.core.protocol import Assignment, AttemptKey, Report
 from podling.core.value import value
+from podling.kit.metrics import Instrument
 from podling.wire.codec import decode, encode
 from podling.worker.datadir import DataDirectory
+from podling.worker.instruments import journal_writes
 
 MOST_DONE = 2000
 PRUNE_EVERY = 200
@@ -103,6 +105,7 @@ class Journal:
         self._database = database
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._forgotten = 0
+        self._durations = journal_writes()
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -128,6 +131,9 @@ class Journal:
         """Return every attempt, those that are done in the order of their end. Before the first write."""
         query = "SELECT task_id, attempt, assignment, notes, final, done FROM attempts ORDER BY done"
         return tuple(_row(columns) for columns in self._database.execute(query))
+
+    def instruments(self) -> Sequence[Instrument]:
+        return (self._durations,)
 
     def meta(self, name: str) -> str | None:
         """Return what was written under `name`. Before the first write."""
@@ -156,7 +162,10 @@ class Journal:
         while is_open:
             batch, is_open = self._gather()
             if batch:
-                _settle(batch, self._commit([waiting.write for waiting in batch]))
+                began = time.perf_counter()
+                failure = self._commit([waiting.write for waiting in batch])
+                self._durations.observe(time.perf_counter() - began)
+                _settle(batch, failure)
         self._database.close()
 
     def _gather(self) -> tuple[list[_Waiting], bool]:

@@ -35,6 +35,7 @@ from podling.worker.line import dial
 from podling.worker.log_files import LogFiles
 from podling.worker.logs import Logs
 from podling.worker.masters import Masters, refuse_two_clusters
+from podling.worker.measures import worker_metrics
 from podling.worker.runtime.base import Runtime
 from podling.worker.session import Session, SessionOptions, learn_cluster
 from podling.worker.shell import Shell
@@ -212,7 +213,8 @@ class Worker:
             lambda: session.url,
             self._clock,
         )
-        api = WorkerApi(self._options.node_id, shell, logs, self._options.token)
+        metrics = partial(worker_metrics, shell, self._journal)
+        api = WorkerApi(self._options.node_id, shell, logs, self._options.token, metrics)
         loops = [Loop("facts", facts.run_once, FACTS_SECONDS, facts.wakeup)]
         if (own := self._options.credential) is not None:
             renewal = Renewal(own, http, lambda: session.url, self._clock)

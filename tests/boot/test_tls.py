@@ -40,7 +40,7 @@ async def working(folder: Path, address: str, *flags: str) -> AsyncIterator[None
 
 
 async def is_online(client: AsyncClient) -> bool:
-    return [node["status"] for node in await client.send(nodes.listing())] == ["online"]
+    return [node["status"] for node in await client.nodes()] == ["online"]
 
 
 async def test_a_task_runs_and_its_log_comes_back_encrypted(tmp_path: Path) -> None:

@@ -105,3 +105,16 @@ def test_pages_are_walked(cli: Cli) -> None:
     listed = json.loads(cli("ps", "--queue", "pages", "--all", "--json").out)
     assert {item["taskId"] for item in listed} == ids
     assert len(cli("ps", "--queue", "pages", "--limit", "2").out.splitlines()) == 3
+
+
+def test_events_are_followed_and_ended_after_so_many(cli: Cli) -> None:
+    task_id = cli("run", "watched", "busybox:local", "--label", "team=red").out.strip()
+    cli("cancel", task_id)
+    told = cli("events", "--since", "10m", "--task", task_id, "-n", "2", "--json")
+    assert [json.loads(line)["type"] for line in told.out.splitlines()] == [
+        "task.submitted",
+        "task.cancelled",
+    ]
+    told = cli("events", "--since", "10m", "--type", "task.cancelled", "--label", "team in (red)", "-n", "1")
+    assert re.search(rf"^[0-9:.]+  task\.cancelled +{task_id}  watched$", told.out.strip()), told.out
+    assert cli("events", "--type", "nonsense").code == 2

@@ -49,7 +49,7 @@ async def test_every_read(make: Any, master: FakeMaster) -> None:
         assert (await client.send(tasks.attempts(task_id)))[0]["attempt"] == 1
         assert await client.send(tasks.timeline(task_id)) == []
         assert (await client.send(tasks.explain(task_id)))["summary"] == "it is pending"
-        assert await client.send(nodes.listing()) == []
+        assert await client.list_all(nodes.listing) == []
         assert await client.send(cluster.read()) == {"version": "1"}
         assert (await client.send(tasks.cancel(task_id)))["status"] == "cancelled"
 
@@ -122,7 +122,7 @@ async def test_a_large_stream_arrives_whole(make: Any, master: FakeMaster) -> No
 
 async def test_a_token_goes_with_every_request(make: Any, master: FakeMaster) -> None:
     async with make(master.url, token="secret") as client:
-        await client.send(nodes.listing())
+        await client.list_all(nodes.listing)
     assert master.requests[0]["headers"]["Authorization"] == "Bearer secret"
 
 

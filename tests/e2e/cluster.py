@@ -112,7 +112,7 @@ class Cluster:
         return any(item["leader"] and item["advertiseUrl"] == self.url(name) for item in told["masters"])
 
     def node(self, master: str, name: str) -> Mapping[str, Any] | None:
-        listed = self.client(master).send(nodes.listing())
+        listed = self.client(master).list_all(nodes.listing)
         return next((node for node in listed if (node["hostname"], node["status"]) == (name, "online")), None)
 
     def holder(self, name: str, asked: str) -> str | None:

@@ -83,7 +83,7 @@ class Programs:
         until(f"{count} workers are online", lambda: self.online() == count or None)
 
     def online(self) -> int:
-        return sum(node["status"] == "online" for node in self.client.send(nodes.listing()))
+        return sum(node["status"] == "online" for node in self.client.list_all(nodes.listing))
 
     def _start(self, name: str, program: str, flags: Sequence[str]) -> None:
         code = f"from podling.boot.{program} import main; raise SystemExit(main())"

@@ -26,7 +26,7 @@ def running(engine: None) -> Iterator[Programs]:
 
 
 def _node(running: Programs, name: str) -> dict[str, Any]:
-    return next(node for node in running.client.send(nodes.listing()) if node["hostname"] == name)
+    return next(node for node in running.client.list_all(nodes.listing) if node["hostname"] == name)
 
 
 def _runs(running: Programs, task_id: str, attempt: int = 1) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_placement_by_label_and_use_is_shown(running: Programs) -> None:
     )
     wait_for_output(running, task_id, "up")
     node_id = running.task(task_id)["nodeId"]
-    node = next(node for node in running.client.send(nodes.listing()) if node["nodeId"] == node_id)
+    node = next(node for node in running.client.list_all(nodes.listing) if node["nodeId"] == node_id)
     assert node["hostname"] == "worker-2"
     assert node["runningTasks"] == 1
     assert node["resources"]["used"] == {"cpu": 100, "memory": 32 * 2**20}

@@ -97,7 +97,7 @@ class Cluster:
 
     def wait_for_workers(self, count: int, *, through: str = "master-1") -> None:
         def online() -> bool:
-            listed = self.client(through).send(nodes.listing())
+            listed = self.client(through).list_all(nodes.listing)
             return sum(node["status"] == "online" for node in listed) == count
 
         until(f"{count} workers are online", online)

@@ -109,7 +109,7 @@ def test_leases_hold_and_tasks_run_whatever_the_clocks_say(shifted: Shifted) -> 
         specs = [shifted.ledger.spec("short", 0.1) for _ in range(3)]
         submitted = [str(client.submit(spec)["taskId"]) for spec in specs]
         check_once_each(client, shifted.ledger, submitted, str(offsets))
-        [node] = client.send(nodes.listing())
+        [node] = client.list_all(nodes.listing)
         assert (node["status"], node["lostReason"]) == ("online", None), offsets
         _check_nothing_is_negative(shifted, submitted[0], offsets)
     task: Any = client.send(tasks.read(long))

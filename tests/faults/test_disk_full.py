@@ -133,7 +133,7 @@ def _statuses(client: Any, task_ids: list[str]) -> set[str]:
 
 
 def _node(client: Any) -> dict[str, Any]:
-    [node] = client.send(nodes.listing())
+    [node] = client.list_all(nodes.listing)
     return dict(node)
 
 

@@ -61,7 +61,7 @@ def until_status(running: Programs, task_id: str, *wanted: str) -> dict[str, Any
 
 
 def node_of(running: Programs) -> dict[str, Any]:
-    (node,) = running.client.send(nodes.listing())
+    (node,) = running.client.list_all(nodes.listing)
     return dict(node)
 
 

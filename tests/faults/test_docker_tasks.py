@@ -66,7 +66,7 @@ def until_status(running: Programs, task_id: str, *wanted: str, seconds: float =
 def check_neighbour(running: Programs) -> None:
     """Another task is run meanwhile, and the node is well."""
     assert until_ended(running, submit(running, "echo here"))["status"] == "completed"
-    (node,) = running.client.send(nodes.listing())
+    (node,) = running.client.list_all(nodes.listing)
     assert (node["status"], node["unhealthy"]) == ("online", None)
 
 

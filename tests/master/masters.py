@@ -94,9 +94,11 @@ class Api:
         return dict(answer.json)
 
     @asynccontextmanager
-    async def stream(self, path: str, **query: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def stream(
+        self, path: str, headers: Mapping[str, str] | None = None, **query: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Give a response whose body has not been read yet."""
-        async with self._http.get(self.address(path), params=query) as response:
+        async with self._http.get(self.address(path), params=query, headers=headers) as response:
             yield response
 
 

@@ -108,3 +108,11 @@ async def test_values_of_every_wrong_type_never_break_anything(shared_master: Ru
         assert answer.status == 200
         for body, item in zip(bodies[start:], answer.json, strict=False):
             assert "taskId" in item or item["details"].get("field"), (body, item)
+
+
+@pytest.mark.parametrize("label", ["a b", "=b", ""])
+async def test_a_label_filter_that_is_no_selector_is_refused(
+    shared_master: RunningMaster, label: str
+) -> None:
+    answer = await shared_master.api.get("/tasks", label=label)
+    assert (answer.status, answer.field) == (400, "label")

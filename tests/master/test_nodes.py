@@ -311,3 +311,28 @@ async def test_a_bad_node_id_gets_no_session(master: RunningMaster) -> None:
 async def test_a_node_id_may_hold_colons_everywhere(master: RunningMaster) -> None:
     await master.worker("rack:1:node", hostname="rack.test")
     assert (await master.api.node("rack:1:node"))["status"] == "online"
+
+
+async def test_nodes_are_listed_in_pages_and_by_what_they_are(master: RunningMaster) -> None:
+    for index in range(5):
+        labels = {"zone": "a" if index % 2 else "b"}
+        body = {"hostname": f"h{index}.test", "port": 8071, "capacity": 1, "labels": labels}
+        assert (await master.api.post("/nodes/register", body)).status == 201
+    seen, cursor, pages = [], {}, 0
+    while pages == 0 or cursor:
+        page = await master.api.get("/nodes", limit=2, **cursor)
+        seen += [node["hostname"] for node in page.json]
+        cursor = {"cursor": page.headers["X-Next-Cursor"]} if "X-Next-Cursor" in page.headers else {}
+        assert ('rel="next"' in page.headers.get("Link", "")) == bool(cursor)
+        pages += 1
+    assert (pages, seen) == (3, [f"h{index}.test" for index in range(4, -1, -1)])
+    for query, wanted in [
+        ({"label": "zone=a"}, ["h3.test", "h1.test"]),
+        ({"label": "zone!=a", "limit": 1}, ["h4.test"]),
+        ({"status": "online", "label": "!zone"}, []),
+        ({"status": "offline"}, []),
+    ]:
+        found = (await master.api.get("/nodes", **query)).json
+        assert [node["hostname"] for node in found] == wanted, query
+    for query in ({"status": "gone"}, {"label": "=x"}, {"limit": 0}, {"cursor": "x"}, {"queue": "a"}):
+        assert (await master.api.get("/nodes", **query)).status == 400, query

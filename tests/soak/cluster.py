@@ -86,6 +86,7 @@ class Cluster:
     masters: dict[str, Master] = field(default_factory=dict)
     workers: dict[str, Program] = field(default_factory=dict)
     engines: dict[str, PrivateEngine] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)  # of the workers' own ports
 
     @property
     def ledger(self) -> Path:
@@ -152,7 +153,9 @@ class Cluster:
             await asyncio.to_thread(make_image, engine.host)
             more = ["--docker-host", engine.host]
         urls = ",".join(f"http://127.0.0.1:{master.relay.port}" for master in self.masters.values())
-        own = ["--node-id", name, "--hostname", name, "--port", str(_free_port()), "--master-url", urls]
+        port = _free_port()
+        self.urls[name] = f"http://127.0.0.1:{port}"
+        own = ["--node-id", name, "--hostname", name, "--port", str(port), "--master-url", urls]
         own += ["--data-dir", str(self.directory / f"{name}-data"), "--shutdown-timeout", "10"]
         self.workers[name] = Program(name, "worker", [*own, *flags, *more], self.directory, {})
         await self.workers[name].start()

@@ -1,6 +1,7 @@
 """Numbers of a run: times by name, and what each program holds of the machine."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -8,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+import aiohttp
 
 from bench.report import percentile
 
@@ -52,16 +55,22 @@ def summarised(numbers: Sequence[float]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a program holds; `connections` are its sessions with PostgreSQL, None for a worker."""
+    """What a program holds; `connections` are its sessions with PostgreSQL, None for a worker.
+
+    `asyncio_tasks` are what it tells itself, None if it does not answer.
+    """
 
     resident_mib: float
     descriptors: int
     threads: int
     connections: int | None
     age_minutes: float
+    asyncio_tasks: int | None = None
 
 
-def usage_of(pid: int, connections: int | None, age_seconds: float) -> Usage:
+def usage_of(
+    pid: int, connections: int | None, age_seconds: float, asyncio_tasks: int | None = None
+) -> Usage:
     """Read it from /proc. Raises OSError if the program is gone."""
     folder = Path(f"/proc/{pid}")
     pages = int((folder / "statm").read_text().split()[1])
@@ -71,6 +80,7 @@ def usage_of(pid: int, connections: int | None, age_seconds: float) -> Usage:
         threads=len(os.listdir(folder / "task")),
         connections=connections,
         age_minutes=round(age_seconds / 60, 1),
+        asyncio_tasks=asyncio_tasks,
     )
 
 
@@ -85,6 +95,7 @@ class Bounds:
     resident_mib: float = 60.0
     descriptors: int = 16
     connections: int = 8
+    asyncio_tasks: int = 30
 
 
 def grown(before: Mapping[str, Usage], after: Mapping[str, Usage], bounds: Bounds) -> list[str]:
@@ -101,6 +112,8 @@ def grown(before: Mapping[str, Usage], after: Mapping[str, Usage], bounds: Bound
             told.append(f"{name}: {then.descriptors} descriptors before, {now.descriptors} after")
         if (now.connections or 0) > (then.connections or 0) + bounds.connections:
             told.append(f"{name}: {then.connections} connections before, {now.connections} after")
+        if (now.asyncio_tasks or 0) > (then.asyncio_tasks or 0) + bounds.asyncio_tasks:
+            told.append(f"{name}: {then.asyncio_tasks} asyncio tasks before, {now.asyncio_tasks} after")
     return told
 
 
@@ -116,3 +129,16 @@ def connections_of(port: int) -> int:
             _, _, remote, state, *_ = line.split()
             count += state == "01" and remote.endswith(f":{port:04X}")
     return count
+
+
+ASYNCIO_TASKS = re.compile(r"^podling_(?:worker_)?asyncio_tasks ([0-9.]+)$", re.MULTILINE)
+
+
+async def asyncio_tasks_of(url: str) -> int | None:
+    """Ask the master or worker there how many tasks its event loop has; None if it does not answer."""
+    with suppress(aiohttp.ClientError, OSError, TimeoutError):
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{url}/metrics") as answer:
+            found = ASYNCIO_TASKS.search(await answer.text())
+            return None if found is None else int(float(found[1]))
+    return None

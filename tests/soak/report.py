@@ -49,7 +49,10 @@ def tables(result: Result) -> Iterator[tuple[str, Row, list[Row]]]:
     yield "Faults", ("fault", "times"), _pairs(result["faults"])
     yield "Stale writes", ("sent", "times"), _pairs(result["staleSent"])
     yield "Times in seconds", ("what", "count", "p50", "p99", "most", "to reach"), _times(result)
-    head = ("program", "memory MiB", "descriptors", "threads", "connections to PostgreSQL", "age in minutes")
+    head = (
+        *("program", "memory MiB", "descriptors", "threads", "connections to PostgreSQL", "age in minutes"),
+        "asyncio tasks",
+    )
     yield "Before (after warm-up, idle) and after (idle again)", head, _usages(result)
 
 
@@ -114,13 +117,13 @@ def _usages(result: Result) -> list[Row]:
     ]
 
 
-_USAGE = ("resident_mib", "descriptors", "threads", "connections", "age_minutes")
+_USAGE = ("resident_mib", "descriptors", "threads", "connections", "age_minutes", "asyncio_tasks")
 
 
 def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any], key: str) -> str:
     if after[key] is None:
         return ""
-    return f"{before[key]:g} → {after[key]:g}" if before else f"{after[key]:g}"
+    return f"{before[key]:g} → {after[key]:g}" if before and before[key] is not None else f"{after[key]:g}"
 
 
 def _markdown(head: Row, rows: list[Row]) -> str:

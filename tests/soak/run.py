@@ -211,7 +211,8 @@ class Run:
                 continue
             master = masters.get(id(program))
             count = measures.connections_of(master.database_relay.port) if master else None
-            usage[program.name] = measures.usage_of(program.pid, count, program.age_seconds)
+            tasks = await measures.asyncio_tasks_of(master.url if master else self.cluster.urls[program.name])
+            usage[program.name] = measures.usage_of(program.pid, count, program.age_seconds, tasks)
         return usage
 
     async def _tell_progress(self) -> None:

@@ -7,14 +7,21 @@ from pathlib import Path
 from tests.soak.measures import Bounds, Times, Usage, grown, usage_of
 from tests.soak.report import page, text
 
-THEN = Usage(resident_mib=60.0, descriptors=20, threads=5, connections=8, age_minutes=1.0)
+THEN = Usage(resident_mib=60.0, descriptors=20, threads=5, connections=8, age_minutes=1.0, asyncio_tasks=40)
 
 
 def result() -> dict[str, object]:
     times = Times()
     times.add("LISTEN back", 6.0)
     times.add("LISTEN back", 7.0)
-    shown = {"resident_mib": 60.0, "descriptors": 20, "threads": 5, "connections": 8, "age_minutes": 1.0}
+    shown = {
+        "resident_mib": 60.0,
+        "descriptors": 20,
+        "threads": 5,
+        "connections": 8,
+        "age_minutes": 1.0,
+        "asyncio_tasks": 40,
+    }
     findings = (
         "lost",
         "doubled",
@@ -44,13 +51,14 @@ def test_times_are_summarised() -> None:
 
 
 def test_what_grew_beyond_its_bounds_is_told() -> None:
-    bounds = Bounds(resident_factor=1.5, resident_mib=10, descriptors=4, connections=2)
-    same = replace(THEN, resident_mib=90.0, descriptors=24, connections=10)
+    bounds = Bounds(resident_factor=1.5, resident_mib=10, descriptors=4, connections=2, asyncio_tasks=5)
+    same = replace(THEN, resident_mib=90.0, descriptors=24, connections=10, asyncio_tasks=45)
     assert grown({"a": THEN}, {"a": same, "new": same}, bounds) == []
     for more in (
         replace(THEN, resident_mib=91.0),
         replace(THEN, descriptors=25),
         replace(THEN, connections=11),
+        replace(THEN, asyncio_tasks=46),
     ):
         assert len(grown({"a": THEN}, {"a": more}, bounds)) == 1, more
 

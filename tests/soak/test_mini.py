@@ -29,4 +29,5 @@ def test_nothing_is_lost_or_doubled_in_a_short_run(tmp_path: Path) -> None:
     assert sum(result["tasks"].values()) > 0
     assert sum(result["faults"].values()) > 0
     assert sum(result["staleSent"].values()) > 0
+    assert all(usage["asyncio_tasks"] > 0 for usage in result["after"].values())
     assert result["streams"]["broken off"] > 0

@@ -1,6 +1,7 @@
 """A worker from assignment to end, over the session, with stops, restarts and lost masters."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import aiohttp
@@ -362,6 +363,14 @@ async def test_its_api_shows_state_and_logs(
             assert (await answer.json())["status"] == "running"
         async with http.get(f"{base}/api/v1/tasks/t1/logs?tail=1") as answer:
             assert (await answer.text()).endswith("two\n")
+        async with http.get(f"{base}/metrics") as answer:
+            told = await answer.text()
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert 'podling_worker_attempts{state="running"} 1.0' in told
+        assert "podling_worker_containers_running 1.0" in told
+        writes = re.search(r"^podling_worker_journal_write_seconds_count ([0-9.]+)$", told, re.MULTILINE)
+        assert writes is not None
+        assert float(writes[1]) >= 2
         for path, status, code in (
             ("tasks/t9/status", 404, "task_not_found"),
             ("nodes", 421, "not_a_master"),

@@ -101,7 +101,7 @@ class Cluster:
         """Return the nodes once `count` of them are online, and have shown that they stay."""
 
         def online() -> list[Mapping[str, Any]] | None:
-            found = [node for node in self.client.send(nodes.listing()) if _is_settled(node)]
+            found = [node for node in self.client.list_all(nodes.listing) if _is_settled(node)]
             return found if len(found) >= count else None
 
         return sorted(

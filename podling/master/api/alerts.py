@@ -6,13 +6,12 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.alerts import AlertRule
-from podling.master.api.http import answer, path_id, query, read_body
+from podling.master.api.http import answer, path_id, query, read_object
 from podling.master.api.keys import CONTEXT, OFFICE, PRINCIPAL
 from podling.master.api.route import Route, delete, get, post, put
 from podling.master.operations import alerts
 from podling.store.ports.alerts import Standing
 from podling.wire.alerts import parse_rule, rule_view
-from podling.wire.body import load_object
 from podling.wire.codec import to_plain
 
 
@@ -48,7 +47,7 @@ async def get_alert(request: web.Request) -> web.Response:
 async def put_alert(request: web.Request) -> web.Response:
     """The one answer that may hold a secret: one that was made here, and is never shown again."""
     context, name = request.app[CONTEXT], path_id(request, "alert")
-    rule = parse_rule(name, load_object(await read_body(request)))
+    rule = parse_rule(name, await read_object(request))
     kept, is_new, made = await alerts.put(context, rule)
     view = _view(request, *await alerts.get(context, name))
     return answer(view | ({"secret": kept.secret} if made else {}), 201 if is_new else 200)

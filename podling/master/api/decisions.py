@@ -5,8 +5,9 @@ from dataclasses import replace
 from aiohttp import web
 
 from podling.core.access import Role
-from podling.master.api.cursor import after, cursor_of
-from podling.master.api.http import answer, next_page, query, whole_number
+from podling.core.decision import Decision
+from podling.core.page import Place
+from podling.master.api.http import answer, page_after, page_headers, page_limit, query
 from podling.master.api.keys import CONTEXT
 from podling.master.api.route import Route, get
 from podling.master.operations import decisions
@@ -14,7 +15,6 @@ from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import rfc3339
 from podling.wire.policy import policy_view
 
-MOST_PER_PAGE = 500
 _LISTED = ("taskId", "code", "limit", "cursor")
 
 
@@ -37,19 +37,19 @@ async def list_door_decisions(request: web.Request) -> web.Response:
 
 async def _listed(request: web.Request, at_door: bool) -> web.Response:
     given = query(request, *_LISTED)
-    cursor = given.get("cursor")
     asked = DecisionQuery(
         task_id=given.get("taskId"),
         code=given.get("code"),
         at_door=at_door,
-        after=None if cursor is None else after(cursor),
-        limit=whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE,
+        after=page_after(given),
+        limit=page_limit(given),
     )
     found = await decisions.find(request.app[CONTEXT], replace(asked, limit=asked.limit + 1))
-    page = found[: asked.limit]
-    more = len(found) > len(page)
-    headers = next_page(request, cursor_of(page[-1].at, page[-1].decision_id)) if more else None
-    return answer(page, headers=headers)
+    return answer(found[: asked.limit], headers=page_headers(request, found, asked.limit, _place))
+
+
+def _place(decision: Decision) -> Place:
+    return decision.at, decision.decision_id
 
 
 async def get_policy(request: web.Request) -> web.Response:

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from podling.core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from podling.core.page import Place, cursor_of, place_of
 from podling.kit.framing import check_framing, no_route
 from podling.master.api.admission import ADMISSION
 from podling.master.api.route import Handler
@@ -28,9 +29,11 @@ from podling.wire.errors import error_body, status_of
 
 _log = logging.getLogger(__name__)
 
+MOST_PER_PAGE = 500
 MOST_BODY_BYTES = 4 * 1024 * 1024
 # Plain `curl -d` calls everything a form, and `requests` without a type calls it octets.
 MEDIA_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "application/octet-stream"})
+_Item = TypeVar("_Item")
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -171,6 +174,23 @@ def boolean(text: str | None, name: str) -> bool:
     if text in ("", "true", "1"):
         return True
     raise InvalidInput.field(name, "must be true or false")
+
+
+def page_limit(given: Mapping[str, str]) -> int:
+    """Read how many items of a list are wanted."""
+    return whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE
+
+
+def page_after(given: Mapping[str, str]) -> Place | None:
+    """Read after which item a page of a list begins."""
+    return place_of(given["cursor"]) if "cursor" in given else None
+
+
+def page_headers(
+    request: web.Request, found: Sequence[_Item], limit: int, place: Callable[[_Item], Place]
+) -> dict[str, str] | None:
+    """Return the headers of the first `limit` items; one more than those tells that there is a next page."""
+    return next_page(request, cursor_of(place(found[limit - 1]))) if len(found) > limit else None
 
 
 def next_page(request: web.Request, cursor: str) -> dict[str, str]:

@@ -4,11 +4,10 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.errors import NotFound
-from podling.master.api.http import answer, path_id, read_body
+from podling.master.api.http import answer, path_id, read_object
 from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Node, Route, delete, get, post
 from podling.master.operations import joining
-from podling.wire.body import load_object
 from podling.wire.joining import credential_view, parse_join, parse_renewal
 
 
@@ -31,14 +30,14 @@ async def authority(request: web.Request) -> web.Response:
 
 
 async def join(request: web.Request) -> web.Response:
-    node_id, secret_hash = parse_join(load_object(await read_body(request)))
+    node_id, secret_hash = parse_join(await read_object(request))
     request[AUDITED]["nodeId"] = node_id
     made = await joining.join(request.app[CONTEXT], request[PRINCIPAL], node_id, secret_hash)
     return answer(credential_view(made), 201)
 
 
 async def renew(request: web.Request) -> web.Response:
-    node_id, secret_hash = path_id(request, "node"), parse_renewal(load_object(await read_body(request)))
+    node_id, secret_hash = path_id(request, "node"), parse_renewal(await read_object(request))
     made = await joining.renew(request.app[CONTEXT], request[PRINCIPAL], node_id, secret_hash)
     return answer(credential_view(made), 201)
 

@@ -9,6 +9,7 @@ from podling.core.access import Principal
 from podling.master.alerts.office import AlertOffice
 from podling.master.audit_log import AuditLog
 from podling.master.context import MasterContext
+from podling.master.sampler import Sampler
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.facts import FactsTable
 from podling.master.sessions.registry import Sessions
@@ -22,6 +23,7 @@ RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 BEATS: web.AppKey[Beats] = web.AppKey("beats", Beats)
 AUDIT: web.AppKey[AuditLog] = web.AppKey("audit", AuditLog)
 OFFICE: web.AppKey[AlertOffice] = web.AppKey("office", AlertOffice)
+SAMPLER: web.AppKey[Sampler] = web.AppKey("sampler", Sampler)
 FACTS: web.AppKey[FactsTable] = web.AppKey("facts", FactsTable)
 DOCUMENT: web.AppKey[Mapping[str, Any]] = web.AppKey("document", Mapping)
 

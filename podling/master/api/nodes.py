@@ -11,8 +11,18 @@ from podling.core.access import Principal, Role
 from podling.core.errors import Forbidden, InvalidInput
 from podling.core.lifecycle import OUTCOMES
 from podling.core.logrecord import TAIL_BYTES, decode
-from podling.core.node import Node
-from podling.master.api.http import answer, boolean, path_id, query, read_object
+from podling.core.node import Node, NodeStatus
+from podling.core.selector import parse_selectors
+from podling.master.api.http import (
+    answer,
+    boolean,
+    page_after,
+    page_headers,
+    page_limit,
+    path_id,
+    query,
+    read_object,
+)
 from podling.master.api.keys import CONTEXT, PRINCIPAL
 from podling.master.api.route import Node as NodeRule
 from podling.master.api.route import Route, delete, get, post
@@ -61,9 +71,24 @@ async def register(request: web.Request) -> web.Response:
 
 
 async def list_nodes(request: web.Request) -> web.Response:
-    query(request)
     context = request.app[CONTEXT]
-    return answer([_view(context, node) for node in await nodes.list_nodes(context)])
+    given = query(request, "status", "label", "limit", "cursor")
+    limit = page_limit(given)
+    asked = nodes.NodeQuery(
+        status=_status(given.get("status")),
+        labels=parse_selectors(request.query.getall("label", [])),
+        after=page_after(given),
+        limit=limit + 1,  # one more tells whether there is a next page
+    )
+    found = await nodes.list_nodes(context, asked)
+    headers = page_headers(request, found, limit, nodes.place)
+    return answer([_view(context, node) for node in found[:limit]], headers=headers)
+
+
+def _status(text: str | None) -> NodeStatus | None:
+    if text is not None and text not in tuple(NodeStatus):
+        raise InvalidInput.field("status", f"must be one of {', '.join(NodeStatus)}")
+    return None if text is None else NodeStatus(text)
 
 
 async def get_node(request: web.Request) -> web.Response:

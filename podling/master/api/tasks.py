@@ -9,19 +9,21 @@ from aiohttp import web
 from podling.core.access import Role
 from podling.core.errors import InvalidInput, PodlingError
 from podling.core.lifecycle import OUTCOMES
+from podling.core.page import Place
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
+from podling.core.selector import parse_selectors, split_exact
 from podling.core.task import ContainerState, HealthStatus, StopReason, Task, TaskStatus
-from podling.master.api.cursor import after, cursor_of
 from podling.master.api.http import (
     answer,
     header,
     moment,
-    next_page,
+    page_after,
+    page_headers,
+    page_limit,
     path_id,
     query,
     read_object,
-    whole_number,
 )
 from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Node, Route, get, post, put
@@ -33,7 +35,6 @@ from podling.wire.body import as_object, refuse_unknown
 from podling.wire.errors import error_body
 from podling.wire.tasks import attempt_view, parse_task, task_view
 
-MOST_PER_PAGE = 500
 MOST_PER_BATCH = 1000
 _LISTED = ("status", "queue", "node", "label", "name", "limit", "cursor")
 
@@ -97,26 +98,22 @@ async def list_tasks(request: web.Request) -> web.Response:
     asked = _task_query(query(request, *_LISTED), request.query.getall("label", []))
     # One more than asked for tells whether there is a next page.
     found = await tasks.list_(context, replace(asked, limit=asked.limit + 1))
-    page = found[: asked.limit]
-    headers = (
-        next_page(request, cursor_of(page[-1].created_at, page[-1].task_id))
-        if len(found) > len(page)
-        else None
-    )
-    return answer(_views(context, page), headers=headers)
+    headers = page_headers(request, found, asked.limit, _place)
+    return answer(_views(context, found[: asked.limit]), headers=headers)
 
 
 def _task_query(given: Mapping[str, str], labels: list[str]) -> TaskQuery:
-    cursor = given.get("cursor")
+    exact, selectors = split_exact(parse_selectors(labels))
     return TaskQuery(
         statuses=_statuses(given.get("status")),
         queue=given.get("queue"),
         node_id=given.get("node"),
         name=given.get("name"),
-        labels=tasks.filter_labels(labels),
+        labels=exact,
+        selectors=selectors,
         kind="task",
-        after=None if cursor is None else after(cursor),
-        limit=whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE,
+        after=page_after(given),
+        limit=page_limit(given),
     )
 
 
@@ -128,6 +125,10 @@ def _statuses(text: str | None) -> tuple[TaskStatus, ...]:
     except ValueError:
         known = ", ".join(TaskStatus)
         raise InvalidInput.field("status", f"must be one or more of {known}") from None
+
+
+def _place(task: Task) -> Place:
+    return task.created_at, task.task_id
 
 
 async def get_task(request: web.Request) -> web.Response:

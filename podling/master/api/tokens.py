@@ -4,13 +4,11 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.errors import InvalidInput
-from podling.master.api.http import answer, next_page, path_id, query, read_object, whole_number
+from podling.master.api.http import answer, next_page, page_limit, path_id, query, read_object, whole_number
 from podling.master.api.keys import AUDIT, AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Route, delete, get, post
 from podling.master.operations import tokens
 from podling.wire.tokens import audit_view, parse_token_request, token_view
-
-MOST_PER_PAGE = 500
 
 
 def routes() -> list[Route]:
@@ -33,7 +31,7 @@ async def create(request: web.Request) -> web.Response:
 
 async def list_tokens(request: web.Request) -> web.Response:
     given = query(request, "limit", "cursor")
-    limit = whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE
+    limit = page_limit(given)
     found = await tokens.list_tokens(request.app[CONTEXT])
     if (cursor := given.get("cursor")) is not None:
         places = [place for place, token in enumerate(found) if token.token_id == cursor]
@@ -51,7 +49,7 @@ async def revoke(request: web.Request) -> web.Response:
 
 async def list_audit(request: web.Request) -> web.Response:
     given = query(request, "limit", "cursor")
-    limit = whole_number(given.get("limit"), "limit", 1, MOST_PER_PAGE) or MOST_PER_PAGE
+    limit = page_limit(given)
     before = whole_number(given.get("cursor"), "cursor", 1, 10**18)
     await request.app[AUDIT].flush()
     found = await request.app[CONTEXT].store.audit.page(limit + 1, before)

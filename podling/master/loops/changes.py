@@ -51,7 +51,11 @@ class ChangesFeed:
             self._context.view.put_node(node)
         for task in snapshot.live_tasks:
             self._context.view.put_task(task)
+        self._go_on_after(snapshot)
+
+    def _go_on_after(self, snapshot: Snapshot) -> None:
         self._cursors = dict(snapshot.cursors)
+        self._context.events.jump(snapshot.cursors)
 
     async def run_once(self) -> float | None:
         async with self._turn:
@@ -59,6 +63,7 @@ class ChangesFeed:
             if asked_at - self._read_at > RELOAD_AFTER_SECONDS:
                 await self._reload()
             batches = await self._context.store.changes_after(self._cursors, MOST_PER_PASS)
+            self._context.events.tell(batches)
             answered = [batch for batch in batches if not self._is_in_flight(batch)]
             news = [batch for batch in answered if self._is_news(batch)]
             await self._take_over(change.task_id for batch in news for change in batch.changes)
@@ -75,7 +80,7 @@ class ChangesFeed:
             self._context.view.put_node(node)
         live = [task.task_id for task in snapshot.live_tasks]
         await self._take_over([*live, *self._context.view.live_task_ids()])
-        self._cursors = dict(snapshot.cursors)
+        self._go_on_after(snapshot)
         self._tell_committer()
 
     def _tell_committer(self) -> None:

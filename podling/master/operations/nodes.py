@@ -3,10 +3,15 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from podling.core.errors import Conflict, NotFound
 from podling.core.node import Drain, Node, NodeStatus
+from podling.core.page import Place
+from podling.core.placement import meets
 from podling.core.policy import validate_node_registration
+from podling.core.spec import Constraint
+from podling.core.value import value
 from podling.master.context import MasterContext
 from podling.store.base import LogTail
 from podling.wire.nodes import Registration
@@ -77,9 +82,31 @@ def _still_without_session(known: Node, node: Node) -> Node:
     return node
 
 
-async def list_nodes(context: MasterContext) -> Sequence[Node]:
-    """Return all nodes, newest registration first, with their last heartbeats."""
-    return await context.store.load_nodes()
+@value
+class NodeQuery:
+    """Filters are joined by and. Newest first by (registered_at, node_id); `after` is the last seen."""
+
+    status: NodeStatus | None = None
+    labels: tuple[Constraint, ...] = ()
+    after: Place | None = None
+    limit: int
+
+
+def place(node: Node) -> Place:
+    """Return what nodes are listed by."""
+    return node.registered_at, node.node_id
+
+
+async def list_nodes(context: MasterContext, query: NodeQuery) -> Sequence[Node]:
+    """Return nodes, newest registration first, with their last heartbeats."""
+    nodes = await context.store.load_nodes(query.status)
+    chosen = (
+        node
+        for node in nodes
+        if (query.after is None or place(node) < query.after)
+        and all(meets(node.labels, label) for label in query.labels)
+    )
+    return list(islice(chosen, query.limit))
 
 
 async def get_node(context: MasterContext, node_id: str) -> Node:

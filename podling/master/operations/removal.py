@@ -83,8 +83,7 @@ async def _declare_lost(context: MasterContext, task: Task, reason: str, held: s
 async def _remove(context: MasterContext, node_id: str) -> None:
     await joining.end(context, node_id)
     async with context.node_rows.turn(node_id):
-        await context.store.remove_node(node_id)
-        context.view.remove_node(node_id)
+        await context.node_rows.remove(node_id)
     context.node_changed(node_id)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -13,7 +13,6 @@ from podling.core.errors import (
     Forbidden,
     IdempotencyMismatch,
     IllegalTransition,
-    InvalidInput,
     NotFound,
     PodlingError,
 )
@@ -237,11 +236,3 @@ async def explain_task(context: MasterContext, task_id: str) -> Explanation:
     if task.status is TaskStatus.PENDING and task.run_at <= context.clock.now():
         ahead = await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
     return explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic())
-
-
-def filter_labels(texts: Sequence[str]) -> Mapping[str, str]:
-    """Read `k=v` filters. Raises InvalidInput."""
-    for text in texts:
-        if not text.partition("=")[0] or "=" not in text:
-            raise InvalidInput.field("label", "must be written key=value, such as app=web")
-    return dict(text.partition("=")[::2] for text in texts)

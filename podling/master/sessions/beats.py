@@ -40,6 +40,7 @@ class Beats:
         batch, self._waiting = self._waiting, {}
         numbers = {node_id: item.session.session_no for node_id, item in batch.items()}
         counted = await self._context.store.beat(numbers, self._context.clock.now())
+        self._context.measures.beats.add(by=len(counted))
         for node_id, item in batch.items():
             if node_id in counted:
                 item.session.send(BeatAcknowledged(counter=item.counter))

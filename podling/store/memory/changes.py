@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from podling.kit.clock import Clock
 from podling.store.base import Batch, Change, ChangeBatch, TaskWrite, WriteResult, WriteStatus
@@ -14,6 +15,7 @@ KEPT_SECONDS = 600.0
 @dataclass(frozen=True, slots=True)
 class _Record:
     number: int
+    place: int  # in the order of all commits
     committed_at: float
     changes: ChangeBatch
     results: Sequence[WriteResult]
@@ -29,6 +31,8 @@ class ChangeTable:
         self._by_master: dict[str, list[_Record]] = {}
         self._oldest: deque[tuple[str, _Record]] = deque()
         self._newest: dict[str, int] = {}
+        self._forgotten: dict[str, int] = {}  # the newest number of each that is gone
+        self._places = count()
 
     def answer_to(self, master_id: str, number: int) -> Sequence[WriteResult] | None:
         """Return what the batch was answered the first time, None if it is new."""
@@ -44,8 +48,14 @@ class ChangeTable:
             for write, result in zip(batch.tasks, results, strict=True)
             if result.status is WriteStatus.APPLIED
         )
-        told = ChangeBatch(master_id=batch.master_id, number=batch.number, changes=changes)
-        record = _Record(batch.number, self._clock.monotonic(), told, results)
+        told = ChangeBatch(
+            master_id=batch.master_id,
+            number=batch.number,
+            changes=changes,
+            nodes=batch.nodes,
+            at=batch.now,
+        )
+        record = _Record(batch.number, next(self._places), self._clock.monotonic(), told, results)
         records = self._by_master.setdefault(batch.master_id, [])
         records.insert(bisect_right(records, batch.number, key=_number), record)
         self._oldest.append((batch.master_id, record))
@@ -58,11 +68,19 @@ class ChangeTable:
         return dict(self._newest)
 
     def after(self, cursors: Mapping[str, int], limit: int) -> list[ChangeBatch]:
-        found: list[ChangeBatch] = []
+        found: list[_Record] = []
         for master_id, records in self._by_master.items():
             start = bisect_right(records, cursors.get(master_id, -1), key=_number)
-            found += [record.changes for record in records[start : start + limit - len(found)]]
-        return found
+            found += records[start : start + limit]
+        return [record.changes for record in sorted(found, key=_place)[:limit]]
+
+    def kept(self) -> dict[str, tuple[int, int]]:
+        """See `Store.changes_kept`."""
+        gone = {master_id: (number, number) for master_id, number in self._forgotten.items()}
+        return gone | {
+            master_id: (records[0].number, records[-1].number)
+            for master_id, records in self._by_master.items()
+        }
 
     def _forget_old(self) -> None:
         oldest_kept = self._clock.monotonic() - KEPT_SECONDS
@@ -73,6 +91,7 @@ class ChangeTable:
 
     def _forget(self, master_id: str, record: _Record) -> None:
         self._count -= _size(record)
+        self._forgotten[master_id] = max(record.number, self._forgotten.get(master_id, 0))
         records = self._by_master[master_id]
         records.remove(record)
         if not records:
@@ -81,6 +100,10 @@ class ChangeTable:
 
 def _number(record: _Record) -> int:
     return record.number
+
+
+def _place(record: _Record) -> int:
+    return record.place
 
 
 def _size(record: _Record) -> int:
@@ -96,4 +119,5 @@ def _change(write: TaskWrite) -> Change:
         status=task.status,
         attempt=task.attempt,
         node_id=task.node_id,
+        before=write.before,
     )

@@ -7,6 +7,7 @@ from itertools import islice
 
 from podling.core.facts import WaitingTasks
 from podling.core.task import Task
+from podling.store.base import PendingCounts
 from podling.store.memory.sorted_keys import SortedKeys
 
 ClaimKey = tuple[int, datetime, datetime, str]
@@ -63,6 +64,14 @@ class PendingTable:
                 if len(page) == limit:
                     break
         return page
+
+    def count(self, limit: int) -> PendingCounts:
+        blocked = sum(len(keys) for keys in self._blocked.values())
+        return PendingCounts(
+            ready=min(len(self._ready), limit),
+            blocked=min(blocked, limit),
+            later=min(len(self._waiting), limit),
+        )
 
     def count_ahead_of(self, task: Task, limit: int) -> int:
         return self._ready.count_before(claim_key(task), limit)

@@ -21,6 +21,7 @@ from podling.store.base import (
     Master,
     Overdue,
     PeerMessage,
+    PendingCounts,
     Snapshot,
     Store,
     TaskQuery,
@@ -225,6 +226,9 @@ class MemoryStore(Store):
     async def count_tasks(self) -> Mapping[TaskStatus, int]:
         return self._tasks.counts()
 
+    async def count_pending(self, limit: int) -> PendingCounts:
+        return self._tasks.pending.count(limit)
+
     # The view and its feed
 
     async def snapshot(self) -> Snapshot:
@@ -236,6 +240,9 @@ class MemoryStore(Store):
 
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
         return self._changes.after(cursors, limit)
+
+    async def changes_kept(self) -> Mapping[str, tuple[int, int]]:
+        return self._changes.kept()
 
     async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         self._listeners.append(on_hint)

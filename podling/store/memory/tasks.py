@@ -7,6 +7,7 @@ from datetime import datetime
 from heapq import nlargest
 from itertools import islice
 
+from podling.core.placement import meets
 from podling.core.task import TERMINAL, Attempt, Task, TaskEvent, TaskStatus
 from podling.kit.clock import Clock
 from podling.store.base import TaskQuery, TaskWrite, WriteResult, WriteStatus
@@ -190,6 +191,7 @@ def _matcher(query: TaskQuery) -> Callable[[Task], bool]:
             and (query.name is None or spec.name == query.name)
             and (query.kind is None or spec.kind == query.kind)
             and query.labels.items() <= spec.labels.items()
+            and all(meets(spec.labels, selector) for selector in query.selectors)
         )
 
     return matches

@@ -6,17 +6,19 @@ from datetime import datetime
 
 import asyncpg
 
+from podling.core.spec import Constraint
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.store.base import (
     Batch,
     ChangeBatch,
     Overdue,
     OverdueKind,
+    PendingCounts,
     TaskQuery,
     WriteResult,
     WriteStatus,
 )
-from podling.store.postgres.commit import Committer, read_changes
+from podling.store.postgres.commit import Committer, read_batch
 from podling.store.postgres.errors import translated
 from podling.store.postgres.hints import Notifier
 from podling.store.postgres.leader import LeaderGuard
@@ -47,7 +49,7 @@ class Tasks:
             if result.status is WriteStatus.APPLIED
         ]
         self._specs.keep(applied)
-        if applied:
+        if applied or batch.nodes:
             self._notifier.hint()
         return results
 
@@ -66,6 +68,7 @@ class Tasks:
             after_at,
             after_id,
             query.limit,
+            _selectors(query.selectors),
         ]
         if query.statuses:
             return await self._read(_SQL.list_by_status, *arguments, list(dict.fromkeys(query.statuses)))
@@ -130,12 +133,18 @@ class Tasks:
         counts = {TaskStatus(row["status"]): int(row["tasks"]) for row in rows}
         return {status: counts.get(status, 0) for status in TaskStatus}
 
+    async def count_pending(self, limit: int) -> PendingCounts:
+        row = await self._pool.fetch_row(_SQL.count_pending, limit)
+        assert row is not None
+        return PendingCounts(**row)
+
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:
         rows = await self._pool.fetch(_SQL.changes_after, list(cursors), list(cursors.values()), limit)
-        return [
-            ChangeBatch(master_id=row["master_id"], number=row["number"], changes=read_changes(row["body"]))
-            for row in rows
-        ]
+        return [read_batch(row["master_id"], row["number"], row["body"]) for row in rows]
+
+    async def changes_kept(self) -> Mapping[str, tuple[int, int]]:
+        rows = await self._pool.fetch(_SQL.changes_kept)
+        return {row["master_id"]: (row["oldest"], row["newest"]) for row in rows}
 
     async def _read(self, sql: str, *arguments: object) -> list[Task]:
         with translated():
@@ -152,6 +161,14 @@ class Tasks:
             async with self._pool.transaction(*self._guard.settings(epoch)) as connection:
                 await self._guard.check(connection, epoch)
                 yield connection
+
+
+def _selectors(selectors: Sequence[Constraint]) -> str | None:
+    plain = [
+        {"label": selector.label, "operator": selector.operator, "values": selector.values}
+        for selector in selectors
+    ]
+    return to_json(plain) if plain else None
 
 
 def _overdue_kind(row: asyncpg.Record) -> OverdueKind:

@@ -69,10 +69,38 @@ def _examination() -> Schema:
     )
 
 
+def _metrics() -> Schema:
+    counts = nullable(NUMBER)
+    quantiles = closed("", {"count": INTEGER, "p50": counts, "p99": counts})
+    rates = ("submitted", "scheduled", "running", "completed", "failed", "cancelled", "requests", "beats")
+    latencies = ("schedule", "start", "end", "commit", "request", "loopLag")
+    return closed(
+        "What a master counted in the last minute, and what it holds.",
+        {
+            "at": TIME,
+            "masterId": STRING,
+            "leader": BOOLEAN,
+            "epoch": nullable(INTEGER),
+            "windowSeconds": NUMBER,
+            "tasks": closed("", dict.fromkeys(("pending", "scheduled", "running"), INTEGER)),
+            "pending": closed("", dict.fromkeys(("ready", "blocked", "later"), INTEGER)),
+            "nodes": closed("", dict.fromkeys(("online", "offline", "cordoned", "unhealthy"), INTEGER)),
+            "sessions": INTEGER,
+            "eventReaders": INTEGER,
+            "asyncioTasks": INTEGER,
+            "residentBytes": nullable(NUMBER),
+            "openDescriptors": nullable(NUMBER),
+            "rates": closed("A second.", dict.fromkeys(rates, NUMBER)),
+            "latencies": closed("", {f"{name}Seconds": quantiles for name in latencies}),
+        },
+    )
+
+
 SCHEMAS = components_of(Finding) | {
     "Master": _master(),
     "Cluster": _cluster(),
     "Examination": _examination(),
+    "Metrics": _metrics(),
 }
 
 _HEALTH = Operation(
@@ -95,6 +123,15 @@ OPERATIONS = {
     ),
     "GET /api/v1/cluster": Operation(
         summary="Read masters, leader and counts", tag=TAG, answers={200: reference("Cluster")}
+    ),
+    "GET /metrics": Operation(
+        summary="Everything that a master counts, for Prometheus",
+        tag=TAG,
+        answers={200: None},
+        media_type="text/plain",
+    ),
+    "GET /api/v1/metrics": Operation(
+        summary="Read what a master counted in the last minute", tag=TAG, answers={200: reference("Metrics")}
     ),
     "GET /api/v1/doctor": Operation(
         summary="Have the cluster examined",

@@ -2,9 +2,9 @@
 
 from podling.core.facts import WorkerFacts
 from podling.core.lifecycle import OUTCOMES
-from podling.core.node import Node
+from podling.core.node import Node, NodeStatus
 from podling.wire.nodes import OUTPUT_ONLY
-from podling.wire.openapi.operation import Operation, Parameter
+from podling.wire.openapi.operation import LABEL, Operation, Parameter, paged
 from podling.wire.openapi.schema import (
     BOOLEAN,
     INTEGER,
@@ -87,7 +87,21 @@ _REMOVAL = (
 _BASE = "/api/v1/nodes"
 _ONE = f"{_BASE}/{{id}}"
 OPERATIONS = {
-    f"GET {_BASE}": Operation(summary="List nodes", tag=TAG, answers={200: array(_NODE)}, is_list=True),
+    f"GET {_BASE}": Operation(
+        summary="List nodes",
+        tag=TAG,
+        parameters=(
+            Parameter(
+                name="status",
+                description="Only those that are so.",
+                schema={"enum": [str(status) for status in NodeStatus]},
+            ),
+            LABEL,
+            *paged(),
+        ),
+        answers={200: array(_NODE)},
+        is_list=True,
+    ),
     f"GET {_ONE}": Operation(summary="Read a node", tag=TAG, answers={200: _NODE}),
     f"POST {_BASE}/register": Operation(
         summary="Register a node by REST",

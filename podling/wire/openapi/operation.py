@@ -38,6 +38,7 @@ class Operation:
     media_type: str = "application/json"
     is_list: bool = False
     is_websocket: bool = False
+    is_endless: bool = False
 
 
 Operations = Mapping[str, Operation]
@@ -58,4 +59,8 @@ def paged(most: int = 500) -> tuple[Parameter, ...]:
     )
 
 
-LABEL = Parameter(name="label", description="Only those with this label, written `key=value`.", repeated=True)
+LABEL = Parameter(
+    name="label",
+    description="Only what a selector means: `k=v`, `k!=v`, `k`, `!k`, `k in (v, w)`, `k notin (v, w)`.",
+    repeated=True,
+)

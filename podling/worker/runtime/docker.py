@@ -13,6 +13,7 @@ from podling.core.facts import EngineFacts
 from podling.core.logrecord import LogRecord
 from podling.core.retry import ErrorCode
 from podling.core.spec import CPU, MEMORY
+from podling.kit.metrics import Instrument
 from podling.worker.runtime import docker_errors, docker_logs
 from podling.worker.runtime import docker_labels as label
 from podling.worker.runtime.base import Condition, ContainerWork, Found, Observer
@@ -58,6 +59,9 @@ class DockerRuntime:
         await self._watch.close()
         await self._images.close()
         self._engine.close()
+
+    def instruments(self) -> Sequence[Instrument]:
+        return (self._engine.durations, self._engine.failures)
 
     async def check(self) -> str | None:
         return await self._engine.ping() or self._watch.problem

@@ -21,6 +21,7 @@ from docker.utils import kwargs_from_env
 
 from podling.core.errors import RuntimeFailure
 from podling.core.retry import ErrorCode
+from podling.worker.instruments import docker_calls, docker_failures
 from podling.worker.runtime.meter import current_meter
 from podling.worker.runtime.threads import Threads
 
@@ -63,6 +64,7 @@ class Engine:
         self._streams = Threads(streams, "docker-stream")
         self._pulls = Threads(4, "docker-pull")
         self._health = Threads(1, "docker-health")
+        self.durations, self.failures = docker_calls(), docker_failures()
         self._clients: dict[str, APIClient] = {}
         self._ping: asyncio.Future[bool] | None = None
         self._open_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -178,12 +180,19 @@ class Engine:
                 if meter is not None:
                     meter.add(time.perf_counter() - begin, datetime.now(UTC))
 
+        call, began, failed = "stream" if what.startswith("/") else what, time.perf_counter(), True
         try:
-            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, run), seconds)
+            answer = await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, run), seconds)
+            failed = False
+            return answer
         except TimeoutError:
             raise RuntimeFailure(
                 f"The Docker engine did not answer ({what}) within {seconds:g} s.", code=ErrorCode.RUNTIME
             ) from None
+        finally:
+            self.durations.observe(time.perf_counter() - began, call)
+            if failed:
+                self.failures.add(call)
 
 
 class Stream:

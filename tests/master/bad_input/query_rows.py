@@ -36,7 +36,7 @@ LISTS: list[tuple[str, str]] = [
     *[("queue", bad) for bad in (_NUL, "a\nb", _BIDI)],
     *[("node", bad) for bad in (_NUL, "\x7f")],
     *[("name", bad) for bad in (_NUL, "\x1b[31m", "\u2066")],
-    *[("label", bad) for bad in ("a\0=b", "a", "=b", "")],
+    *[("label", bad) for bad in ("a\0=b", "a b", "=b", "")],
     ("surprise", "1"),
     ("Limit", "1"),
     ("limit;drop", "1"),

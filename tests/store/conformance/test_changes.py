@@ -1,11 +1,14 @@
 """The feed of what masters committed, and the snapshot that a view starts from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from podling.core.lifecycle import Cancel
+from podling.core.node import NodeChange, NodeChangeKind
 from podling.core.task import TaskStatus
 from podling.store.base import Change, ChangeBatch, Store, TaskWrite
 from tests.builders import (
+    NOW,
     assignment,
     build_batch,
     build_node,
@@ -105,3 +108,38 @@ async def test_the_snapshot_holds_nodes_live_tasks_and_the_place_in_the_feed(sto
     cancelled = happening(waiting, Cancel())
     await store.commit(build_batch([cancelled], master_id="m1", number=5))
     assert [batch.number for batch in await told(store, snapshot.cursors)] == [5]
+
+
+async def test_changes_of_one_task_come_in_order_whoever_made_them(store: Store) -> None:
+    task = build_task()
+    await store.commit(build_batch([insertion(task)], master_id="m9", number=1))
+    assigned = assignment(task)
+    await store.commit(build_batch([assigned], master_id="m1", number=1))
+    done = happening(assigned.task, ended(assigned.task))
+    await store.commit(build_batch([done], master_id="m5", number=1))
+    seen: list[tuple[str, int]] = []
+    cursors: dict[str, int] = {}
+    while batches := await store.changes_after(cursors, 1):
+        seen += [(batch.master_id, change.version) for batch in batches for change in batch.changes]
+        cursors |= {batch.master_id: batch.number for batch in batches}
+    assert seen == [("m9", 1), ("m1", 2), ("m5", 3)]
+
+
+async def test_what_nodes_became_and_what_tasks_were_is_told(store: Store) -> None:
+    task = build_task()
+    change = NodeChange(node_id="node-7", kind=NodeChangeKind.LOST, reason="it fell silent")
+    await store.commit(build_batch([insertion(task)], number=1))
+    write = replace(assignment(task), before=task.status)
+    await store.commit(build_batch([write], number=2, nodes=(change,)))
+    _, batch = await store.changes_after({}, 10)
+    assert batch.nodes == (change,)
+    assert [item.before for item in batch.changes] == [TaskStatus.PENDING]
+    assert batch.at == NOW
+
+
+async def test_it_is_known_what_can_still_be_read(store: Store) -> None:
+    assert await store.changes_kept() == {}
+    for master_id, numbers in {"m1": (4, 5, 6), "m2": (1,)}.items():
+        for number in numbers:
+            await store.commit(build_batch([insertion(build_task())], master_id=master_id, number=number))
+    assert dict(await store.changes_kept()) == {"m1": (4, 6), "m2": (1, 1)}

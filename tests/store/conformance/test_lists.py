@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from podling.core.lifecycle import Cancel
+from podling.core.placement import meets
 from podling.core.protocol import ReportKind
+from podling.core.selector import parse_selectors
 from podling.core.spec import TaskKind
 from podling.core.task import Task, TaskStatus
 from podling.store.base import Store, TaskQuery
@@ -189,3 +191,30 @@ async def test_tasks_are_counted_by_state(store: Store) -> None:
     assert {status: counts[status] for status in set(TaskStatus) - {TaskStatus.PENDING}} == dict.fromkeys(
         set(TaskStatus) - {TaskStatus.PENDING}, 1
     )
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["app!=web"],
+        ["app"],
+        ["!app"],
+        ["app in (web, db)"],
+        ["app notin (web)"],
+        ["app", "tier!=back"],
+        ["!no"],
+    ],
+)
+async def test_selectors_mean_the_same_as_in_the_core(store: Store, texts: list[str]) -> None:
+    labels: dict[str, dict[str, str]] = {
+        "a": {"app": "web", "tier": "front"},
+        "b": {"app": "db", "tier": "back"},
+        "c": {"app": ""},
+        "d": {},
+        "e": {"tier": "back"},
+    }
+    await submit(store, *(build_task(task_id=name, labels=given) for name, given in labels.items()))
+    selectors = parse_selectors(texts)
+    meant = [name for name in "edcba" if all(meets(labels[name], selector) for selector in selectors)]
+    assert await ids(store, selectors=selectors) == meant
+    assert await ids(store, selectors=selectors, statuses=(TaskStatus.PENDING,)) == meant

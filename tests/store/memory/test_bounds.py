@@ -162,3 +162,14 @@ def counted_calls() -> Iterator[Calls]:
         yield calls
     finally:
         sys.setprofile(previous)
+
+
+async def test_what_was_forgotten_of_the_feed_is_still_known() -> None:
+    clock = HandClock()
+    store = MemoryStore(clock)
+    for number in (1, 2):
+        await store.commit(build_batch([], master_id="gone", number=number))
+    clock.seconds = KEPT_SECONDS + 1
+    for number in (1, 2):
+        await store.commit(build_batch([], master_id="here", number=number))
+    assert dict(await store.changes_kept()) == {"gone": (2, 2), "here": (1, 2)}

@@ -62,6 +62,19 @@ async def test_old_changes_and_keys_go_and_young_ones_stay(
     assert [row["key"] for row in keys] == ["alive", "young"]
 
 
+async def test_the_last_change_of_a_master_is_remembered_for_a_day(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    for number in (1, 2, 3):
+        await store.commit(build_batch([], master_id="m1", number=number))
+    await connection.execute("UPDATE changes SET committed_at = now() - interval '11 minutes'")
+    assert (await store.maintain()).changes_removed == 2
+    assert dict(await store.changes_kept()) == {"m1": (3, 3)}
+    await connection.execute("UPDATE changes SET committed_at = now() - interval '25 hours'")
+    assert (await store.maintain()).changes_removed == 1
+    assert dict(await store.changes_kept()) == {}
+
+
 async def test_messages_that_no_master_takes_go_after_a_minute(
     store: PostgresStore, connection: asyncpg.Connection
 ) -> None:

@@ -8,9 +8,19 @@ FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
 WHERE to_regclass(to_char(month, '"ended_tasks_"YYYY_MM')) IS NULL
 
 -- name: drop_changes
+-- The oldest first. Each master's last one stays for a day, so that who comes back can be told whether
+-- anything is missing.
 DELETE FROM changes
 WHERE (master_id, number) IN (
-    SELECT master_id, number FROM changes WHERE committed_at < now() - interval '10 minutes' LIMIT $1
+    SELECT c.master_id, c.number
+    FROM changes c
+    WHERE c.committed_at < now() - interval '10 minutes'
+      AND (
+          c.committed_at < now() - interval '1 day'
+          OR EXISTS (SELECT FROM changes newer WHERE newer.master_id = c.master_id AND newer.number > c.number)
+      )
+    ORDER BY c.committed_at
+    LIMIT $1
 )
 
 -- name: drop_messages

@@ -13,13 +13,22 @@ WHERE ($1::text IS NULL OR t.node_id = $1)
   AND ($3::text IS NULL OR s.queue = $3)
   AND ($4::text IS NULL OR s.name = $4)
   AND ($5::jsonb IS NULL OR s.labels @> $5)
+  AND ($9::jsonb IS NULL OR NOT EXISTS (
+      SELECT
+      FROM jsonb_to_recordset($9) AS wanted (label text, operator text, values jsonb)
+      WHERE (s.labels ? wanted.label AND (
+                wanted.operator IN ('in', 'exists')
+                AND (wanted.operator = 'exists' OR wanted.values ? (s.labels ->> wanted.label))
+                OR wanted.operator = 'notIn' AND NOT wanted.values ? (s.labels ->> wanted.label)
+            ) OR NOT s.labels ? wanted.label AND wanted.operator IN ('notIn', 'doesNotExist')) IS NOT TRUE
+  ))
   AND ($6::timestamptz IS NULL OR (t.created_at, t.task_id) < ($6, $7::text))
 ORDER BY t.created_at DESC, t.task_id DESC
 LIMIT $8
 
 -- name: list_by_status
 SELECT newest.*
-FROM unnest($9::text[]) AS wanted (status)
+FROM unnest($10::text[]) AS wanted (status)
 CROSS JOIN LATERAL (
     SELECT t.*
     FROM all_tasks t
@@ -30,6 +39,15 @@ CROSS JOIN LATERAL (
       AND ($3::text IS NULL OR s.queue = $3)
       AND ($4::text IS NULL OR s.name = $4)
       AND ($5::jsonb IS NULL OR s.labels @> $5)
+      AND ($9::jsonb IS NULL OR NOT EXISTS (
+          SELECT
+          FROM jsonb_to_recordset($9) AS wanted (label text, operator text, values jsonb)
+          WHERE (s.labels ? wanted.label AND (
+                    wanted.operator IN ('in', 'exists')
+                    AND (wanted.operator = 'exists' OR wanted.values ? (s.labels ->> wanted.label))
+                    OR wanted.operator = 'notIn' AND NOT wanted.values ? (s.labels ->> wanted.label)
+                ) OR NOT s.labels ? wanted.label AND wanted.operator IN ('notIn', 'doesNotExist')) IS NOT TRUE
+      ))
       AND ($6::timestamptz IS NULL OR (t.created_at, t.task_id) < ($6, $7::text))
     ORDER BY t.created_at DESC, t.task_id DESC
     LIMIT $8
@@ -165,6 +183,16 @@ CROSS JOIN LATERAL (
     FROM (SELECT FROM ended_tasks e WHERE e.status = wanted.status LIMIT $1) newest
 ) ended
 
+-- name: count_pending
+SELECT
+    (SELECT count(*) FROM (
+        SELECT FROM live_tasks WHERE status = 'pending' AND due AND NOT blocked LIMIT $1
+    ) found) AS ready,
+    (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked LIMIT $1) found) AS blocked,
+    (SELECT count(*) FROM (
+        SELECT FROM live_tasks WHERE status = 'pending' AND NOT due LIMIT $1
+    ) found) AS later
+
 -- name: live
 SELECT * FROM live_tasks WHERE status IN ('scheduled', 'running')
 
@@ -181,6 +209,9 @@ FROM writers w
 WHERE w.master_id IS NOT NULL
 
 -- name: changes_after
+-- A task's changes follow each other in the order in which their transactions began, whoever wrote them:
+-- each needed the version before. The running maximum keeps every master's numbers in their order even
+-- if the server's clock has been set back.
 WITH RECURSIVE writers AS (
     (SELECT master_id FROM changes ORDER BY master_id LIMIT 1)
     UNION ALL
@@ -192,11 +223,31 @@ SELECT batch.*
 FROM writers w
 LEFT JOIN unnest($1::text[], $2::bigint[]) AS seen (master_id, number) ON seen.master_id = w.master_id
 CROSS JOIN LATERAL (
-    SELECT c.master_id, c.number, c.body
+    SELECT
+        c.master_id,
+        c.number,
+        c.body,
+        max(c.committed_at) OVER (ORDER BY c.number ROWS UNBOUNDED PRECEDING) AS began_at
     FROM changes c
     WHERE c.master_id = w.master_id AND c.number > coalesce(seen.number, -1)
     ORDER BY c.number
     LIMIT $3
 ) batch
 WHERE w.master_id IS NOT NULL
+ORDER BY batch.began_at, batch.master_id, batch.number
 LIMIT $3
+
+-- name: changes_kept
+WITH RECURSIVE writers AS (
+    (SELECT master_id FROM changes ORDER BY master_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.master_id FROM changes c WHERE c.master_id > w.master_id ORDER BY c.master_id LIMIT 1)
+    FROM writers w
+    WHERE w.master_id IS NOT NULL
+)
+SELECT
+    w.master_id,
+    (SELECT min(c.number) FROM changes c WHERE c.master_id = w.master_id) AS oldest,
+    (SELECT max(c.number) FROM changes c WHERE c.master_id = w.master_id) AS newest
+FROM writers w
+WHERE w.master_id IS NOT NULL
