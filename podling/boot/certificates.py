@@ -55,7 +55,7 @@ def _show_own(context: SSLContext, settings: MasterSettings) -> str:
             made.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = Authority.at(folder / AUTHORITY, now)
     authority.keep_certificate(folder / _OWN, _names(settings), now)
-    with Draft(folder / SHOWN) as draft:
+    with Draft(folder / SHOWN, replace=True) as draft:
         draft.file.write(authority.pem.encode())
         draft.finish()
     load_certificate(context, folder / _OWN, None, "--tls-self-signed")

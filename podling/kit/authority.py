@@ -148,6 +148,6 @@ def _write(path: Path, key: ec.EllipticCurvePrivateKey, *chain: x509.Certificate
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with Draft(path) as draft:
+    with Draft(path, replace=True) as draft:
         draft.file.write(secret + "".join(map(_pem, chain)).encode())
         draft.finish()

@@ -83,7 +83,7 @@ class NodeCredential:
         return 0.0 if age < 0 else max(0.0, RENEW_SECONDS - age)
 
     def _keep(self, kept: _Kept) -> None:
-        with Draft(self._path) as draft:
+        with Draft(self._path, replace=True) as draft:
             draft.file.write(json.dumps(asdict(kept), indent=1).encode() + b"\n")
             draft.finish()
         self._kept = kept
@@ -100,7 +100,7 @@ def keep_authority(folder: Path, certificate: str | None) -> None:
     if certificate is None:
         (folder / _AUTHORITY).unlink(missing_ok=True)
         return
-    with Draft(folder / _AUTHORITY) as draft:
+    with Draft(folder / _AUTHORITY, replace=True) as draft:
         draft.file.write(certificate.encode())
         draft.finish()
 

@@ -8,14 +8,20 @@ import aiohttp
 from podling.core.errors import ConfigurationError
 
 ANSWER_SECONDS = 3.0
+MOST_REMEMBERED = 4  # of those that a master has told of before, and tells of no more
 
 
 class Masters:
-    """Those given at the start come first, then those that a master has told of."""
+    """Those given at the start come first, then those that a master has told of, then earlier ones.
+
+    A master tells of those that it knows to be alive. One that restarts is not among them for a
+    moment, and if the one that tells dies just then, the worker shall not be left without any.
+    """
 
     def __init__(self, given: Sequence[str]) -> None:
         self._given = tuple(url.rstrip("/") for url in given)
         self._told: tuple[str, ...] = ()
+        self._earlier: tuple[str, ...] = ()
         self._current: str | None = None
         self._stays = False
 
@@ -25,10 +31,12 @@ class Masters:
 
     @property
     def all(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self._given, *self._told)))
+        return tuple(dict.fromkeys((*self._given, *self._told, *self._earlier)))
 
     def learn(self, told: Sequence[str]) -> None:
-        self._told = tuple(url.rstrip("/") for url in told)
+        before, self._told = self._told, tuple(url.rstrip("/") for url in told)
+        left = dict.fromkeys(url for url in (*before, *self._earlier) if url not in self._told)
+        self._earlier = tuple(left)[:MOST_REMEMBERED]
 
     def knows(self, url: str) -> bool:
         """Whether the operator gave this address, or a master told of it."""

@@ -11,7 +11,7 @@ import pytest
 from podling.boot.master import running_master
 from podling.boot.settings import WorkerSettings, read_master, read_worker
 from podling.boot.worker import opened_worker
-from podling.client import AsyncClient, nodes, tasks
+from podling.client import AsyncClient, tasks
 from podling.core.errors import Unauthorized
 from podling.kit.tls import trusting
 from tests.certificates import TestAuthority
@@ -145,7 +145,7 @@ async def test_a_certificate_of_somebody_else_is_not_taken(
 
             await eventually(told, "why there is no session")
         async with AsyncClient(address, tls=trusting(tmp_path / "ca.pem")) as client:
-            assert await client.send(nodes.listing()) == []
+            assert await client.nodes() == []
 
 
 async def test_every_route_of_workers_wants_the_certificate(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def _check_refusal(answer: Answer, status: int, code: str) -> None:
 async def _in_hand(master: RunningMaster, count: int, held: Held) -> list["asyncio.Task[Answer]"]:
     asked = [asyncio.create_task(master.api.post("/tasks", task_body())) for _ in range(count)]
     await held.reached.wait()
+
+    async def are_in() -> bool:
+        return master.server.admission.in_hand == count
+
+    await eventually(are_in, f"{count} requests are in hand")
     return asked
 
 

@@ -55,6 +55,11 @@ class Admission:
         self._reading = asyncio.Semaphore(MOST_READING)
         self._heavy = asyncio.Semaphore(MOST_HEAVY)
 
+    @property
+    def in_hand(self) -> int:
+        """How many requests are being answered now, workers' own and streams aside."""
+        return self._in_hand
+
     @web.middleware
     async def admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse before anything is read of it what cannot be answered soon."""
