@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from podling.core.addresses import is_listed
 from podling.core.alerts import AlertEvent, AlertRule
-from podling.core.errors import InvalidInput, PolicyDenied
+from podling.core.errors import InvalidInput
 from podling.core.fields import (
     MAX_NAME_CHARACTERS,
     check_count,
@@ -19,6 +19,7 @@ from podling.core.fields import (
     check_pattern,
     check_text,
 )
+from podling.core.permissions import denied
 from podling.core.spec import AlertWish
 from podling.core.value import value
 
@@ -104,11 +105,11 @@ def _check_listed(field: str, wish: AlertWish, allowed: AlertPermissions) -> Non
         parts = urlsplit(wish.http)
         if not is_listed(parts.hostname or "", port_of(wish.http), allowed.hosts):
             problem = "the operator has to list this host with --alert-hosts, or to make a rule for it"
-            raise PolicyDenied(f"{field}.http: {problem}", details={"field": f"{field}.http"})
+            raise denied("alert-hosts", f"{field}.http", problem)
     for address in wish.mail:
         if not any(_matches(address.lower(), pattern.lower()) for pattern in allowed.recipients):
             problem = f"the operator has to list {address} with --alert-mail, or to make a rule for it"
-            raise PolicyDenied(f"{field}.mail: {problem}", details={"field": f"{field}.mail"})
+            raise denied("alert-mail", f"{field}.mail", problem)
 
 
 def _matches(address: str, pattern: str) -> bool:

@@ -10,6 +10,7 @@ from podling.core.errors import PodlingError
 from podling.core.spec import AlertWish
 from podling.master.alerts.mail import MailServer
 from podling.master.context import AlertOptions
+from podling.master.operations.admission import Entry, admit
 from podling.master.operations.alerts import check_wishes_of
 from tests.builders import build_spec
 from tests.master.masters import Api, Masters, RunningMaster, task_body
@@ -178,7 +179,21 @@ async def test_a_submitter_tells_those_alone_whom_the_operator_lists(
         return
     with pytest.raises(PodlingError) as refusal:
         await check_wishes_of(context, spec, _principal(Role.SUBMITTER))
-    assert (refusal.value.code, refusal.value.details) == ("policy_denied", {"field": field})
+    rule = "alert-hosts" if field.endswith("http") else "alert-mail"
+    assert (refusal.value.code, refusal.value.details) == ("policy_denied", {"rule": rule, "field": field})
+
+
+async def test_a_refused_wish_is_kept_as_a_decision(masters: Masters) -> None:
+    master = await masters.start()
+    spec, entry = (
+        build_spec(alerts=(AlertWish(http="https://a.example.org/x"),)),
+        Entry(actor=_principal(Role.SUBMITTER)),
+    )
+    with pytest.raises(PodlingError):
+        await admit(master.server.context, spec, Entry(actor=_principal(Role.SUBMITTER)))
+    await master.server.context.decisions.run_once()
+    (kept,) = (await master.api.get("/decisions")).json
+    assert (kept["code"], kept["details"]["rule"]) == ("policy_denied", "alert-hosts")
 
 
 async def test_secrets_stay_here(masters: Masters, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from podling.core.policy import validate_spec
 from podling.core.spec import TaskSpec
 from podling.core.value import value
 from podling.master.context import MasterContext
+from podling.master.operations.alerts import check_wishes_of
 
 SUBMIT, BATCH, REPLAY = "submit", "batch", "replay"
 
@@ -24,15 +25,17 @@ class Entry:
     task_id: str | None = None
 
 
-def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpec:
+async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpec:
     """Return the specification if it may become a task. Raises InvalidInput, PolicyDenied."""
     try:
-        return validate_spec(
+        admitted = validate_spec(
             spec,
             context.policy.policy,
             roles=entry.actor.roles,
             allow_simulated=context.options.allow_simulated,
         )
+        await check_wishes_of(context, admitted, entry.actor)
+        return admitted
     except PolicyDenied as denied:
         note_refusal(context, denied, entry)
         raise

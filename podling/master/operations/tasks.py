@@ -25,7 +25,6 @@ from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatu
 from podling.core.timeline import TimelineLine, timeline
 from podling.master.context import MasterContext
 from podling.master.operations.admission import REPLAY, Entry, admit
-from podling.master.operations.alerts import check_wishes_of
 from podling.store.base import TaskQuery, WriteResult
 from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import encode
@@ -39,8 +38,7 @@ async def submit(context: MasterContext, spec: TaskSpec, entry: Entry) -> tuple[
 
     Raises InvalidInput, PolicyDenied, IdempotencyMismatch, StoreUnavailable.
     """
-    spec = admit(context, spec, entry)
-    await check_wishes_of(context, spec, entry.actor)
+    spec = await admit(context, spec, entry)
     body_hash = hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
     task = _new_task(context.new_id(), spec, context.clock.now())
     answer = await context.committer.insert(task, body_hash)
