@@ -185,10 +185,7 @@ async def test_a_submitter_tells_those_alone_whom_the_operator_lists(
 
 async def test_a_refused_wish_is_kept_as_a_decision(masters: Masters) -> None:
     master = await masters.start()
-    spec, entry = (
-        build_spec(alerts=(AlertWish(http="https://a.example.org/x"),)),
-        Entry(actor=_principal(Role.SUBMITTER)),
-    )
+    spec = build_spec(alerts=(AlertWish(http="https://a.example.org/x"),))
     with pytest.raises(PodlingError):
         await admit(master.server.context, spec, Entry(actor=_principal(Role.SUBMITTER)))
     await master.server.context.decisions.run_once()
