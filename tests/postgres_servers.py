@@ -258,6 +258,14 @@ class DebianPostgres:
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "--mode=fast")
 
+    def break_off(self) -> None:
+        """Crash the server and start it again, with the options that it had."""
+        self._run("pg_ctl", "restart", "-w", "--mode=immediate", f"--log={self._home / 'log'}")
+
+    def log(self) -> str:
+        """Return what the server wrote."""
+        return (self._home / "log").read_text(errors="replace")
+
     def _run(self, program: str, *arguments: str) -> None:
         user = postgres_account() if os.geteuid() == 0 else {}
         subprocess.run(
