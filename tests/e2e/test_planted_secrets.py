@@ -216,6 +216,7 @@ def test_a_planted_secret_is_nowhere_but_where_it_must_be(engine: None, postgres
         under_test.fails_to_start(PODLING_SMTP_URL=f"smtp://podling:{SMTP_PASSWORD}@127.0.0.1:nine")
         under_test.look_at_files()
     seen = {place for place, _ in evidence.seen}
+    assert any("PATH=" in text for place, text in evidence.seen if place.endswith("/ID/logs"))
     assert {"process list", "docker inspect", "file master.log 644", "file worker.log 644"} <= seen
     assert sorted(evidence.found()) == sorted(MAY_BE)
     hashes = [
