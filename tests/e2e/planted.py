@@ -68,9 +68,12 @@ class Guarded(Programs):
         path.write_text(text)
         return path
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
-        """Send one request and keep the whole answer; return its status and body."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20.0)
+    def ask(
+        self, method: str, path: str, body: Any = None, worker: str | None = None, **headers: str
+    ) -> tuple[int, str]:
+        """Send one request, to the master or a worker, and keep the whole answer; return status and body."""
+        port = self.port if worker is None else self._ports[worker]
+        connection = HTTPConnection("127.0.0.1", port, timeout=20.0)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         payload = body if isinstance(body, str | None) else json.dumps(body)
         connection.request(method, path, payload, {"Authorization": f"Bearer {SHARED}"} | named)

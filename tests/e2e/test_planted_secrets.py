@@ -122,6 +122,8 @@ def make_rules(under_test: Guarded) -> None:
 def send_what_is_refused(under_test: Guarded) -> None:
     """Show tokens that are none, and put secrets where they do not belong."""
     wrong = under_test.evidence.plant("wrong token", WRONG)
+    denied = {"name": "x", "image": IMAGE, "network": "host"}
+    assert under_test.ask("POST", "/api/v1/tasks", denied)[0] == 403
     for credential in (wrong, under_test.evidence.secrets["revoked token"]):
         assert under_test.ask("GET", "/api/v1/tasks", Authorization=f"Bearer {credential}")[0] == 401
         assert under_test.ask("GET", "/api/v1/tasks", Authorization="", X_Api_Key=credential)[0] >= 400
@@ -162,6 +164,8 @@ def read(under_test: Guarded, ids: list[str]) -> None:
     for task_id in ids:
         for part in ("", "/attempts", "/timeline", "/explain", "/logs"):
             assert under_test.ask("GET", f"/api/v1/tasks/{task_id}{part}")[0] == 200, part
+    for path in ("/health", "/metrics", f"/api/v1/tasks/{ids[-1]}/status", f"/api/v1/tasks/{ids[-1]}/logs"):
+        assert under_test.ask("GET", path, worker="worker")[0] == 200, path
     under_test.look_at_processes()
     under_test.look_at_containers()
 
