@@ -9,7 +9,7 @@ from tests.docker_engine import IMAGE
 
 SHARES = {"docker": 0.065, "process": 0.335, "simulated": 0.6}
 GENEROUS = {"maxAttempts": 10, "maxLosses": 50, "retry": {"baseSeconds": 0.2, "maxSeconds": 2}}
-_LONG_SECONDS = 120.0
+LONG_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,11 @@ BEHAVIOURS = (
         policy=GENEROUS | {"maxAttempts": 2},
     ),
     Behaviour(
-        name="too slow", share=4, seconds=(_LONG_SECONDS, _LONG_SECONDS), wanted=("failed",),
+        name="too slow", share=4, seconds=(LONG_SECONDS, LONG_SECONDS), wanted=("failed",),
         policy=GENEROUS | {"maxAttempts": 1, "timeoutSeconds": 1},
     ),
     Behaviour(
-        name="cancelled", share=7, seconds=(_LONG_SECONDS, _LONG_SECONDS), wanted=("cancelled",),
+        name="cancelled", share=7, seconds=(LONG_SECONDS, LONG_SECONDS), wanted=("cancelled",),
         cancel_after=(0.2, 4.0), policy=GENEROUS,
     ),
     Behaviour(
