@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -89,13 +90,32 @@ async def test_workers_are_sent_on_at_a_stop(tmp_path: Path) -> None:
             assert await master.program.wait() == 0
 
 
+async def _unread(master: Started) -> socket.socket:
+    """Ask for more than the connection can hold, and take none of the answer but its beginning."""
+    tasks = [{"name": "job", "image": "none", "env": {"LONG": "x" * 30_000}}] * 100
+    async with aiohttp.ClientSession() as http:
+        for _ in range(4):
+            async with http.post(f"{master.url}/api/v1/tasks:batch", json={"tasks": tasks}) as answer:
+                assert answer.status == 200
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(reader, ("127.0.0.1", master.port))
+    await loop.sock_sendall(reader, b"GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(20.0):
+        assert await loop.sock_recv(reader, 1) == b"H"
+    return reader
+
+
 async def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
+    """The first one waits for an answer that nobody takes."""
     async with started(tmp_path / "data") as master:
-        writer = await _half_sent(master)
+        reader = await _unread(master)
         master.program.send_signal(signal.SIGTERM)
         await _told(master.program, "stopping; containers go on")
         assert master.program.returncode is None
         master.program.send_signal(signal.SIGTERM)
         async with asyncio.timeout(5.0):
             assert await master.program.wait() == 1
-        writer.close()
+        reader.close()

@@ -35,6 +35,8 @@ SELECT locks.pid, activity.client_port FROM pg_locks locks JOIN pg_stat_activity
 WHERE NOT granted AND relation = 'changes'::regclass
 """
 
+LOOKS = 30
+
 pytestmark = [pytest.mark.xdist_group("faults-leader"), pytest.mark.timeout(400)]
 
 
@@ -190,10 +192,20 @@ async def _freeze_in_a_commit(running: Cluster, server: OwnPostgres, leader: str
     """Stop the program while its commit waits; the commit's session then finds nobody."""
     connection = await asyncpg.connect(server.dsn, timeout=20)
     try:
-        async with asyncio.timeout(20), connection.transaction():
-            await connection.execute("LOCK TABLE changes IN SHARE MODE")
-            while len(await connection.fetch(WAITING)) < 2:
-                await connection.execute("SELECT pg_sleep(0.01)")
-            running.signal(leader, signal.SIGSTOP)
+        async with asyncio.timeout(60):
+            while not await _caught(connection, running, leader):
+                await connection.execute("SELECT pg_sleep(0.05)")  # they go on
     finally:
         await connection.close(timeout=20)
+
+
+async def _caught(connection: asyncpg.Connection, running: Cluster, leader: str) -> bool:
+    """Hold all commits up; stop the leader if it has one, which it need not have at that moment."""
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE changes IN SHARE MODE")
+        for _ in range(LOOKS):
+            if len(await connection.fetch(WAITING)) == len(MASTERS):
+                running.signal(leader, signal.SIGSTOP)
+                return True
+            await connection.execute("SELECT pg_sleep(0.01)")
+    return False
