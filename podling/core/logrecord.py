@@ -6,6 +6,7 @@ payload is the count of bytes that were lost there, as ASCII digits; 0 if nobody
 """
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -38,6 +39,11 @@ class LogRecord:
 def gap(at: datetime, lost_bytes: int = 0) -> LogRecord:
     """Return the record that stands for output which is not there any more; 0 if nobody knows how much."""
     return LogRecord(at=at, stream=Stream.GAP, data=str(lost_bytes).encode())
+
+
+def size_of(record: LogRecord) -> int:
+    """Return how many bytes its frame has."""
+    return _HEADER.size + len(record.data)
 
 
 def encode(records: Iterable[LogRecord]) -> bytes:
@@ -88,18 +94,31 @@ def select(
         for record in records
         if (stream is None or record.stream in (stream, Stream.GAP)) and (since is None or record.at >= since)
     ]
-    return chosen if tail is None else chosen[_tail_start(chosen, tail) :]
+    if tail is None:
+        return chosen
+    last = LastLines(tail)
+    last.extend(chosen)
+    return list(last.records)
 
 
-def _tail_start(records: list[LogRecord], lines: int) -> int:
-    """Return the index from which on the records hold at least the last `lines` lines."""
-    seen = 0
-    for index in range(len(records) - 1, -1, -1):
-        if seen >= lines:
-            return index + 1
-        data = records[index].data
-        seen += data.count(b"\n") or 1
-    return 0
+class LastLines:
+    """The newest of the records that it is given: as few as hold the last `lines` lines."""
+
+    def __init__(self, lines: int) -> None:
+        self._lines = lines
+        self._held = 0
+        self.records: deque[LogRecord] = deque()
+
+    def extend(self, records: Iterable[LogRecord]) -> None:
+        for record in records:
+            self.records.append(record)
+            self._held += _lines_of(record)
+            while self.records and self._held - _lines_of(self.records[0]) >= self._lines:
+                self._held -= _lines_of(self.records.popleft())
+
+
+def _lines_of(record: LogRecord) -> int:
+    return record.data.count(b"\n") or 1
 
 
 def render(record: LogRecord) -> bytes:

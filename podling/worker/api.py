@@ -20,7 +20,7 @@ from podling.core.errors import (
     RuntimeFailure,
     Unauthorized,
 )
-from podling.core.logrecord import render, select
+from podling.core.logrecord import render
 from podling.core.protocol import AttemptKey, HeldState, Report, ReportKind
 from podling.core.token import hash_secret
 from podling.kit.connection import arrived, listen
@@ -149,8 +149,8 @@ class WorkerApi:
     async def _read_logs(self, request: web.Request) -> web.Response:
         tail = _tail(request)
         key = self._logs.find(request.match_info["id"])
-        records = await self._logs.read(key, request.query.get("container"))
-        text = b"".join(render(record) for record in select(records, tail=tail))
+        pieces = self._logs.read(key, request.query.get("container"), tail=tail)
+        text = b"".join([render(record) async for piece in pieces for record in piece])
         return web.Response(body=text, content_type="text/plain", charset="utf-8")
 
 

@@ -9,14 +9,14 @@ import os
 import shutil
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from heapq import merge
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from podling.core.errors import Unavailable
-from podling.core.logrecord import TAIL_BYTES, LogRecord, Stream, decode, encode, gap, newest
+from podling.core.logrecord import TAIL_BYTES, LogRecord, Stream, decode, encode, gap, newest, size_of
 from podling.core.protocol import AttemptKey
 from podling.core.value import value
 
@@ -28,7 +28,9 @@ RETENTION_SECONDS = 7 * 86400.0
 _TAIL = "tail"
 _SUFFIX = ".z"
 _DRAFT = ".draft"
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
+PIECE_BYTES = 64 * 1024
+"""Of a log that is worked on at once: a few milliseconds' work, whoever has the processor meanwhile."""
 
 
 @value
@@ -56,6 +58,10 @@ class Collected:
         self._newest_size = 0
         self.total_bytes = 0
 
+    def extend(self, records: Iterable[LogRecord]) -> None:
+        for record in records:
+            self.add(record)
+
     def add(self, record: LogRecord) -> None:
         frame = encode((record,))
         self.total_bytes += len(frame)
@@ -69,7 +75,7 @@ class Collected:
         self._ring_size += len(frame)
         while self._ring_size > self._ring_bytes:
             dropped = self._ring.popleft()
-            self._ring_size -= len(encode((dropped,)))
+            self._ring_size -= size_of(dropped)
             self._lost += len(dropped.data)
 
     def _keep_newest(self, frame: bytes) -> None:
@@ -145,19 +151,36 @@ class LogFiles:
     def has(self, key: AttemptKey) -> bool:
         return self._folder(key).is_dir()
 
-    async def read(self, key: AttemptKey, container: str | None = None) -> list[LogRecord] | None:
-        """Return the records of one container, or of all; None if there is no log of it."""
-        return await asyncio.to_thread(self._read, key, container)
+    async def keeps(self, key: AttemptKey, container: str | None = None) -> bool:
+        """Whether there is a log of one container, or of any."""
+        return bool(await asyncio.to_thread(self._paths, key, container))
 
-    def _read(self, key: AttemptKey, container: str | None) -> list[LogRecord] | None:
+    async def read(
+        self, key: AttemptKey, container: str | None = None
+    ) -> AsyncGenerator[list[LogRecord], None]:
+        """Yield the records of one container, or of all, in pieces of PIECE_BYTES; none if there is no log.
+
+        Raises Unavailable if the disk does not give them.
+        """
+        pieces = self._pieces(key, container)
+        try:
+            while piece := await asyncio.to_thread(next, pieces, None):
+                yield piece
+        except (OSError, zlib.error) as error:
+            raise Unavailable(f"the log of task {key.task_id} cannot be read: {error}") from error
+
+    def _pieces(self, key: AttemptKey, container: str | None) -> Iterator[list[LogRecord]]:
+        logs = [_records(path) for path in self._paths(key, container)]
+        records = merge(*logs, key=lambda record: record.at)
+        while piece := _piece(records):
+            yield piece
+
+    def _paths(self, key: AttemptKey, container: str | None) -> list[Path]:
         folder = self._folder(key)
-        names = (
-            sorted(folder.glob(f"*{_SUFFIX}"))
-            if container is None
-            else [folder / (quote(container, safe="") + _SUFFIX)]
-        )
-        logs = [list(_records(path)) for path in names if path.exists()]
-        return merged(logs) if logs else None
+        if container is None:
+            return sorted(folder.glob(f"*{_SUFFIX}"))
+        path = folder / (quote(container, safe="") + _SUFFIX)
+        return [path] if path.exists() else []
 
     def latest(self, task_id: str) -> AttemptKey | None:
         """Return the newest attempt of the task that has a log here."""
@@ -238,10 +261,32 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _records(path: Path) -> Iterator[LogRecord]:
+    torn = b""
+    for part in _decompressed(path):
+        frames, whole = torn + part, 0
+        for record in decode(frames):
+            whole += size_of(record)
+            yield record
+        torn = frames[whole:]
+
+
+def _decompressed(path: Path) -> Iterator[bytes]:
+    """Yield parts of at most _READ_BYTES, however few bytes each of them is made of."""
     decompressor = zlib.decompressobj()
     with path.open("rb") as file:
-        parts = [decompressor.decompress(part) for part in iter(lambda: file.read(_READ_BYTES), b"")]
-    return decode(b"".join(parts) + decompressor.flush())
+        while compressed := decompressor.unconsumed_tail or file.read(_READ_BYTES):
+            yield decompressor.decompress(compressed, _READ_BYTES)
+    yield decompressor.flush()
+
+
+def _piece(records: Iterator[LogRecord]) -> list[LogRecord]:
+    piece, size = [], 0
+    for record in records:
+        piece.append(record)
+        size += size_of(record)
+        if size >= PIECE_BYTES:
+            break
+    return piece
 
 
 class Cursor:

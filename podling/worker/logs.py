@@ -4,14 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
+from heapq import heapify, heappop, heappush
 
 from podling.core.agent_attempt import Held, HeldContainer
 from podling.core.errors import NotFound, RuntimeFailure, Unavailable
-from podling.core.logrecord import LogRecord, decode, gap, newest, select
+from podling.core.logrecord import LastLines, LogRecord, Stream, decode, gap, newest, select, size_of
 from podling.core.logrecord import encode as encode_records
 from podling.core.protocol import AttemptKey
 from podling.core.retry import ErrorCode
-from podling.worker.log_files import Collected, Cursor, LogFiles, Tail, merged, tail_of
+from podling.worker.log_files import PIECE_BYTES, Collected, Cursor, LogFiles, Tail, merged, tail_of
 from podling.worker.runtime.base import Runtime
 from podling.worker.shell import Shell
 from podling.worker.tails import TailSender
@@ -33,6 +35,10 @@ class _Running:
         self.cursors: dict[str, Cursor] = {}
         self.frames = b""
         self.dropped_bytes = 0
+
+    @property
+    def read_bytes(self) -> int:
+        return self.dropped_bytes + len(self.frames)
 
     def add(self, records: Sequence[LogRecord]) -> None:
         self.frames, dropped = newest(self.frames + encode_records(records))
@@ -68,10 +74,10 @@ class Logs:
         for wait in READ_AGAIN_SECONDS:
             collected = Collected()
             try:
-                async for record in _records_of(self._runtime(held), container):
-                    if not collected.total_bytes and self._begins_late(held, container, record):
-                        collected.add(gap(record.at))
-                    collected.add(record)
+                async for piece in in_pieces(_records_of(self._runtime(held), container)):
+                    if not collected.total_bytes and self._begins_late(held, container, piece[0]):
+                        collected.add(gap(piece[0].at))
+                    await asyncio.to_thread(collected.extend, piece)
                 return collected
             except RuntimeFailure as failure:
                 if failure.code != ErrorCode.RUNTIME:
@@ -90,8 +96,7 @@ class Logs:
         """The container is gone: what had been read while it ran, and a gap whose length nobody knows."""
         running = self._running.get(held.key)
         if collected.total_bytes == 0 and running is not None and len(held.containers) == 1:
-            for record in decode(running.frames):
-                collected.add(record)
+            collected.extend(decode(running.frames))
         collected.add(gap(self._shell.clock.now()))
         return collected
 
@@ -119,15 +124,16 @@ class Logs:
 
     async def _flush(self, held: Held) -> None:
         running = self._running.setdefault(held.key, _Running())
-        logs = []
-        for container in held.containers:
-            if container.container_id is not None and container.has_run:
-                cursor = running.cursors.setdefault(container.name, Cursor())
-                logs.append(await self._read_on(held, container, cursor))
-        records = merged(logs)
-        if not records:
+        sources = [
+            self._read_on(held, one, running.cursors.setdefault(one.name, Cursor()))
+            for one in held.containers
+            if one.container_id is not None and one.has_run
+        ]
+        before = running.read_bytes
+        async for piece in in_pieces(in_order(sources)):
+            running.add(piece)
+        if running.read_bytes == before:
             return
-        running.add(records)
         now = self._shell.held(held.key)
         if now is not None and now.final is None:
             tail = Tail(
@@ -135,13 +141,14 @@ class Logs:
             )
             self._tails.put(tail)
 
-    async def _read_on(self, held: Held, container: HeldContainer, cursor: Cursor) -> list[LogRecord]:
-        records = _records_of(self._runtime(held), container, cursor)
+    async def _read_on(
+        self, held: Held, container: HeldContainer, cursor: Cursor
+    ) -> AsyncIterator[LogRecord]:
         try:
-            return [record async for record in cursor.fresh(records)]
+            async for record in cursor.fresh(_records_of(self._runtime(held), container, cursor)):
+                yield record
         except RuntimeFailure as failure:
             _log.debug("log of task %s cannot be read now: %s", held.key.task_id, failure.message)
-            return []
 
     async def _prune_sometimes(self) -> None:
         self._flushes += 1
@@ -166,21 +173,46 @@ class Logs:
         elif not self._files.has(key) and key not in self._shell.state.done:
             raise NotFound.of("attempt")
 
-    async def read(self, key: AttemptKey, container: str | None = None) -> list[LogRecord]:
-        """Return what there is of a log. Raises NotFound, and RuntimeFailure if it cannot be read."""
-        saved = await self._files.read(key, container)
-        if saved is not None:
-            return saved
+    async def read(
+        self,
+        key: AttemptKey,
+        container: str | None = None,
+        *,
+        stream: Stream | None = None,
+        since: datetime | None = None,
+        tail: int | None = None,
+    ) -> AsyncGenerator[Sequence[LogRecord], None]:
+        """Yield what there is of a log in pieces; with `tail`, what is left of it once all is read.
+
+        Raises NotFound, and RuntimeFailure or Unavailable if it cannot be read.
+        """
+        last = None if tail is None else LastLines(tail)
+        async with aclosing(self._pieces(key, container)) as pieces:
+            async for piece in pieces:
+                chosen = select(piece, stream=stream, since=since)
+                if last is None:
+                    yield chosen
+                else:
+                    last.extend(chosen)
+        if last is not None:
+            yield last.records
+
+    async def _pieces(
+        self, key: AttemptKey, container: str | None
+    ) -> AsyncGenerator[Sequence[LogRecord], None]:
+        if await self._files.keeps(key, container):
+            async for piece in self._files.read(key, container):
+                yield piece
+            return
         held = self._shell.held(key)
         if held is None and key in self._shell.state.done:
-            return []  # it has written nothing
+            return  # it has written nothing
         if held is None:
             raise NotFound.of("attempt")
-        chosen = _chosen(held, container)
-        return merged([await self._read_all(held, one) for one in chosen if one.container_id])
-
-    async def _read_all(self, held: Held, container: HeldContainer) -> list[LogRecord]:
-        return [record async for record in _records_of(self._runtime(held), container)]
+        chosen = [one for one in _chosen(held, container) if one.container_id]
+        records = in_order([_records_of(self._runtime(held), one) for one in chosen])
+        async for piece in in_pieces(records):
+            yield piece
 
     async def follow(
         self, key: AttemptKey, container: str | None = None, tail: int | None = None
@@ -188,26 +220,30 @@ class Logs:
         """Yield a log, from its beginning or its last lines, until the attempt ends. Raises NotFound."""
         held = self._shell.held(key)
         if held is None or self._files.has(key):
-            for record in select(await self.read(key, container), tail=tail):
-                yield record
+            async for piece in self.read(key, container, tail=tail):
+                for record in piece:
+                    yield record
             return
         cursors = {one.name: Cursor() for one in _chosen(held, container)}
         if tail is not None:
-            for record in select(await self._begin(held, cursors), tail=tail):
+            for record in select(await self._begin(held, cursors, tail), tail=tail):
                 yield record
         followers = [self._follow_one(key, name, cursor) for name, cursor in cursors.items()]
         async with aclosing(_joined(followers)) as joined:
             async for record in joined:
                 yield record
 
-    async def _begin(self, held: Held, cursors: Mapping[str, Cursor]) -> list[LogRecord]:
-        """Read what there is so far, and leave the cursors behind it."""
+    async def _begin(self, held: Held, cursors: Mapping[str, Cursor], tail: int) -> list[LogRecord]:
+        """Return each container's last lines so far, and leave the cursors behind them."""
         logs = []
         for name, cursor in cursors.items():
             container = held.container(name)
             if container is not None and container.has_run:
                 records = _records_of(self._runtime(held), container)
-                logs.append([record async for record in cursor.fresh(records)])
+                last = LastLines(tail)
+                async for piece in in_pieces(cursor.fresh(records)):
+                    last.extend(piece)
+                logs.append(last.records)
         return merged(logs)
 
     async def _follow_one(
@@ -224,7 +260,7 @@ class Logs:
             if has_ended:
                 return
             await self._changed()
-        async for record in cursor.fresh(_listed(await self._files.read(key, name) or [])):
+        async for record in cursor.fresh(_singly(self._files.read(key, name))):
             yield record
 
     async def _changed(self) -> None:
@@ -256,9 +292,42 @@ def _records_of(
     return runtime.logs(container.container_id, since=since, follow=follow)
 
 
-async def _listed(records: Sequence[LogRecord]) -> AsyncIterator[LogRecord]:
-    for record in records:
+async def _singly(pieces: AsyncIterator[Sequence[LogRecord]]) -> AsyncIterator[LogRecord]:
+    async for piece in pieces:
+        for record in piece:
+            yield record
+
+
+async def in_pieces(records: AsyncIterator[LogRecord]) -> AsyncIterator[list[LogRecord]]:
+    """Yield records by about PIECE_BYTES, letting others have a turn: who has much to say never waits."""
+    piece: list[LogRecord] = []
+    size = 0
+    try:
+        async for record in records:
+            piece.append(record)
+            size += size_of(record)
+            if size >= PIECE_BYTES:
+                yield piece
+                await asyncio.sleep(0)
+                piece, size = [], 0
+    except RuntimeFailure:
+        if piece:
+            yield piece  # what came before the failure may be all that there ever is
+        raise
+    if piece:
+        yield piece
+
+
+async def in_order(sources: Sequence[AsyncIterator[LogRecord]]) -> AsyncIterator[LogRecord]:
+    """Yield the records of several containers in the order of time, holding one of each."""
+    first = [(await anext(source, None), index) for index, source in enumerate(sources)]
+    heads = [(record.at, index, record) for record, index in first if record is not None]
+    heapify(heads)
+    while heads:
+        _, index, record = heappop(heads)
         yield record
+        if (following := await anext(sources[index], None)) is not None:
+            heappush(heads, (following.at, index, following))
 
 
 async def _joined(sources: Sequence[AsyncGenerator[LogRecord, None]]) -> AsyncGenerator[LogRecord, None]:

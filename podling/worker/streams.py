@@ -19,7 +19,7 @@ SEND_SECONDS = 60.0
 HANG_UP_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0  # a quiet log's reader must show that it is still there
-MOST_FRAME_BYTES = 256 * 1024
+MOST_FRAME_BYTES = 64 * 1024  # what a master takes in between two beats of its own
 MOST_WAITING = 1000  # records read ahead of a slow reader
 MOST_STREAMS = 64
 
@@ -120,9 +120,13 @@ class Streams:
     async def _records(self, request: OpenStream) -> AsyncGenerator[LogRecord, None]:
         stream = None if request.stream is None else Stream(request.stream)
         if not request.follow:
-            found = await self._logs.read(_key(request), request.container)
-            for record in select(found, stream=stream, since=request.since, tail=request.tail):
-                yield record
+            found = self._logs.read(
+                _key(request), request.container, stream=stream, since=request.since, tail=request.tail
+            )
+            async with aclosing(found) as pieces:
+                async for piece in pieces:
+                    for record in piece:
+                        yield record
             return
         async with aclosing(self._logs.follow(_key(request), request.container, request.tail)) as records:
             async for record in records:

@@ -74,6 +74,15 @@ async def test_the_worker_is_asked_for_what_is_wanted(master: RunningMaster) -> 
     assert worker.streams[1].stream == Stream.STDOUT and worker.streams[1].tail is None
 
 
+async def test_many_lines_that_came_together_are_written_together(master: RunningMaster) -> None:
+    worker = await master.worker()
+    work = await _running(master, worker)
+    worker.serve_log = Log(*(line(str(number)) for number in range(2000)))
+    async with master.api.stream(f"/tasks/{work.task_id}/logs") as response:
+        chunks = [ends async for _, ends in response.content.iter_chunks()]
+    assert chunks.count(True) <= 2
+
+
 async def test_any_bytes_come_through_unchanged(master: RunningMaster) -> None:
     worker = await master.worker()
     work = await _running(master, worker)

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podling.core.logrecord import TAIL_BYTES, LogRecord, Stream, decode
+from podling.core.errors import Unavailable
+from podling.core.logrecord import TAIL_BYTES, LogRecord, Stream, decode, size_of
 from podling.core.protocol import AttemptKey
-from podling.worker.log_files import Collected, Cursor, LogFiles, tail_of
+from podling.worker.log_files import PIECE_BYTES, Collected, Cursor, LogFiles, tail_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = AttemptKey(task_id="../odd/name", attempt=2)
@@ -27,16 +29,21 @@ def collect(records: list[LogRecord], **sizes: int) -> Collected:
     return collected
 
 
+async def read(files: LogFiles, container: str | None = None) -> list[LogRecord]:
+    return [record async for piece in files.read(KEY, container) for record in piece]
+
+
 async def test_reads_back_what_was_saved(tmp_path: Path) -> None:
     files = LogFiles(tmp_path)
     first, second = [line(1, "a\n"), line(3, "c\n", Stream.STDERR)], [line(2, "b\n")]
     logs = {"main": collect(first), "si/de": collect(second)}
     await files.save(KEY, logs, tail_of(KEY, list(logs.values())))
 
-    assert await files.read(KEY) == [line(1, "a\n"), line(2, "b\n"), line(3, "c\n", Stream.STDERR)]
-    assert await files.read(KEY, "si/de") == second
-    assert await files.read(KEY, "other") is None
-    assert await files.read(AttemptKey(task_id="t", attempt=1)) is None
+    assert await read(files) == [line(1, "a\n"), line(2, "b\n"), line(3, "c\n", Stream.STDERR)]
+    assert await read(files, "si/de") == second
+    assert await files.keeps(KEY) and await files.keeps(KEY, "si/de")
+    assert not await files.keeps(KEY, "other") and await read(files, "other") == []
+    assert not await files.keeps(AttemptKey(task_id="t", attempt=1))
     assert files.latest(KEY.task_id) == KEY
     assert all(tmp_path in path.parents for path in tmp_path.rglob("*"))
 
@@ -47,14 +54,31 @@ async def test_a_log_beyond_the_cap_keeps_both_ends_and_says_what_is_missing(tmp
     logs = {"main": collect(records, head_bytes=1800, ring_bytes=900)}
     await files.save(KEY, logs, tail_of(KEY, list(logs.values())))
 
-    found = await files.read(KEY)
+    found = await read(files)
 
-    assert found is not None
     (where,) = [index for index, record in enumerate(found) if record.stream is Stream.GAP]
     assert found[:where] == records[:where] and where == 100
     assert found[where + 1 :] == records[-(len(found) - where - 1) :]
     lost = 1000 - (len(found) - 1)
     assert int(found[where].data) == lost * 5
+
+
+async def test_a_log_is_read_in_small_pieces_before_its_end_has_been_looked_at(tmp_path: Path) -> None:
+    files = LogFiles(tmp_path)
+    logs = {"main": collect([line(0, f"{hash(number):020}\n") for number in range(60_000)])}
+    await files.save(KEY, logs, tail_of(KEY, list(logs.values())))
+    (path,) = tmp_path.rglob("*.z")
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + b"\xff" * 100 + content[middle + 100 :])
+
+    pieces = []
+    with pytest.raises(Unavailable, match="cannot be read"):
+        async for piece in files.read(KEY):
+            pieces.append(piece)  # noqa: PERF401 - what came before the failure counts
+
+    assert len(pieces) > 5
+    assert all(sum(map(size_of, piece)) < PIECE_BYTES + 100 for piece in pieces)
 
 
 async def test_the_final_tail_waits_on_disk(tmp_path: Path) -> None:

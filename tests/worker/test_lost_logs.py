@@ -1,8 +1,18 @@
-"""What an engine has thrown away of a log is said to be missing."""
+"""What an engine has thrown away of a log is said to be missing; what it has is read piece by piece."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from podling.core.errors import RuntimeFailure
+from podling.core.logrecord import LogRecord, Stream, size_of
+from podling.core.retry import ErrorCode
 from podling.wire.session import Assign
+from podling.worker.log_files import PIECE_BYTES
+from podling.worker.logs import in_order, in_pieces
 from tests.worker.conftest import assignment, running_worker
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import SmallMaster
@@ -25,3 +35,49 @@ async def test_a_beginning_that_the_engine_dropped_is_a_gap(
         await master.until("the ends are there", lambda: sum(tail["final"] for tail in master.tails) == 2)
     assert master.tail_text("flood") == b"[podling: a part of the log is missing here]\nat last\n"
     assert master.tail_text("calm") == b"at first\nat last\n"
+
+
+def line(number: int, text: str = "x\n") -> LogRecord:
+    at = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=number)
+    return LogRecord(at=at, stream=Stream.STDOUT, data=text.encode())
+
+
+async def ready(*records: LogRecord) -> AsyncIterator[LogRecord]:
+    """What never has to be waited for."""
+    for record in records:
+        yield record
+
+
+async def test_others_have_a_turn_while_much_is_there_to_read() -> None:
+    records = [line(number, "x" * 1000) for number in range(500)]
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    pieces = [piece async for piece in in_pieces(ready(*records))]
+    other.cancel()
+    assert [record for piece in pieces for record in piece] == records
+    assert all(sum(map(size_of, piece)) < PIECE_BYTES + 1100 for piece in pieces)
+    assert turns >= len(pieces) - 1 > 5
+
+
+async def test_what_came_before_a_failure_is_not_lost() -> None:
+    async def failing() -> AsyncIterator[LogRecord]:
+        yield line(1)
+        raise RuntimeFailure("the container has gone", code=ErrorCode.EXTERNAL)
+
+    pieces = []
+    with pytest.raises(RuntimeFailure):
+        async for piece in in_pieces(failing()):
+            pieces.append(piece)  # noqa: PERF401 - what came before the failure counts
+    assert pieces == [[line(1)]]
+
+
+async def test_several_containers_are_read_in_the_order_of_time() -> None:
+    sources = [ready(line(1, "a"), line(4, "d")), ready(), ready(line(2, "b"), line(3, "c"), line(4, "e"))]
+    assert [record.data async for record in in_order(sources)] == [b"a", b"b", b"c", b"d", b"e"]

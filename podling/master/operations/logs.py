@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 
 from podling.core.errors import NotFound, Unavailable
-from podling.core.logrecord import LogRecord, Stream, decode, gap, render, select
+from podling.core.logrecord import Stream, decode, gap, render, select
 from podling.core.task import Attempt, AttemptStatus, Task
 from podling.master.context import MasterContext
 from podling.master.operations import tasks
@@ -101,8 +101,8 @@ async def _from_worker(
     )
     async with streams.ask(partial(relay.ask, attempt.node_id), request) as stream:
         async for frames in stream.read():
-            for record in _records(frames):
-                yield render(record)
+            if text := _text(frames):
+                yield text
         if stream.broken:
             raise Unavailable("the worker's connection broke")
 
@@ -119,9 +119,10 @@ async def end_of(
     return "\n".join(text.decode(errors="replace").replace("\0", "").splitlines()[-lines:])
 
 
-def _records(frames: bytes) -> list[LogRecord]:
+def _text(frames: bytes) -> bytes:
+    """Return what one message says, in one piece: a write for each of its lines would hold up everybody."""
     try:
-        return list(decode(frames))
+        return b"".join(map(render, decode(frames)))
     except (ValueError, OverflowError):
         raise Unavailable("the worker sent something that is no log") from None
 
