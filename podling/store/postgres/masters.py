@@ -33,7 +33,7 @@ class Masters:
         )
 
     async def beat_master(self, master_id: str) -> Sequence[Master]:
-        await self._pool.fetch(_SQL.beat, master_id)
+        await self._pool.fetch(_SQL.beat, master_id, urgent=True)
         return await self.load_masters()
 
     async def load_masters(self) -> Sequence[Master]:
@@ -60,7 +60,7 @@ class Masters:
         return None if row is None else int(row["epoch"])
 
     async def renew_leadership(self, master_id: str, epoch: int) -> bool:
-        return await self._pool.fetch_row(_SQL.renew, master_id, epoch) is not None
+        return await self._pool.fetch_row(_SQL.renew, master_id, epoch, urgent=True) is not None
 
     async def resign_leadership(self, master_id: str, epoch: int) -> None:
         await self._pool.fetch(_SQL.resign, master_id, epoch)

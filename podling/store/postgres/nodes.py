@@ -72,7 +72,7 @@ class Nodes:
     async def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
         if not sessions:
             return frozenset()
-        rows = await self._pool.fetch(_SQL.beat, list(sessions), list(sessions.values()), now)
+        rows = await self._pool.fetch(_SQL.beat, list(sessions), list(sessions.values()), now, urgent=True)
         return frozenset(row["node_id"] for row in rows)
 
     async def load_beats(self) -> Sequence[Beat]:

@@ -130,13 +130,14 @@ def _time_from_wire(wire: tuple[int]) -> datetime:
 
 
 class Pool:
-    """A pool whose errors are Podling's own."""
+    """A pool whose errors are Podling's own; its last connection is kept for what is urgent."""
 
     def __init__(self, address: Address, size: int) -> None:
         self._address = address
         self._size = size
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._fresh_until = 0.0
+        self._turns = asyncio.Semaphore(size - 1 if size > 2 else size)  # of what is not urgent
 
     @property
     def address(self) -> Address:
@@ -167,7 +168,24 @@ class Pool:
             pool.terminate()
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[Connection]:
+    async def _turn(self, urgent: bool) -> AsyncIterator[None]:
+        if urgent:
+            yield
+            return
+        async with asyncio.timeout(self._address.command_timeout_seconds):
+            await self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    @asynccontextmanager
+    async def _lent(self, urgent: bool = False) -> AsyncIterator[Connection]:
+        async with self._turn(urgent), self._taken() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _taken(self) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise asyncpg.InterfaceError("the store is not open")
         if _now() > self._fresh_until:
@@ -183,12 +201,12 @@ class Pool:
                 await pool.release(connection, timeout=_GIVE_UP_SECONDS)
 
     @asynccontextmanager
-    async def transaction(self, *settings: str) -> AsyncIterator[Connection]:
+    async def transaction(self, *settings: str, urgent: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection inside a transaction; `settings` are SQL commands that begin it.
 
         Raises the driver's own errors.
         """
-        async with self._lent() as connection:
+        async with self._lent(urgent) as connection:
             await connection.execute("; ".join(["BEGIN", *self._local_settings(), *settings]))
             try:
                 yield connection
@@ -200,24 +218,24 @@ class Pool:
                 raise
             await connection.execute("COMMIT")
 
-    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+    async def fetch(self, sql: str, *arguments: Any, urgent: bool = False) -> list[asyncpg.Record]:
         """Run one statement. Raises StoreUnavailable."""
         with translated():
-            async with self.connection() as connection:
+            async with self.connection(urgent) as connection:
                 return await connection.fetch(sql, *arguments)
 
-    async def fetch_row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
+    async def fetch_row(self, sql: str, *arguments: Any, urgent: bool = False) -> asyncpg.Record | None:
         """Run one statement and return its first row. Raises StoreUnavailable."""
-        rows = await self.fetch(sql, *arguments)
+        rows = await self.fetch(sql, *arguments, urgent=urgent)
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, urgent: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection for single statements; raises the driver's own errors.
 
         A pooler may lead every step of a statement elsewhere, unless a transaction holds them together.
         """
-        source = self.transaction() if self._address.pooled else self._lent()
+        source = self.transaction(urgent=urgent) if self._address.pooled else self._lent(urgent)
         async with source as connection:
             yield connection
 
