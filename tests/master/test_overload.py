@@ -65,6 +65,26 @@ async def test_too_many_requests_in_hand_are_refused_while_beats_and_reports_go_
     assert (await master.api.get("/tasks")).status == 200
 
 
+async def test_a_slow_event_loop_has_less_in_hand_while_beats_go_on(
+    masters: Masters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.master.api.pace.SLOW_SECONDS", -1.0)
+    monkeypatch.setattr("podling.master.api.pace.LEAST_IN_HAND", 1)
+    monkeypatch.setattr("podling.master.api.pace.DOUBLING_SECONDS", 3600.0)
+    held = Held(masters, "commit")
+    master = await masters.start(store=held.store)
+    worker = await master.worker()
+    for _ in range(10):
+        await master.api.get("/tasks")
+    asked = await _in_hand(master, 1, held)
+    try:
+        _check_refusal(await master.api.post("/tasks", task_body()), 503, "overloaded")
+        await worker.acknowledged(await worker.beat_once())
+    finally:
+        held.may_go_on.set()
+    assert [answer.status for answer in await asyncio.gather(*asked)] == [201]
+
+
 async def test_a_store_that_is_behind_takes_nothing_new_and_is_still_read(
     masters: Masters, monkeypatch: pytest.MonkeyPatch
 ) -> None:

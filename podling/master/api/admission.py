@@ -8,12 +8,16 @@ from aiohttp import web
 
 from podling.core.errors import PodlingError, RequestTimeout, TooManyRequests, Unavailable
 from podling.kit.connection import in_service, spread
+from podling.master.api.pace import Pace
 
 MOST_CONNECTIONS = 4096
 """Of everybody but the workers in session; more than the next two together, so that a newcomer gets in."""
 
 MOST_IN_HAND = 1000
-"""Requests that are being answered; one whose body is still on its way is not among them."""
+"""Requests that are being answered, and fewer while that slows the event loop down (see `Pace`).
+
+One whose body is still on its way is not among them.
+"""
 
 MOST_STREAMS = 1000
 """Answers that last: logs that are followed."""
@@ -52,6 +56,7 @@ class Admission:
         self._arriving: set[asyncio.Timeout] = set()
         self._is_stopping = False
         self._begun = 0  # in this round of the event loop
+        self._pace = Pace(MOST_IN_HAND)
         self._reading = asyncio.Semaphore(MOST_READING)
         self._heavy = asyncio.Semaphore(MOST_HEAVY)
 
@@ -119,7 +124,7 @@ class Admission:
         if self._is_stopping:
             raise _stopping()
         writes = request.method not in ("GET", "HEAD")
-        if self._in_hand >= MOST_IN_HAND or (writes and self._store_is_behind()):
+        if self._in_hand >= self._pace.room or (writes and self._store_is_behind()):
             raise _overloaded()
 
     async def _enter(self, request: web.Request) -> None:
@@ -133,11 +138,13 @@ class Admission:
         while self._begun >= MOST_PER_ROUND:
             await asyncio.sleep(0)
         if self._begun == 0:
+            self._pace.begin()
             asyncio.get_running_loop().call_soon(self._next_round)
         self._begun += 1
 
     def _next_round(self) -> None:
         self._begun = 0
+        self._pace.end(self._in_hand)
 
     def _leave(self) -> None:
         self._in_hand -= 1
