@@ -43,6 +43,8 @@ async def serve(settings: MasterSettings) -> None:
     """Run a master until the first SIGTERM or SIGINT; the second kills it."""
     import logging
 
+    from podling.kit.garbage import collect_seldom
+
     log = logging.getLogger("podling.master")
     for notice in settings.notices:
         log.warning(notice)
@@ -51,6 +53,7 @@ async def serve(settings: MasterSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_exit, stopping)
     async with running_master(settings) as address:
+        collect_seldom()
         log.info("listening on %s, store %s", address, settings.store_type)
         await stopping.wait()
         log.info("stopping; containers go on")

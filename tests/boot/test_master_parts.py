@@ -1,10 +1,14 @@
 """What the program makes of the operator's settings."""
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
 import aiohttp
+import pytest
 
-from podling.boot.master import opened_store, running_master
+from podling.boot.master import opened_store, running_master, serve
 from podling.boot.settings import read_master
 from podling.store.postgres.store import PostgresStore
 
@@ -25,3 +29,19 @@ async def test_a_port_that_was_chosen_is_the_one_that_others_are_told(tmp_path: 
     ):
         (told,) = (await answer.json())["masters"]
     assert told["advertiseUrl"] == address
+
+
+async def test_a_master_that_has_started_collects_garbage_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def stop() -> None:
+        asked.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("podling.kit.garbage.collect_seldom", stop)
+    settings = read_master(["--port", "0", "--data-dir", str(tmp_path)], {})
+    async with asyncio.timeout(20.0):
+        await serve(settings)
+    assert asked == [True]
