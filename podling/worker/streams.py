@@ -18,8 +18,8 @@ DIAL_SECONDS = 10.0
 SEND_SECONDS = 60.0
 HANG_UP_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
-HEARTBEAT_SECONDS = 20.0  # a quiet log's reader must show that it is still there
-MOST_FRAME_BYTES = 64 * 1024  # what a master takes in between two beats of its own
+HEARTBEAT_SECONDS = 20.0  # a followed log may be quiet, and its reader must show that it is still there
+MOST_FRAME_BYTES = 64 * 1024  # a few milliseconds of work for the master that takes it in
 MOST_WAITING = 1000  # records read ahead of a slow reader
 MOST_STREAMS = 64
 
@@ -56,7 +56,9 @@ class Streams:
             self._check(request)
             async with asyncio.timeout(DIAL_SECONDS):
                 address = (request.url or url).rstrip("/") + request.path
-                socket = await self._http.ws_connect(address, heartbeat=HEARTBEAT_SECONDS)
+                # A ping waits behind all that a slow reader has not taken yet: it would seem to have gone.
+                heartbeat = HEARTBEAT_SECONDS if request.follow else None
+                socket = await self._http.ws_connect(address, heartbeat=heartbeat)
         except PodlingError as error:
             await _try_to_refuse(refuse, request.stream_id, error.message)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -46,6 +46,7 @@ class SmallMaster:
     acknowledges_beats: bool = True
     acknowledges_reports: bool = True
     may_welcome: asyncio.Event = field(default_factory=_set)
+    reads_streams: asyncio.Event = field(default_factory=_set)
     tail_status: int = 200
     subprotocols: tuple[str, ...] = ()
     is_ready: bool = True
@@ -171,6 +172,7 @@ class SmallMaster:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         self.streams[name] = b""
+        await self.reads_streams.wait()
         async for message in socket:
             if message.type is WSMsgType.BINARY:
                 self.streams[name] += message.data

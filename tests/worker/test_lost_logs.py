@@ -10,7 +10,7 @@ import pytest
 from podling.core.errors import RuntimeFailure
 from podling.core.logrecord import LogRecord, Stream, size_of
 from podling.core.retry import ErrorCode
-from podling.wire.session import Assign
+from podling.wire.session import Assign, OpenStream
 from podling.worker.log_files import PIECE_BYTES
 from podling.worker.logs import in_order, in_pieces
 from tests.worker.conftest import assignment, running_worker
@@ -81,3 +81,20 @@ async def test_what_came_before_a_failure_is_not_lost() -> None:
 async def test_several_containers_are_read_in_the_order_of_time() -> None:
     sources = [ready(line(1, "a"), line(4, "d")), ready(), ready(line(2, "b"), line(3, "c"), line(4, "e"))]
     assert [record.data async for record in in_order(sources)] == [b"a", b"b", b"c", b"d", b"e"]
+
+
+async def test_a_slow_reader_of_much_gets_all_of_it(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.worker.streams.HEARTBEAT_SECONDS", 0.2)
+    async with running_worker(tmp_path, runtime, master.url):
+        await master.until("the worker is connected", lambda: master.beats)
+        await master.send(Assign(items=(assignment("much"),)))
+        await master.running("much")
+        records = [line(number, "x" * 60_000) for number in range(250)]
+        runtime.output["podling-cluster-1-much-1"] = records
+        master.reads_streams.clear()
+        asyncio.get_running_loop().call_later(0.8, master.reads_streams.set)
+        await master.send(OpenStream(stream_id="s1", path="/streams/s1", task_id="much", attempt=1))
+        await master.until("it is all there", lambda: "s1" in master.ended_streams)
+    assert len(master.stream_text("s1")) == 250 * 60_000
