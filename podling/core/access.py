@@ -2,6 +2,7 @@
 
 import ipaddress
 from enum import StrEnum
+from functools import lru_cache
 
 from podling.core.value import value
 
@@ -64,11 +65,13 @@ NEEDS_TOKEN = (
 )
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address; a name other than localhost is not."""
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback)
 
 
+@lru_cache(maxsize=1024)
 def is_address(host: str) -> bool:
     """Whether it is an IP address and not a name."""
     try:

@@ -73,6 +73,7 @@ class View:
         self._by_shape: dict[str, dict[str, int]] = {}
         self.back_offs = BackOffs()
         self._requirements: OrderedDict[str, Requirement] = OrderedDict()
+        self._errors: dict[str, str | None] = {}  # by shape, until anything changes
 
     # Feeding
 
@@ -84,10 +85,12 @@ class View:
         room = Room.of(node.allocatable)
         for task_id in self._on_node.get(node.node_id, ()):
             room.take(self._live[task_id][1])
+        self._errors.clear()
         self.index.put(node, room)
 
     def remove_node(self, node_id: str) -> None:
         """Forget a node; live tasks on it stay known. Nothing happens if it is not known."""
+        self._errors.clear()
         self.index.remove(node_id)
 
     def clear(self) -> None:
@@ -117,6 +120,7 @@ class View:
         self._on_node.setdefault(node_id, {})[task.task_id] = None
         nodes = self._by_shape.setdefault(task.shape, {})
         nodes[node_id] = nodes.get(node_id, 0) + 1
+        self._errors.clear()
         self.index.take(node_id, requirement)
 
     def _release(self, task: Task, requirement: Requirement) -> None:
@@ -132,6 +136,7 @@ class View:
             del nodes[node_id]
         if not nodes:
             del self._by_shape[task.shape]
+        self._errors.clear()
         self.index.give(node_id, requirement)
 
     # Reading
@@ -210,8 +215,10 @@ class View:
 
     def scheduling_error(self, task: Task) -> str | None:
         """Return why the task fits on no node at the moment; None if it fits."""
-        why = self.why_blocked(task)
-        return None if why is None else why.sentence()
+        if task.shape not in self._errors:
+            why = self.why_blocked(task)
+            self._errors[task.shape] = None if why is None else why.sentence()
+        return self._errors[task.shape]
 
     def why_blocked(self, task: Task, now: float | None = None) -> WhyNot | None:
         """Return why no node takes the task at the moment; None if one does.

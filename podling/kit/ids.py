@@ -1,7 +1,6 @@
 """Identifiers that sort by the time of their making."""
 
 import secrets
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 
@@ -15,4 +14,5 @@ def new_id(now: datetime, draw_bits: Callable[[int], int] = secrets.randbits) ->
     number |= (random_bits >> 62) << 64
     number |= 0b10 << 62
     number |= random_bits & ((1 << 62) - 1)
-    return str(uuid.UUID(int=number))
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

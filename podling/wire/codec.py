@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import orjson
@@ -18,44 +19,61 @@ _T = TypeVar("_T")
 
 def rfc3339(at: datetime) -> str:
     """Return `at` with six decimals and `Z`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-def to_plain(value: Any) -> Any:
-    """Return dicts, lists, strings and numbers for a value of the core."""
+def outside(value: Any) -> Any:
+    """Return what JSON writes for a value of the core, one level deep: its parts are as they were."""
     kind = type(value)
-    if kind in _ATOMS:
-        return value
-    converter = _converters.get(kind)
-    if converter is None:
-        converter = _converters[kind] = _converter(kind)
-    return converter(value)
+    reader = _readers.get(kind)
+    if reader is None:
+        reader = _readers[kind] = _reader(kind)
+    return reader(value)
 
 
-_ATOMS = frozenset({str, int, float, bool, type(None)})
+_readers: dict[type[Any], Callable[[Any], Any]] = {}
 
 
-_converters: dict[type[Any], Callable[[Any], Any]] = {}
-
-
-def _converter(kind: type[Any]) -> Callable[[Any], Any]:
+def _reader(kind: type[Any]) -> Callable[[Any], Any]:
     if is_dataclass(kind):
-        names = tuple((field.name, camel_case(field.name)) for field in fields(kind))
-        return lambda value: {outside: to_plain(getattr(value, name)) for name, outside in names}
+        return _fields_reader(tuple(field.name for field in fields(kind)))
     if issubclass(kind, Enum):
         return lambda value: value.value
     if issubclass(kind, datetime):
         return rfc3339
     if issubclass(kind, Mapping):
-        return lambda value: {str(key): to_plain(item) for key, item in value.items()}
+        return lambda value: {str(key): item for key, item in value.items()}
     if issubclass(kind, tuple | list | frozenset | set):
-        return lambda value: [to_plain(item) for item in value]
+        return list
     raise TypeError(f"no JSON form for {kind.__name__}")
+
+
+def _fields_reader(names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """Return what reads all fields at once: many at a time are several times faster than one by one."""
+    if len(names) < 2:  # then `attrgetter` gives no tuple
+        return lambda value: {camel_case(name): getattr(value, name) for name in names}
+    read, names = attrgetter(*names), tuple(map(camel_case, names))
+    return lambda value: dict(zip(names, read(value), strict=True))
+
+
+def to_plain(value: Any) -> Any:
+    """Return dicts, lists, strings and numbers for a value of the core."""
+    if type(value) in _ATOMS:
+        return value
+    shown = outside(value)
+    if type(shown) is dict:
+        return {name: to_plain(item) for name, item in shown.items()}
+    return [to_plain(item) for item in shown] if type(shown) is list else shown
+
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_AS_WE_WRITE_IT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
 
 
 def encode(value: Any, *, sort_names: bool = False) -> bytes:
     """Return the JSON of a value of the core (or of plain data)."""
-    return orjson.dumps(to_plain(value), option=orjson.OPT_SORT_KEYS if sort_names else None)
+    option = _AS_WE_WRITE_IT | orjson.OPT_SORT_KEYS if sort_names else _AS_WE_WRITE_IT
+    return orjson.dumps(value, default=outside, option=option)
 
 
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}

@@ -5,10 +5,10 @@ that are not known are left aside by whoever reads them, and a new field has a d
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -23,8 +23,9 @@ from podling.core.protocol import (
     ReportOutcome,
     StopOrder,
 )
+from podling.core.spec import TaskSpec
 from podling.core.value import value
-from podling.wire.codec import decode_leniently, to_plain
+from podling.wire.codec import decode_leniently, encode, outside
 from podling.wire.reports import read_reports
 
 # From the worker
@@ -227,27 +228,34 @@ _LATER: dict[type[Any], tuple[str, ...]] = {OpenStream: ("url",), Hello: ("beats
 
 def pack(message: WorkerMessage | MasterMessage) -> str:
     """Return the message as one WebSocket text: its type, a newline, its JSON."""
-    plain = to_plain(message)
+    shown = _shown(message)
     for name in _LATER.get(type(message), ()):
-        if not plain[name]:
-            del plain[name]
-    for assignment in _assignments(message, plain):
-        del assignment["spec"]["alerts"]
-    return (_NAMES[type(message)].encode() + _SEPARATOR + orjson.dumps(plain)).decode()
+        if not shown[name]:
+            del shown[name]
+    return (_NAMES[type(message)].encode() + _SEPARATOR + encode(shown)).decode()
 
 
-def _assignments(message: WorkerMessage | MasterMessage, plain: Any) -> Sequence[dict[str, Any]]:
-    """A worker has no business with whom to tell of a task, and the oldest refuses the field."""
+def _shown(message: WorkerMessage | MasterMessage) -> dict[str, Any]:
+    shown: dict[str, Any] = outside(message)
     match message:
         case Assign():
-            found = plain["items"]
+            shown["items"] = _assigned(message.items)
         case Desired():
-            found = plain["assign"]
+            shown["assign"] = _assigned(message.assign)
         case Welcome():
-            found = plain["desired"]["assign"]
-        case _:
-            found = []
-    return cast(Sequence[dict[str, Any]], found)
+            shown["desired"] = _shown(message.desired)
+    return shown
+
+
+def _assigned(assignments: Iterable[Assignment]) -> list[Any]:
+    """A worker has no business with whom to tell of a task, and the oldest refuses the field."""
+    return [outside(assignment) | {"spec": _without_alerts(assignment.spec)} for assignment in assignments]
+
+
+def _without_alerts(spec: TaskSpec) -> dict[str, Any]:
+    shown: dict[str, Any] = outside(spec)
+    del shown["alerts"]
+    return shown
 
 
 def version_of(subprotocol: str | None) -> int:

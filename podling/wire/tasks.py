@@ -15,7 +15,7 @@ from podling.wire.alerts import parse_wishes
 from podling.wire.body import as_object as as_object
 from podling.wire.body import load_object as load_object
 from podling.wire.body import refuse_unknown
-from podling.wire.codec import decode, rfc3339, to_plain
+from podling.wire.codec import decode, outside, rfc3339, to_plain
 
 _CONTAINER_FIELDS = frozenset(camel_case(field.name) for field in fields(ContainerSpec)) - {"name"}
 _SPEC_FIELDS = frozenset(camel_case(field.name) for field in fields(TaskSpec)) - {
@@ -109,25 +109,27 @@ def _without_prefix(error: InvalidInput) -> InvalidInput:
 
 
 def task_view(task: Task, scheduling_error: str | None = None) -> dict[str, Any]:
-    """Return what is read of a task: the reference's fields, then what was submitted."""
-    spec = to_plain(task.spec)
-    container = spec.pop("containers")[0]
-    del container["name"], spec["kind"]
+    """Return what is read of a task: the reference's fields, then what was submitted.
+
+    Its parts are values of the core, for `encode` to write.
+    """
+    spec, container = outside(task.spec), outside(task.spec.containers[0])
+    del spec["containers"], spec["kind"], container["name"]
     return {
         "taskId": task.task_id,
         **spec,
         **container,
-        "runAt": rfc3339(task.run_at),
-        "status": task.status.value,
+        "runAt": task.run_at,
+        "status": task.status,
         "nodeId": task.node_id,
         "containerId": task.container_id,
-        "createdAt": rfc3339(task.created_at),
-        "startedAt": to_plain(task.started_at),
-        "finishedAt": to_plain(task.finished_at),
+        "createdAt": task.created_at,
+        "startedAt": task.started_at,
+        "finishedAt": task.finished_at,
         "error": task.error,
         "livenessProbe": None,
         "readinessProbe": None,
-        "healthStatus": task.health_status.value,
+        "healthStatus": task.health_status,
         "attempt": task.attempt,
         "exitCode": task.exit_code,
         "errorCode": task.error_code,

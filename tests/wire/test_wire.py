@@ -220,7 +220,7 @@ def test_only_real_nuls_are_replaced(sent: str, read: str) -> None:
 
 def test_what_is_read_of_a_task_can_be_submitted_again() -> None:
     task = build_task(spec=validate_spec(SPEC), run_at=SPEC.run_at)
-    plain = orjson.loads(orjson.dumps(task_view(task, "no node is online")))
+    plain = orjson.loads(encode(task_view(task, "no node is online")))
     assert encode(parse_task(plain)) == encode(SPEC)
 
 

@@ -30,8 +30,9 @@ _NODE_AT_FAULT = frozenset(
 class Scheduler:
     """Blocked shapes are marked in the store only where they stand in the way of others.
 
-    A page that is not full has nobody behind it, and is simply planned again when something changes.
-    While nobody waits, what is submitted is planned at once, without asking the store for it.
+    A page that is not full has nobody behind it, and is simply planned again when something changes:
+    more tasks of its shapes change nothing until they would fill it. While nobody waits, what is
+    submitted is planned at once, without asking the store for it.
 
     A plan is only as good as the view: an assignment whose commit was not answered takes room that
     the view shows as free, so `catch_up` reads the feed before anything else is given away.
@@ -44,6 +45,8 @@ class Scheduler:
         self._blocked = BlockedShapes(context)
         self._nobody_waits = False
         self._fresh: list[Task] = []  # submitted since the last pass, while nobody waited
+        self._stuck: frozenset[str] = frozenset()  # shapes of which all that wait fit nowhere
+        self._room_in_page = 0  # for more of them
         context.feed.listen(self._after_commit)
 
     def node_changed(self, node_id: str) -> None:
@@ -56,8 +59,15 @@ class Scheduler:
         if self._nobody_waits and len(self._fresh) < PAGE:
             now = self._context.clock.now()
             self._fresh += [change.after for change in applied if _is_fresh(change, now)]
-        if any(change.after.attempt == 0 or not change.after.status.is_live for change in applied):
+        if any(self._may_matter(change) for change in applied) or self._room_in_page < 0:
             self.wakeup.set()
+
+    def _may_matter(self, change: Applied) -> bool:
+        after = change.after
+        if change.before is None and after.shape in self._stuck:
+            self._room_in_page -= 1
+            return False
+        return after.attempt == 0 or not after.status.is_live
 
     def _back_off(self, change: Applied) -> None:
         """Keep a shape off a node that just failed to make a container of it, until it has made one."""
@@ -73,6 +83,7 @@ class Scheduler:
     async def run_once(self) -> float | None:
         if not self._context.leads:
             return None
+        self._stuck = frozenset()
         await self._clear_up()
         await self._blocked.learn()
         unblocked = await self._blocked.unblock()
@@ -106,6 +117,7 @@ class Scheduler:
         decided, placed = await self._place(page)
         self._nobody_waits = len(page) < PAGE and len(decided.placements) == len(page)
         if decided.complete and len(page) < PAGE:
+            self._stuck, self._room_in_page = frozenset(decided.blocked), PAGE - len(page)
             return False
         marked = await self._blocked.block([task for task in page if task.shape in decided.blocked])
         return marked > 0 or any(isinstance(answer, Task) for answer in placed)

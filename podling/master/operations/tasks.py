@@ -112,17 +112,15 @@ async def list_(context: MasterContext, query: TaskQuery) -> Sequence[Task]:
 def scheduling_errors(context: MasterContext, tasks: Sequence[Task]) -> Sequence[str | None]:
     """Return for each why it is pending, due and fits on no node at the moment; None if that is not so.
 
-    Every shape is looked at once: a page of a thousand nodes' backlog would hold up all others.
+    Every shape is looked at once, until something changes: a page of a thousand nodes' backlog would
+    hold up all others.
     """
     now = context.clock.now()
-    by_shape: dict[str, str | None] = {}
 
     def of(task: Task) -> str | None:
         if task.status is not TaskStatus.PENDING or task.run_at > now:
             return None
-        if task.shape not in by_shape:
-            by_shape[task.shape] = context.view.scheduling_error(task)
-        return by_shape[task.shape]
+        return context.view.scheduling_error(task)
 
     return [of(task) for task in tasks]
 
