@@ -1,6 +1,5 @@
 """How an attempt ends: another one follows, or the task has ended with it."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from podling.core.limits import later
@@ -8,6 +7,7 @@ from podling.core.retry import ErrorCode, backoff_seconds, is_infrastructure, ma
 from podling.core.spec import Delivery
 from podling.core.task import AttemptStatus, HealthStatus, StopReason, Task, TaskStatus
 from podling.core.transition import Transition, attempt_row, cut, moved
+from podling.core.value import changed
 
 _ATTEMPT_STATUS = {
     TaskStatus.COMPLETED: AttemptStatus.COMPLETED,
@@ -33,7 +33,7 @@ def fail(
     if task.must_end:
         return after_stop(task, None if attempt_status is AttemptStatus.FAILED else attempt_status)
     lost = is_infrastructure(error_code)
-    charged = replace(task, losses=task.losses + lost, failures=task.failures + (not lost))
+    charged = changed(task, losses=task.losses + lost, failures=task.failures + (not lost))
     reason = _dead_letter_reason(charged, error_code, never_started)
     if reason is not None:
         return finish(charged, TaskStatus.FAILED, error_code, error, reason, attempt_status)
@@ -41,7 +41,7 @@ def fail(
     wait = 0.0 if error_code == ErrorCode.NODE_LOST else backoff_seconds(task.spec.retry, count, draw)
     waiting = back_to_pending(charged, now, wait)
     row = attempt_row(charged, attempt_status, error_code, error, waiting.run_at)
-    return Transition(task=replace(waiting, error_code=error_code, error=cut(error)), attempt=row)
+    return Transition(task=changed(waiting, error_code=error_code, error=cut(error)), attempt=row)
 
 
 def _dead_letter_reason(task: Task, error_code: str, never_started: bool) -> str | None:
@@ -60,7 +60,7 @@ def moved_away(task: Task, now: datetime, *, never_started: bool) -> Transition:
     code, message = ErrorCode.DRAINED, f"stopped because node {task.node_id} is drained"
     if task.spec.delivery is Delivery.AT_MOST_ONCE and not never_started:
         return finish(task, TaskStatus.FAILED, code, message, "AT_MOST_ONCE", AttemptStatus.CANCELLED)
-    waiting = replace(back_to_pending(task, now), error_code=code, error=message)
+    waiting = changed(back_to_pending(task, now), error_code=code, error=message)
     row = attempt_row(task, AttemptStatus.CANCELLED, code, message, waiting.run_at)
     return Transition(task=waiting, attempt=row)
 
@@ -90,7 +90,7 @@ def finish(
     attempt_status: AttemptStatus | None = None,
 ) -> Transition:
     """End the task, and its attempt if one is live; `reason` sends it to the dead letters."""
-    finished = replace(
+    finished = changed(
         task,
         status=status,
         error_code=error_code,
@@ -104,7 +104,7 @@ def finish(
 
 def back_to_pending(task: Task, now: datetime, wait_seconds: float = 0.0) -> Task:
     """Return the task without its attempt, due after the wait."""
-    return replace(
+    return changed(
         task,
         status=TaskStatus.PENDING,
         run_at=later(now, wait_seconds) or now,

@@ -25,6 +25,7 @@ class ImageName:
     digest: str | None
 
 
+@lru_cache(4096)
 def image_name(reference: str) -> ImageName:
     """Return the full form of a well-formed reference, or of a pattern."""
     name, _, digest = reference.partition("@")

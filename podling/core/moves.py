@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from podling.core.endings import after_stop, back_to_pending, end_unstarted, fail, finish, moved_away
@@ -23,6 +22,7 @@ from podling.core.task import (
     TaskStatus,
 )
 from podling.core.transition import Actor, Transition, attempt_row, cut, line, moved
+from podling.core.value import changed
 
 LEAST_REFUSAL_SECONDS = 1.0  # a refusal is charged to no budget, so it must not spin
 _MAX_CODE_CHARACTERS = 64
@@ -126,7 +126,7 @@ def refused(task: Task, report: Report, now: datetime, draw: float) -> Transitio
     wait = LEAST_REFUSAL_SECONDS
     if code != ErrorCode.DRAINED:
         wait = max(wait, backoff_seconds(task.spec.retry, 1, draw))
-    waiting = replace(back_to_pending(over, now, wait), error_code=code, error=message)
+    waiting = changed(back_to_pending(over, now, wait), error_code=code, error=message)
     return Transition(task=waiting, attempt=row, events=(told,))
 
 
@@ -170,7 +170,7 @@ def cancel(task: Task, actor: str, reason: str, now: datetime) -> Transition:
         return Transition(task=task)
     told = line(task, now, "cancel_requested", reason, actor)
     stopping = moved(task, stop_reason=StopReason.CANCEL, stop_requested_at=now)
-    return replace(_stop(stopping, now), events=(told,))
+    return changed(_stop(stopping, now), events=(told,))
 
 
 def deadline(task: Task, now: datetime) -> Transition:
@@ -183,14 +183,14 @@ def deadline(task: Task, now: datetime) -> Transition:
         return end_unstarted(task, TaskStatus.FAILED, ErrorCode.DEADLINE, message, now)
     told = line(task, now, "deadline", message, Actor.LEADER)
     stopping = moved(task, stop_reason=StopReason.DEADLINE, stop_requested_at=now)
-    return replace(_stop(stopping, now), events=(told,))
+    return changed(_stop(stopping, now), events=(told,))
 
 
 def _stop(stopping: Task, now: datetime) -> Transition:
     """Wait for the worker's word; nobody is there to give it for a held attempt."""
     if stopping.held is None:
         return Transition(task=stopping)
-    return after_stop(replace(stopping, finished_at=now), AttemptStatus.LOST)
+    return after_stop(changed(stopping, finished_at=now), AttemptStatus.LOST)
 
 
 def retry_now(task: Task, now: datetime) -> Transition:
@@ -212,7 +212,7 @@ def resolve(task: Task, outcome: str, now: datetime) -> Transition:
     if outcome == "retry":
         row = attempt_row(over, AttemptStatus.LOST, ErrorCode.NODE_LOST, task.held)
         return Transition(task=back_to_pending(over, now), attempt=row, events=(told,))
-    return replace(_resolved(over, outcome, task.held), events=(told,))
+    return changed(_resolved(over, outcome, task.held), events=(told,))
 
 
 def _resolved(over: Task, outcome: str, why: str) -> Transition:
@@ -249,7 +249,7 @@ def _merged(
 def _filled(state: ContainerState, before: ContainerState | None) -> ContainerState:
     if before is None:
         return state
-    return replace(
+    return changed(
         state,
         container_id=state.container_id or before.container_id,
         image_digest=state.image_digest or before.image_digest,

@@ -1,12 +1,11 @@
 """What an event changes, and the pieces that every move is made of."""
 
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
-from podling.core.value import value
+from podling.core.value import changed, value
 
 MAX_ERROR_CHARACTERS = 4096
 
@@ -33,7 +32,7 @@ class Transition:
 
 def moved(task: Task, **fields: Any) -> Task:
     """Return the task changed in these fields, as its next version. Each move does it once."""
-    return replace(task, version=task.version + 1, **fields)
+    return changed(task, version=task.version + 1, **fields)
 
 
 def attempt_row(

@@ -7,7 +7,7 @@ committed apart from everybody else's, fenced by its epoch.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from podling.core.alerts import Alert
@@ -15,6 +15,7 @@ from podling.core.errors import Conflict, InvalidInput, NotFound, PodlingError, 
 from podling.core.lifecycle import Event, Transition, apply
 from podling.core.node import NodeChange
 from podling.core.task import Task
+from podling.core.value import changed
 from podling.kit.batcher import Batcher
 from podling.kit.clock import Clock
 from podling.store.base import Batch, Store, TaskWrite, WriteResult, WriteStatus
@@ -100,14 +101,14 @@ class Committer:
         """Use this epoch for the leader's items; None when this master does not lead."""
         self._epoch = epoch
 
-    async def insert(self, task: Task, body_hash: str) -> Task | WriteResult:
-        """Store a new task and return it; a used idempotency key returns the store's result.
+    def insert(self, task: Task, body_hash: str) -> "asyncio.Future[Task | WriteResult]":
+        """Store a new task; the answer is the task, or the store's result for a used idempotency key.
 
-        Raises StoreUnavailable; Unavailable while too many wait: reports of workers go on.
+        The answer raises StoreUnavailable. Raises Unavailable while too many wait: reports of workers go on.
         """
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
-        return await self._everyone.put(Insert(task, body_hash))
+        return self._everyone.enqueue(Insert(task, body_hash))
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.
@@ -182,7 +183,7 @@ class Committer:
     async def _write_nodes(self, changes: Sequence[NodeChange]) -> Sequence[None]:
         async with self._turn:
             await self._close_doubt()
-            await self._commit_batch(replace(self._batch((), None), nodes=tuple(changes)))
+            await self._commit_batch(changed(self._batch((), None), nodes=tuple(changes)))
         return [None] * len(changes)
 
     async def _write(self, items: Sequence[_Item], epoch: int | None) -> Sequence[_Answer | Exception]:
@@ -378,7 +379,7 @@ def _grown(write: TaskWrite, transition: Transition, alerts: tuple[Alert, ...]) 
     if transition.attempt is not None:
         number = transition.attempt.attempt
         attempts = (*(row for row in attempts if row.attempt != number), transition.attempt)
-    return replace(
+    return changed(
         write,
         task=transition.task,
         attempts=attempts,

@@ -1,6 +1,5 @@
 """Reports as workers send them: each is read by itself, so that one bad item harms no other."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ import orjson
 from podling.core.errors import InvalidInput
 from podling.core.protocol import Report
 from podling.core.task import ContainerState
+from podling.core.value import changed
 from podling.wire.codec import decode_leniently
 
 MOST_CONTAINERS = 64
@@ -48,7 +48,7 @@ def _checked(report: Report) -> Report:
         _check_time(at)
     if len(report.containers) > MOST_CONTAINERS:
         raise InvalidInput.field("containers", f"must be at most {MOST_CONTAINERS}")
-    return replace(
+    return changed(
         report,
         error=_short(report.error),
         error_code=_short(report.error_code, 64),
@@ -61,7 +61,7 @@ def _checked_container(container: ContainerState) -> ContainerState:
     _check_exit(container.exit_code)
     for at in (container.started_at, container.finished_at):
         _check_time(at)
-    return replace(
+    return changed(
         container,
         name=container.name[:LONGEST_TEXT],
         container_id=_short(container.container_id),

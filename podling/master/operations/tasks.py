@@ -39,12 +39,7 @@ async def submit(context: MasterContext, spec: TaskSpec, entry: Entry) -> tuple[
     Raises InvalidInput, PolicyDenied, IdempotencyMismatch, StoreUnavailable.
     """
     spec = await admit(context, spec, entry)
-    body_hash = hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
-    task = _new_task(context.new_id(), spec, context.clock.now())
-    answer = await context.committer.insert(task, body_hash)
-    if isinstance(answer, WriteResult):
-        return await _repeated(context, spec, answer), False
-    return answer, True
+    return await _stored(context, spec, _insert(context, spec))
 
 
 async def submit_many(
@@ -57,22 +52,52 @@ async def submit_many(
 
     They are taken piece by piece: beats are answered between two pieces of a large batch.
     """
+    left, begun = iter(specs), []
+    while piece := list(islice(left, AT_A_TIME)):
+        begun += [await _begin(context, spec, entry) for spec in piece]
+        await asyncio.sleep(0)
+    return [await _answered(context, item, refusal) for item in begun]
 
-    async def one(spec: TaskSpec | PodlingError) -> dict[str, Any]:
-        if isinstance(spec, PodlingError):
-            return refusal(spec)
-        try:
-            task, _ = await submit(context, spec, entry)
-        except PodlingError as error:
-            return refusal(error)
-        return {"taskId": task.task_id}
 
-    left, answers = iter(specs), []
-    async with asyncio.TaskGroup() as group:
-        while piece := list(islice(left, AT_A_TIME)):
-            answers += [group.create_task(one(spec)) for spec in piece]
-            await asyncio.sleep(0)
-    return [answer.result() for answer in answers]
+_Begun = tuple[TaskSpec, "asyncio.Future[Task | WriteResult]"]
+
+
+async def _begin(
+    context: MasterContext, spec: TaskSpec | PodlingError, entry: Entry
+) -> _Begun | PodlingError:
+    if isinstance(spec, PodlingError):
+        return spec
+    try:
+        spec = await admit(context, spec, entry)
+        return spec, _insert(context, spec)
+    except PodlingError as error:
+        return error
+
+
+async def _answered(
+    context: MasterContext, begun: _Begun | PodlingError, refusal: Callable[[PodlingError], dict[str, Any]]
+) -> dict[str, Any]:
+    if isinstance(begun, PodlingError):
+        return refusal(begun)
+    try:
+        task, _ = await _stored(context, *begun)
+    except PodlingError as error:
+        return refusal(error)
+    return {"taskId": task.task_id}
+
+
+def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | WriteResult]":
+    body_hash = hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
+    return context.committer.insert(_new_task(context.new_id(), spec, context.clock.now()), body_hash)
+
+
+async def _stored(
+    context: MasterContext, spec: TaskSpec, inserted: "asyncio.Future[Task | WriteResult]"
+) -> tuple[Task, bool]:
+    answer = await inserted
+    if isinstance(answer, WriteResult):
+        return await _repeated(context, spec, answer), False
+    return answer, True
 
 
 def _new_task(task_id: str, spec: TaskSpec, now: datetime) -> Task:
