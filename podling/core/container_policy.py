@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from podling.core.errors import InvalidInput
 from podling.core.fields import (
@@ -115,6 +116,7 @@ def check_image(field: str, image: str) -> None:
     _check_repository(field, name)
 
 
+@lru_cache(4096)  # the same few images come again and again
 def _check_repository(field: str, name: str) -> None:
     check_length(field, name, 255)
     domain, slash, path = name.partition("/")

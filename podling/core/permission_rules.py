@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from podling.core.access import Role
 from podling.core.errors import PolicyDenied
 from podling.core.image_names import image_name, is_like, is_like_image
-from podling.core.permissions import HOST_NETWORK, HostPath, Limits, Policy, denied
+from podling.core.permissions import HOST_NETWORK, NO_LIMITS, HostPath, Limits, Policy, denied
 from podling.core.spec import CPU, MEMORY, ContainerSpec, Mount, MountType, Runtime, TaskKind, TaskSpec
 
 ENGINE_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/var/run/docker", "/run/docker")
@@ -195,6 +195,8 @@ def is_below(path: str, directories: tuple[str, ...]) -> bool:
 def check_limits(spec: TaskSpec, policy: Policy, roles: frozenset[Role]) -> None:
     """Raise PolicyDenied if the task asks for more than who submits it may have."""
     name, limits = policy.limits_of(roles)
+    if limits is NO_LIMITS:
+        return
     rule = f"limits.{name}"
     _check_amounts(spec, limits, rule)
     _check_most(spec.priority, limits.priority, f"{rule}.priority", "priority")

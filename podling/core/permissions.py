@@ -62,6 +62,9 @@ class Limits:
     batch: int | None = None
 
 
+NO_LIMITS = Limits()
+
+
 @value
 class Policy:
     """`limits` are by role, and by `default` for the roles that have none of their own."""
@@ -80,7 +83,7 @@ class Policy:
         """Return the name of the entry that binds who has these roles, and what it says."""
         held = next((role for role in SUBMITTING_ROLES if role in roles), None)
         name = DEFAULT_LIMITS if held is None or held not in self.limits else held.value
-        return name, self.limits.get(name, Limits())
+        return name, self.limits.get(name, NO_LIMITS)
 
 
 def denied(rule: str, field_name: str, problem: str) -> PolicyDenied:

@@ -29,10 +29,10 @@ MOST_TRIES = 8  # against writers on other masters; each try loads what the othe
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """A new task."""
+    """A new task, with a hash of its body if it has an idempotency key."""
 
     task: Task
-    body_hash: str
+    body_hash: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Committer:
         """Use this epoch for the leader's items; None when this master does not lead."""
         self._epoch = epoch
 
-    def insert(self, task: Task, body_hash: str) -> "asyncio.Future[Task | WriteResult]":
+    def insert(self, task: Task, body_hash: str | None) -> "asyncio.Future[Task | WriteResult]":
         """Store a new task; the answer is the task, or the store's result for a used idempotency key.
 
         The answer raises StoreUnavailable. Raises Unavailable while too many wait: reports of workers go on.

@@ -87,8 +87,13 @@ async def _answered(
 
 
 def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | WriteResult]":
-    body_hash = hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
+    body_hash = None if spec.idempotency_key is None else _hash(spec)
     return context.committer.insert(_new_task(context.new_id(), spec, context.clock.now()), body_hash)
+
+
+def _hash(spec: TaskSpec) -> str:
+    """Return what tells a repeated submit from another one under the same key."""
+    return hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
 
 
 async def _stored(
