@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 from podling.core.node import Node, NodeStatus
 from podling.core.spec import (
@@ -83,16 +84,43 @@ def _host_ports(spec: TaskSpec) -> tuple[str, ...]:
 def shape_of(spec: TaskSpec) -> str:
     """Return the hash of what placement looks at: 16 hexadecimal digits, the same everywhere."""
     requirement = requirement_of(spec)
-    placement = requirement.placement
-    parts = (
-        requirement.runtime.value,
-        sorted(requirement.requests.items()),
+    return _hash(
+        requirement.runtime,
+        tuple(sorted(requirement.requests.items())),
         requirement.host_ports,
-        sorted(placement.node_selector.items()),
-        sorted(_condition(constraint) for constraint in placement.constraints),
-        sorted((*_condition(affinity), affinity.weight) for affinity in placement.affinity),
+        _NOWHERE_IN_PARTICULAR if spec.placement == _ANYWHERE else _wishes(spec.placement),
+    )
+
+
+def _wishes(placement: Placement) -> tuple[Any, ...]:
+    return (
+        tuple(sorted(placement.node_selector.items())),
+        tuple(sorted(_condition(constraint) for constraint in placement.constraints)),
+        tuple(sorted((*_condition(affinity), affinity.weight) for affinity in placement.affinity)),
         placement.spread,
         placement.strategy.value,
+    )
+
+
+_ANYWHERE = Placement()
+_NOWHERE_IN_PARTICULAR = _wishes(_ANYWHERE)
+
+
+@lru_cache(4096)
+def _hash(
+    runtime: Runtime, requests: tuple[Any, ...], host_ports: tuple[str, ...], wishes: tuple[Any, ...]
+) -> str:
+    selector, constraints, affinity, spread, strategy = wishes
+    # Lists, as masters of an older version wrote them.
+    parts = (
+        runtime.value,
+        list(requests),
+        host_ports,
+        list(selector),
+        list(constraints),
+        list(affinity),
+        spread,
+        strategy,
     )
     return hashlib.blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=8).hexdigest()
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from podling.core.backoff import FIRST_SECONDS
 from podling.core.node import Node, NodeStatus
 from podling.core.spec import Port
-from podling.core.task import Task
+from podling.core.task import Task, TaskStatus
 from podling.core.view import View
 from tests.core.clusters import clusters, ended, node, on, pages, sized, view_of, wanting
 
@@ -56,6 +56,19 @@ def test_why_a_task_fits_nowhere_is_a_sentence_of_counts() -> None:
     assert view.scheduling_error(wanting({"cpu": 500})) == (
         "none of 3 nodes fits: 2 insufficient cpu, 1 cordoned"
     )
+
+
+def test_why_a_task_fits_nowhere_is_known_anew_after_every_change() -> None:
+    view, task = View(), wanting({"cpu": 9000})
+    assert view.scheduling_error(task) == "no node is online"
+    view.put_node(sized("node-1"))
+    assert "insufficient cpu" in (view.scheduling_error(task) or "")
+    view.put_node(sized("node-2", cpu=9000))
+    assert view.scheduling_error(task) is None
+    view.put_task(replace(wanting({"cpu": 9000}), status=TaskStatus.RUNNING, attempt=1, node_id="node-2"))
+    assert "insufficient cpu" in (view.scheduling_error(task) or "")
+    view.remove_node("node-1")
+    assert "the only node" in (view.scheduling_error(task) or "")
 
 
 def test_without_a_node_online_that_is_the_reason() -> None:

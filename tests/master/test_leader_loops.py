@@ -8,10 +8,11 @@ import pytest
 
 from podling.core.errors import StaleEpoch, StoreUnavailable, Unavailable
 from podling.core.task import Task, TaskStatus
-from podling.core.view import View
+from podling.core.view import View, WhyNot
 from podling.master.committer import MOST_WAITING
 from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED
 from podling.master.loops.deadlines import Deadlines
+from podling.master.loops.scheduler import PAGE
 from podling.master.operations import tasks
 from podling.store.base import Batch
 from tests.builders import ended
@@ -73,8 +74,7 @@ async def test_a_pass_of_a_leader_that_was_replaced_fails(leader: Leader) -> Non
 
 async def test_new_tasks_are_refused_while_too_many_wait(leader: Leader) -> None:
     context = leader.context
-    waiting = [asyncio.create_task(context.committer.insert(wanting(), "h")) for _ in range(MOST_WAITING)]
-    await asyncio.sleep(0)
+    waiting = [context.committer.insert(wanting(), "h") for _ in range(MOST_WAITING)]
     with pytest.raises(Unavailable) as refusal:
         await context.committer.insert(wanting(), "h")
     assert refusal.value.code == "overloaded"
@@ -88,9 +88,9 @@ class CountingView(View):
         super().__init__()
         self.asked: list[str] = []
 
-    def scheduling_error(self, task: Task) -> str | None:
+    def why_blocked(self, task: Task, now: float | None = None) -> WhyNot | None:
         self.asked.append(task.shape)
-        return super().scheduling_error(task)
+        return super().why_blocked(task, now)
 
 
 async def test_a_list_looks_for_room_once_per_shape(leader: Leader) -> None:
@@ -190,6 +190,42 @@ async def test_a_pass_puts_back_a_bounded_number_and_the_next_one_follows_at_onc
     assert leader.context.view.running_tasks("node-2") < MOST_UNBLOCKED + 699
     assert await leader.scheduler.run_once() is None
     assert leader.context.view.running_tasks("node-2") == MOST_UNBLOCKED + 699
+
+
+async def test_more_of_what_fits_nowhere_is_no_reason_to_look_again_until_it_fills_a_page(
+    leader: Leader,
+) -> None:
+    scheduler, insert = leader.scheduler, leader.context.committer.insert
+    leader.put(sized("node-1"))
+    await insert(wanting({"cpu": 9000}), "hash")
+    await scheduler.run_once()
+    await scheduler.wakeup.wait(0)
+    await insert(wanting({"cpu": 9000}), "hash")
+    assert not await scheduler.wakeup.wait(0)
+    fits = wanting({"cpu": 100})
+    await insert(fits, "hash")
+    assert await scheduler.wakeup.wait(0)
+    await scheduler.run_once()
+    assert (await leader.stored(fits)).status is TaskStatus.SCHEDULED
+    await scheduler.wakeup.wait(0)
+    await asyncio.gather(*(insert(wanting({"cpu": 9000}), "hash") for _ in range(PAGE)))
+    assert await scheduler.wakeup.wait(0)
+    await scheduler.run_once()
+    assert len(await leader.store.ready_page(1000)) < PAGE
+
+
+async def test_what_ends_is_a_reason_to_look_again_at_what_had_no_room(leader: Leader) -> None:
+    leader.put(sized("node-1", slots=1))
+    waiting = [wanting({"cpu": 100}) for _ in range(2)]
+    await leader.submit(*waiting)
+    await leader.scheduler.run_once()
+    [running] = leader.context.view.live_tasks_on("node-1")
+    await leader.scheduler.wakeup.wait(0)
+    await leader.context.committer.apply(running.task_id, ended(running))
+    assert await leader.scheduler.wakeup.wait(0)
+    await leader.scheduler.run_once()
+    [following] = leader.context.view.live_tasks_on("node-1")
+    assert following.task_id != running.task_id
 
 
 async def test_what_comes_while_others_wait_takes_its_turn(leader: Leader) -> None:
