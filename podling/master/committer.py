@@ -29,10 +29,14 @@ MOST_TRIES = 8  # against writers on other masters; each try loads what the othe
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """A new task, with a hash of its body if it has an idempotency key."""
+    """A new task, with a hash of its body if it has an idempotency key.
+
+    `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order.
+    """
 
     task: Task
     body_hash: str | None
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,15 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A committed write: what the task was (None: it is new) and what it is now."""
+    """A committed write: what the task was (None: it is new) and what it is now.
+
+    `blocked`: it is new and waits out of the ready order.
+    """
 
     before: Task | None
     after: Task
     from_worker: bool = False
+    blocked: bool = False
 
 
 _Item = Insert | Happening
@@ -101,14 +109,16 @@ class Committer:
         """Use this epoch for the leader's items; None when this master does not lead."""
         self._epoch = epoch
 
-    def insert(self, task: Task, body_hash: str | None) -> "asyncio.Future[Task | WriteResult]":
+    def insert(
+        self, task: Task, body_hash: str | None, *, blocked: bool = False
+    ) -> "asyncio.Future[Task | WriteResult]":
         """Store a new task; the answer is the task, or the store's result for a used idempotency key.
 
         The answer raises StoreUnavailable. Raises Unavailable while too many wait: reports of workers go on.
         """
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
-        return self._everyone.enqueue(Insert(task, body_hash))
+        return self._everyone.enqueue(Insert(task, body_hash, blocked))
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.
@@ -295,8 +305,9 @@ class Committer:
         applied = []
         for draft, result in zip(plan.drafts.values(), results, strict=True):
             if result.status is WriteStatus.APPLIED:
-                applied.append(Applied(draft.before, draft.write.task, draft.from_worker))
-                answers.update(dict.fromkeys(draft.indexes, draft.write.task))
+                write = draft.write
+                applied.append(Applied(draft.before, write.task, draft.from_worker, write.blocked))
+                answers.update(dict.fromkeys(draft.indexes, write.task))
             elif result.status is WriteStatus.DUPLICATE:
                 answers.update(dict.fromkeys(draft.indexes, result))
         if applied:
@@ -328,7 +339,7 @@ class _Plan:
         self.unchanged: dict[int, Task] = {}
 
     def insert(self, index: int, item: Insert) -> None:
-        write = TaskWrite(task=item.task, body_hash=item.body_hash)
+        write = TaskWrite(task=item.task, body_hash=item.body_hash, blocked=item.blocked)
         self.drafts[item.task.task_id] = _Draft(None, write, [index])
 
     def happen(self, index: int, item: Happening) -> None:

@@ -106,6 +106,7 @@ class MasterContext:
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
     epoch: int | None = None
+    full_for: frozenset[str] = frozenset()  # shapes that fit nowhere now, as the leader's scheduler found
     other_masters: tuple[str, ...] = ()  # where those can be reached that are alive
     masters: Mapping[str, KnownMaster] = field(default_factory=dict)
     when_leading: list[Wakeup] = field(default_factory=list)
@@ -141,6 +142,7 @@ class MasterContext:
     def lead(self, epoch: int | None) -> None:
         """Become the leader of this epoch, or stop being one."""
         self.epoch = epoch
+        self.full_for = frozenset()
         self.committer.lead(epoch)
         for wakeup in self.when_leading:
             wakeup.set()

@@ -53,8 +53,9 @@ class TaskWrite:
     """One task as it shall be; `expected_version` is what the store must hold, None to insert.
 
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
-    `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse. `before` is
-    the status that the task had, for those who follow the feed.
+    `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
+    is `blocked` begins out of the ready order. `before` is the status that the task had, for those who
+    follow the feed.
     """
 
     task: Task
@@ -63,6 +64,7 @@ class TaskWrite:
     attempts: tuple[Attempt, ...] = ()
     events: tuple[TaskEvent, ...] = ()
     body_hash: str | None = None
+    blocked: bool = False
     alerts: tuple[Alert, ...] = ()
 
 

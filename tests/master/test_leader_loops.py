@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from podling.core.access import LOCAL
 from podling.core.errors import StaleEpoch, StoreUnavailable, Unavailable
 from podling.core.task import Task, TaskStatus
 from podling.core.view import View, WhyNot
@@ -14,10 +15,13 @@ from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.scheduler import PAGE
 from podling.master.operations import tasks
+from podling.master.operations.admission import Entry
 from podling.store.base import Batch
 from tests.builders import ended
 from tests.core.clusters import sized, wanting
 from tests.master.bare_master import EPOCH, Leader, WatchedStore
+
+ENTRY = Entry(actor=LOCAL)
 
 
 @pytest.fixture
@@ -197,21 +201,56 @@ async def test_more_of_what_fits_nowhere_is_no_reason_to_look_again_until_it_fil
 ) -> None:
     scheduler, insert = leader.scheduler, leader.context.committer.insert
     leader.put(sized("node-1"))
-    await insert(wanting({"cpu": 9000}), "hash")
+    await insert(wanting({"cpu": 9000}), None)
     await scheduler.run_once()
     await scheduler.wakeup.wait(0)
-    await insert(wanting({"cpu": 9000}), "hash")
+    await insert(wanting({"cpu": 9000}), None)
     assert not await scheduler.wakeup.wait(0)
     fits = wanting({"cpu": 100})
-    await insert(fits, "hash")
+    await insert(fits, None)
     assert await scheduler.wakeup.wait(0)
     await scheduler.run_once()
     assert (await leader.stored(fits)).status is TaskStatus.SCHEDULED
     await scheduler.wakeup.wait(0)
-    await asyncio.gather(*(insert(wanting({"cpu": 9000}), "hash") for _ in range(PAGE)))
+    await asyncio.gather(*(insert(wanting({"cpu": 9000}), None) for _ in range(PAGE)))
     assert await scheduler.wakeup.wait(0)
     await scheduler.run_once()
     assert len(await leader.store.ready_page(1000)) < PAGE
+
+
+async def test_what_is_submitted_to_a_full_cluster_is_blocked_from_the_start_and_placed_later(
+    leader: Leader,
+) -> None:
+    spec = wanting({"cpu": 9000}).spec
+    leader.put(sized("node-1"))
+    await tasks.submit(leader.context, spec, ENTRY)
+    await leader.scheduler.run_once()
+    await leader.scheduler.wakeup.wait(0)
+    await tasks.submit(leader.context, spec, ENTRY)
+    assert not await leader.scheduler.wakeup.wait(0)
+    assert len(await leader.store.ready_page(10)) == len(await leader.store.blocked_shapes()) == 1
+    leader.put(sized("node-2", cpu=18_000))
+    await leader.scheduler.run_once()
+    assert leader.context.view.running_tasks("node-2") == 2
+
+
+async def test_what_was_blocked_from_the_start_while_room_came_is_looked_at_again(leader: Leader) -> None:
+    spec = wanting({"cpu": 9000}).spec
+    leader.put(sized("node-1"))
+    await tasks.submit(leader.context, spec, ENTRY)
+    await leader.scheduler.run_once()
+    full_for = leader.context.full_for
+    leader.put(sized("node-2", cpu=18_000))
+    await leader.scheduler.run_once()  # there is room for all that are known
+    await leader.scheduler.wakeup.wait(0)
+    leader.context.full_for = full_for
+    submitted = asyncio.create_task(tasks.submit(leader.context, spec, ENTRY))
+    await asyncio.sleep(0)
+    leader.context.full_for = frozenset()  # as after that pass, before the commit
+    await submitted
+    assert await leader.scheduler.wakeup.wait(0)
+    await leader.scheduler.run_once()
+    assert leader.context.view.running_tasks("node-2") == 2
 
 
 async def test_what_ends_is_a_reason_to_look_again_at_what_had_no_room(leader: Leader) -> None:

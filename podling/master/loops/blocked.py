@@ -39,6 +39,10 @@ class BlockedShapes:
         self._known = {task.shape for task in firsts}
         self._epoch, self._learned_at = epoch, now
 
+    def know(self, shape: str) -> None:
+        """A task of this shape was blocked when it was submitted."""
+        self._known.add(shape)
+
     async def block(self, tasks: Sequence[Task]) -> int:
         """Take the tasks out of the ready order; return how many."""
         if not tasks or self._context.epoch is None:

@@ -31,8 +31,8 @@ class Scheduler:
     """Blocked shapes are marked in the store only where they stand in the way of others.
 
     A page that is not full has nobody behind it, and is simply planned again when something changes:
-    more tasks of its shapes change nothing until they would fill it. While nobody waits, what is
-    submitted is planned at once, without asking the store for it.
+    more tasks of its shapes change nothing, and are blocked from the start if this master takes them.
+    While nobody waits, what is submitted is planned at once, without asking the store for it.
 
     A plan is only as good as the view: an assignment whose commit was not answered takes room that
     the view shows as free, so `catch_up` reads the feed before anything else is given away.
@@ -45,8 +45,7 @@ class Scheduler:
         self._blocked = BlockedShapes(context)
         self._nobody_waits = False
         self._fresh: list[Task] = []  # submitted since the last pass, while nobody waited
-        self._stuck: frozenset[str] = frozenset()  # shapes of which all that wait fit nowhere
-        self._room_in_page = 0  # for more of them
+        self._room_in_page = 0  # for more of the shapes that the cluster is full for
         context.feed.listen(self._after_commit)
 
     def node_changed(self, node_id: str) -> None:
@@ -63,8 +62,11 @@ class Scheduler:
             self.wakeup.set()
 
     def _may_matter(self, change: Applied) -> bool:
-        after = change.after
-        if change.before is None and after.shape in self._stuck:
+        after, is_full = change.after, change.after.shape in self._context.full_for
+        if change.blocked:
+            self._blocked.know(after.shape)
+            return not is_full
+        if change.before is None and is_full:
             self._room_in_page -= 1
             return False
         return after.attempt == 0 or not after.status.is_live
@@ -83,7 +85,7 @@ class Scheduler:
     async def run_once(self) -> float | None:
         if not self._context.leads:
             return None
-        self._stuck = frozenset()
+        self._context.full_for = frozenset()
         await self._clear_up()
         await self._blocked.learn()
         unblocked = await self._blocked.unblock()
@@ -117,7 +119,7 @@ class Scheduler:
         decided, placed = await self._place(page)
         self._nobody_waits = len(page) < PAGE and len(decided.placements) == len(page)
         if decided.complete and len(page) < PAGE:
-            self._stuck, self._room_in_page = frozenset(decided.blocked), PAGE - len(page)
+            self._context.full_for, self._room_in_page = frozenset(decided.blocked), PAGE - len(page)
             return False
         marked = await self._blocked.block([task for task in page if task.shape in decided.blocked])
         return marked > 0 or any(isinstance(answer, Task) for answer in placed)
@@ -125,7 +127,12 @@ class Scheduler:
 
 def _is_fresh(change: Applied, now: datetime) -> bool:
     after = change.after
-    return change.before is None and after.status is TaskStatus.PENDING and after.run_at <= now
+    return (
+        change.before is None
+        and not change.blocked
+        and after.status is TaskStatus.PENDING
+        and after.run_at <= now
+    )
 
 
 def _claim_order(task: Task) -> tuple[int, datetime, datetime, str]:

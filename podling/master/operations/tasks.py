@@ -88,7 +88,8 @@ async def _answered(
 
 def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | WriteResult]":
     body_hash = None if spec.idempotency_key is None else _hash(spec)
-    return context.committer.insert(_new_task(context.new_id(), spec, context.clock.now()), body_hash)
+    task = _new_task(context.new_id(), spec, context.clock.now())
+    return context.committer.insert(task, body_hash, blocked=task.shape in context.full_for)
 
 
 def _hash(spec: TaskSpec) -> str:

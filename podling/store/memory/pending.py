@@ -41,10 +41,11 @@ class PendingTable:
         self._waiting: SortedKeys[tuple[datetime, str]] = SortedKeys()
         self._blocked: dict[str, SortedKeys[ClaimKey]] = {}  # by shape
 
-    def put(self, task: Task, now: datetime) -> None:
-        """Insert or replace a pending task; it is not blocked then."""
+    def put(self, task: Task, now: datetime, blocked: bool = False) -> None:
+        """Insert or replace a pending task; only one that is due can be blocked."""
         self.discard(task.task_id)
-        row = _Row(task, claim_key(task), due=task.run_at <= now, blocked=False)
+        due = task.run_at <= now
+        row = _Row(task, claim_key(task), due=due, blocked=due and blocked)
         self._rows[task.task_id] = row
         self._enter(row)
 

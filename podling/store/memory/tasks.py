@@ -140,14 +140,14 @@ class TaskTable:
         if task.status.is_terminal:
             self._end(task)
         else:
-            self._keep(task, now)
+            self._keep(task, now, write.blocked)
         return WriteResult(task_id=task.task_id, status=WriteStatus.APPLIED)
 
-    def _keep(self, task: Task, now: datetime) -> None:
+    def _keep(self, task: Task, now: datetime, blocked: bool) -> None:
         self._unended[task.task_id] = task
         self.deadlines.put(task)
         if task.status is TaskStatus.PENDING:
-            self.pending.put(task, now)
+            self.pending.put(task, now, blocked)
         else:
             self.pending.discard(task.task_id)
 

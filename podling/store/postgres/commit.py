@@ -184,6 +184,8 @@ class _Round:
             return
         tasks = [self._task(index) for index in inserts]
         rows = [spec_row(task) | live_row(task, self._batch.now) for task in tasks]
+        for row, index in zip(rows, inserts, strict=True):
+            row["blocked"] = row["due"] and self._writes[index].blocked
         made = {row["task_id"] for row in await self._connection.fetch(_SQL.insert_tasks, to_json(rows))}
         for index in inserts:
             self._decide(index, self._task(index).task_id in made)

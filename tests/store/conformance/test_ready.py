@@ -8,7 +8,7 @@ import pytest
 from podling.core.errors import StaleEpoch
 from podling.core.lifecycle import Cancel, RetryNow
 from podling.core.task import Task
-from podling.store.base import Store, WriteStatus
+from podling.store.base import PendingCounts, Store, TaskWrite, WriteStatus
 from tests.builders import NOW, assignment, at, build_batch, build_task, ended, happening, insertion
 
 
@@ -163,6 +163,18 @@ async def test_blocked_tasks_leave_the_order_until_their_shape_comes_back(store:
     assert await put_back(store, epoch, x=10) == {"x": 2}
     assert await ready(store) == ["x0", "x1", "y0", "y1", "z0", "z1"]
     assert await put_back(store, epoch, x=10) == {}
+
+
+async def test_a_task_may_be_blocked_from_the_start_but_not_before_it_is_due(store: Store) -> None:
+    due, later = build_task(task_id="x0"), build_task(task_id="x1", run_at=at(3600))
+    await store.commit(build_batch([TaskWrite(task=due, blocked=True), TaskWrite(task=later, blocked=True)]))
+    assert await ready(store) == []
+    assert (await store.count_pending(10)) == PendingCounts(ready=0, blocked=1, later=1)
+    assert [task.task_id for task in await store.blocked_shapes()] == ["x0"]
+    await store.promote(at(7200), 10)
+    assert await ready(store) == ["x1"]
+    assert await put_back(store, await lead(store), **{due.shape: 10}) == {due.shape: 1}
+    assert await ready(store) == ["x0", "x1"]
 
 
 async def put_back(store: Store, epoch: int, **rooms: int) -> dict[str, int]:
