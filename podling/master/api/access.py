@@ -5,6 +5,7 @@ Default deny: a route that is not in the table of `Access` is refused, whoever a
 
 import asyncio
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -153,6 +154,7 @@ def _is_no_site(host: str) -> bool:
     return bool(host) and ("." not in host or is_address(host))
 
 
+@lru_cache(maxsize=1024)
 def _host_of(address: str) -> str:
     try:
         return urlsplit(address).hostname or ""
