@@ -24,7 +24,16 @@ from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connec
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
-from podling.store.postgres.rows import Row, attempt_row, event_row, live_row, spec_row, state_row, to_json
+from podling.store.postgres.rows import (
+    Row,
+    attempt_columns,
+    event_columns,
+    live_row,
+    rows_to_json,
+    spec_row,
+    state_row,
+    to_json,
+)
 
 _SQL = load("commit")
 _DEADLOCK_ATTEMPTS = 10
@@ -95,14 +104,14 @@ async def _record(connection: Connection, batch: Batch, results: Sequence[WriteR
         if result.status is WriteStatus.APPLIED
     ]
     attempts = {(row.task_id, row.attempt): row for write in applied for row in write.attempts}
-    attempt_rows = [attempt_row(attempts[key]) for key in sorted(attempts)]
-    event_rows = [event_row(event) for write in applied for event in write.events]
+    attempt_parts = attempt_columns([attempts[key] for key in sorted(attempts)])
+    event_parts = event_columns([event for write in applied for event in write.events])
     if told := [alert for write in applied for alert in write.alerts]:
         await alerts.insert(connection, told)
     body = _changes_body(batch, results)
     try:
         await connection.execute(
-            _SQL.record, batch.master_id, batch.number, body, to_json(attempt_rows), to_json(event_rows)
+            _SQL.record, batch.master_id, batch.number, body, *attempt_parts, *event_parts
         )
     except asyncpg.UniqueViolationError:
         raise _Repeated from None
@@ -186,7 +195,9 @@ class _Round:
         rows = [spec_row(task) | live_row(task, self._batch.now) for task in tasks]
         for row, index in zip(rows, inserts, strict=True):
             row["blocked"] = row["due"] and self._writes[index].blocked
-        made = {row["task_id"] for row in await self._connection.fetch(_SQL.insert_tasks, to_json(rows))}
+        bodies = [to_json(task.spec) for task in tasks]
+        found = await self._connection.fetch(_SQL.insert_tasks, rows_to_json(rows), bodies)
+        made = {row["task_id"] for row in found}
         for index in inserts:
             self._decide(index, self._task(index).task_id in made)
         refused = [task for task in tasks if task.task_id not in made]
@@ -200,7 +211,7 @@ class _Round:
     async def _move(self, updates: list[int]) -> list[int]:
         """Write the live tasks that are as expected; return the updates of tasks that are not live."""
         rows = [live_row(self._task(index), self._batch.now) | self._guarded(index) for index in updates]
-        found = await self._versions(_SQL.move_tasks, updates, to_json(rows))
+        found = await self._versions(_SQL.move_tasks, updates, rows_to_json(rows))
         for index in updates:
             if (version := found.get(self._task(index).task_id)) is not None:
                 self._decide(index, version == self._writes[index].expected_version)
@@ -222,7 +233,7 @@ class _Round:
         if fit:
             rows = [state_row(self._task(index)) | self._guarded(index) for index in fit]
             task_ids = [self._task(index).task_id for index in fit]
-            await self._connection.execute(_SQL.update_ended, to_json(rows), task_ids)
+            await self._connection.execute(_SQL.update_ended, rows_to_json(rows), task_ids)
 
     async def _versions(self, sql: str, indexes: list[int], *rows: str) -> dict[str, int]:
         """Return the versions of the rows that the statement has locked."""

@@ -12,7 +12,13 @@ from podling.core.lifecycle import Cancel
 from podling.core.task import Task, TaskEvent
 from podling.store.postgres.diagnosis import SETTINGS
 from podling.store.postgres.queries import load
-from podling.store.postgres.rows import attempt_row, live_row, spec_row, to_json
+from podling.store.postgres.rows import (
+    attempt_columns,
+    live_row,
+    rows_to_json,
+    spec_row,
+    to_json,
+)
 from podling.store.postgres.store import PostgresStore
 from tests.builders import NOW, assignment, build_batch, build_node, build_task, ended, happening, insertion
 
@@ -92,13 +98,17 @@ async def test_no_statement_of_a_commit_reads_a_whole_table(
     chosen = churned[:200]
     ids = [task.task_id for task in chosen]
     guarded = [live_row(task, NOW) | {"expected_version": 1} for task in chosen]
-    attempts = [attempt_row(row) for task in chosen for row in assignment(task).attempts]
+    attempts = attempt_columns([row for task in chosen for row in assignment(task).attempts])
+    bodies = [to_json(task.spec) for task in chosen]
     statements: list[tuple[str, tuple[Any, ...]]] = [
-        (COMMIT.insert_tasks, (to_json([spec_row(task) | live_row(task, NOW) for task in chosen]),)),
+        (
+            COMMIT.insert_tasks,
+            (rows_to_json(spec_row(task) | live_row(task, NOW) for task in chosen), bodies),
+        ),
         (COMMIT.move_tasks, (to_json(guarded), ids)),
         (COMMIT.lock_ended, (ids,)),
         (COMMIT.update_ended, (to_json(guarded), ids)),
-        (COMMIT.record, ("master-1", 1, "{}", to_json(attempts), "[]")),
+        (COMMIT.record, ("master-1", 1, "{}", *attempts, [], [], [])),
     ]
     async with store._pool.connection() as connection:
         for sql, arguments in statements:

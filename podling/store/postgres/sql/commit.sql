@@ -14,15 +14,19 @@ WHERE k.key = given.key AND k.task_id = given.task_id
 
 -- name: insert_tasks
 -- Specs and states together. A task whose id is taken is left out; the others' ids are returned.
+-- The bodies are apart: inside the document the server would read each of them three times.
 WITH new AS (
-    SELECT *
-    FROM json_to_recordset($1::json) AS new (
-        task_id text, kind text, name text, queue text, labels jsonb, body json, version bigint, status text,
-        precedence bigint, shape text, attempt bigint, node_id text, created_at timestamptz, run_at timestamptz,
-        scheduled_at timestamptz, started_at timestamptz, finished_at timestamptz, exit_code bigint,
-        error_code text, detail json, due boolean, blocked boolean, queue_timeout_at timestamptz,
-        deadline_at timestamptz
-    )
+    SELECT new.*, unnest::json AS body
+    FROM ROWS FROM (
+        json_to_recordset($1::json) AS (
+            task_id text, kind text, name text, queue text, labels jsonb, version bigint, status text,
+            precedence bigint, shape text, attempt bigint, node_id text, created_at timestamptz,
+            run_at timestamptz, scheduled_at timestamptz, started_at timestamptz, finished_at timestamptz,
+            exit_code bigint, error_code text, detail json, due boolean, blocked boolean,
+            queue_timeout_at timestamptz, deadline_at timestamptz
+        ),
+        unnest($2::text[])
+    ) AS new
 ),
 made AS (
     INSERT INTO task_specs (task_id, created_at, kind, name, queue, labels, body)
@@ -140,17 +144,15 @@ WHERE e.task_id = ANY ($2::text[]) AND e.task_id = new.task_id AND e.version = n
 -- Attempts, events and the batch's own row in one statement, the last of every commit.
 WITH saved AS (
     INSERT INTO attempts (task_id, attempt, node_id, status, body)
-    SELECT task_id, attempt, node_id, status, body
-    FROM json_to_recordset($4::json) AS new (
-        task_id text, attempt bigint, node_id text, status text, body json
-    )
+    SELECT task_id, attempt, node_id, status, body::json
+    FROM unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
+        AS new (task_id, attempt, node_id, status, body)
     ON CONFLICT (task_id, attempt) DO UPDATE
     SET node_id = excluded.node_id, status = excluded.status, body = excluded.body
 ),
 told AS (
     INSERT INTO task_events (task_id, type, body)
-    SELECT task_id, type, body
-    FROM json_to_recordset($5::json) AS new (task_id text, type text, body json)
+    SELECT task_id, type, body::json FROM unnest($9::text[], $10::text[], $11::text[]) AS new (task_id, type, body)
 )
 INSERT INTO changes (master_id, number, body) VALUES ($1, $2, $3)
 
