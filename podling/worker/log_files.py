@@ -293,7 +293,6 @@ class Cursor:
     """Reads on where the last reading of a container's log ended, without repeating or leaving out."""
 
     def __init__(self) -> None:
-        self.first: datetime | None = None
         self._last: datetime | None = None
         self._count = 0  # records of that very moment already seen
 
@@ -302,19 +301,28 @@ class Cursor:
         return self._last
 
     async def fresh(self, records: AsyncIterator[LogRecord]) -> AsyncIterator[LogRecord]:
-        """Yield what has not been read before from records that begin at `since`."""
+        """Yield what has not been read before from records that begin at `since`.
+
+        If what was read last is not there any more, some of what came after it may be missing too.
+        """
         skip, moment = self._count, self._last
         async for record in records:
-            is_old = moment is not None and record.at <= moment and record.stream is not Stream.GAP
-            if is_old and (record.at != moment or skip > 0):
-                skip -= record.at == moment
+            if moment is not None and record.at < moment:
                 continue
+            if record.stream is Stream.GAP:
+                skip = 0
+            elif skip > 0 and record.at == moment:
+                skip -= 1
+                continue
+            elif skip > 0:
+                skip = 0
+                yield gap(record.at)
             self._saw(record)
             yield record
 
     def _saw(self, record: LogRecord) -> None:
-        if self.first is None:
-            self.first = record.at
+        if record.stream is Stream.GAP:
+            return
         if self._last is None or record.at > self._last:
             self._last, self._count = record.at, 1
         elif record.at == self._last:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from heapq import heapify, heappop, heappush
 
 from podling.core.agent_attempt import Held, HeldContainer
 from podling.core.errors import NotFound, RuntimeFailure, Unavailable
@@ -13,7 +12,10 @@ from podling.core.logrecord import LastLines, LogRecord, Stream, decode, gap, ne
 from podling.core.logrecord import encode as encode_records
 from podling.core.protocol import AttemptKey
 from podling.core.retry import ErrorCode
-from podling.worker.log_files import PIECE_BYTES, Collected, Cursor, LogFiles, Tail, merged, tail_of
+from podling.worker.log_beginnings import Beginning
+from podling.worker.log_files import Collected, Cursor, LogFiles, Tail, merged, tail_of
+from podling.worker.log_pace import Pace
+from podling.worker.log_records import in_order, in_pieces, joined, singly
 from podling.worker.runtime.base import Runtime
 from podling.worker.shell import Shell
 from podling.worker.tails import TailSender
@@ -23,6 +25,7 @@ SHARE_OF_TIME = 10  # at most a tenth of the time goes into reading running logs
 FOLLOW_AGAIN_SECONDS = 5.0
 READ_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 DISK_AGAIN_SECONDS = 5.0
+BEHIND_BYTES = 1024 * 1024  # come while they were read
 PRUNE_EVERY = 100  # flushes
 
 _log = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ class _Running:
 
     def __init__(self) -> None:
         self.cursors: dict[str, Cursor] = {}
+        self.beginnings: dict[str, Beginning] = {}
         self.frames = b""
         self.dropped_bytes = 0
 
@@ -74,10 +78,12 @@ class Logs:
         for wait in READ_AGAIN_SECONDS:
             collected = Collected()
             try:
-                async for piece in in_pieces(_records_of(self._runtime(held), container)):
-                    if not collected.total_bytes and self._begins_late(held, container, piece[0]):
-                        collected.add(gap(piece[0].at))
-                    await asyncio.to_thread(collected.extend, piece)
+                beginning = self._beginning(held, container)
+                was_known = beginning.is_known
+                await self._read_into(collected, held, container, beginning)
+                if beginning.is_lost and not was_known:  # its length has shown it: now from its first line on
+                    collected = Collected()
+                    await self._read_into(collected, held, container, beginning)
                 return collected
             except RuntimeFailure as failure:
                 if failure.code != ErrorCode.RUNTIME:
@@ -86,11 +92,16 @@ class Logs:
                 await asyncio.sleep(wait)
         return self._what_is_left(held, collected)
 
-    def _begins_late(self, held: Held, container: HeldContainer, first: LogRecord) -> bool:
-        """Whether what was first read while it ran is there no more: an engine keeps only so much."""
-        running = self._running.get(held.key)
-        cursor = running.cursors.get(container.name) if running is not None else None
-        return cursor is not None and cursor.first is not None and cursor.first < first.at
+    async def _read_into(
+        self, collected: Collected, held: Held, container: HeldContainer, beginning: Beginning
+    ) -> None:
+        records = beginning.measured(_records_of(self._runtime(held), container))
+        async for piece in in_pieces(beginning.marked(records)):
+            await asyncio.to_thread(collected.extend, piece)
+
+    def _beginning(self, held: Held, container: HeldContainer) -> Beginning:
+        beginnings = self._running.setdefault(held.key, _Running()).beginnings
+        return beginnings.setdefault(container.name, Beginning(self._runtime(held).log_limit))
 
     def _what_is_left(self, held: Held, collected: Collected) -> Collected:
         """The container is gone: what had been read while it ran, and a gap whose length nobody knows."""
@@ -145,7 +156,10 @@ class Logs:
         self, held: Held, container: HeldContainer, cursor: Cursor
     ) -> AsyncIterator[LogRecord]:
         try:
-            async for record in cursor.fresh(_records_of(self._runtime(held), container, cursor)):
+            records = _records_of(self._runtime(held), container, cursor)
+            if cursor.since is None:
+                records = self._beginning(held, container).measured(records)
+            async for record in cursor.fresh(records):
                 yield record
         except RuntimeFailure as failure:
             _log.debug("log of task %s cannot be read now: %s", held.key.task_id, failure.message)
@@ -210,9 +224,17 @@ class Logs:
         if held is None:
             raise NotFound.of("attempt")
         chosen = [one for one in _chosen(held, container) if one.container_id]
-        records = in_order([_records_of(self._runtime(held), one) for one in chosen])
+        records = in_order([await self._from_beginning(held, one) for one in chosen])
         async for piece in in_pieces(records):
             yield piece
+
+    async def _from_beginning(self, held: Held, container: HeldContainer) -> AsyncIterator[LogRecord]:
+        """Return what there is now, a gap before it if that lacks its beginning."""
+        beginning = self._beginning(held, container)
+        if not beginning.is_known:
+            async for _ in in_pieces(beginning.measured(_records_of(self._runtime(held), container))):
+                pass
+        return beginning.marked(_records_of(self._runtime(held), container))
 
     async def follow(
         self, key: AttemptKey, container: str | None = None, tail: int | None = None
@@ -229,8 +251,8 @@ class Logs:
             for record in select(await self._begin(held, cursors, tail), tail=tail):
                 yield record
         followers = [self._follow_one(key, name, cursor) for name, cursor in cursors.items()]
-        async with aclosing(_joined(followers)) as joined:
-            async for record in joined:
+        async with aclosing(joined(followers)) as records:
+            async for record in records:
                 yield record
 
     async def _begin(self, held: Held, cursors: Mapping[str, Cursor], tail: int) -> list[LogRecord]:
@@ -239,7 +261,7 @@ class Logs:
         for name, cursor in cursors.items():
             container = held.container(name)
             if container is not None and container.has_run:
-                records = _records_of(self._runtime(held), container)
+                records = await self._from_beginning(held, container)
                 last = LastLines(tail)
                 async for piece in in_pieces(cursor.fresh(records)):
                     last.extend(piece)
@@ -254,14 +276,42 @@ class Logs:
             assert container is not None
             has_ended = held.final is not None
             if container.has_run:
-                records = _records_of(self._runtime(held), container, cursor, follow=not has_ended)
-                async for record in cursor.fresh(records):
+                async for record in self._follow_on(held, container, cursor, until_ended=not has_ended):
                     yield record
             if has_ended:
                 return
             await self._changed()
-        async for record in cursor.fresh(_singly(self._files.read(key, name))):
+        async for record in cursor.fresh(singly(self._files.read(key, name))):
             yield record
+
+    async def _follow_on(
+        self, held: Held, container: HeldContainer, cursor: Cursor, *, until_ended: bool
+    ) -> AsyncIterator[LogRecord]:
+        """Yield what has come, and then what comes.
+
+        An engine that drops anything skips it for who follows too slowly, in silence. What it gives
+        at once it holds on to, so who is behind asks for that, and begins where the last one ended.
+        """
+        while True:
+            size = 0
+            async for record in cursor.fresh(await self._unread(held, container, cursor)):
+                size += size_of(record)
+                yield record
+            if not until_ended:
+                return
+            if size >= BEHIND_BYTES:
+                continue
+            pace = Pace(self._shell.clock)
+            records = pace.kept(_records_of(self._runtime(held), container, cursor, follow=True))
+            async for record in cursor.fresh(records):
+                yield record
+            if not pace.is_behind:
+                return
+
+    async def _unread(self, held: Held, container: HeldContainer, cursor: Cursor) -> AsyncIterator[LogRecord]:
+        if cursor.since is None:
+            return await self._from_beginning(held, container)
+        return _records_of(self._runtime(held), container, cursor)
 
     async def _changed(self) -> None:
         try:
@@ -290,77 +340,3 @@ def _records_of(
     assert container.container_id is not None
     since = cursor.since if cursor is not None else None
     return runtime.logs(container.container_id, since=since, follow=follow)
-
-
-async def _singly(pieces: AsyncIterator[Sequence[LogRecord]]) -> AsyncIterator[LogRecord]:
-    async for piece in pieces:
-        for record in piece:
-            yield record
-
-
-async def in_pieces(records: AsyncIterator[LogRecord]) -> AsyncIterator[list[LogRecord]]:
-    """Yield records by about PIECE_BYTES, letting others have a turn: who has much to say never waits."""
-    piece: list[LogRecord] = []
-    size = 0
-    try:
-        async for record in records:
-            piece.append(record)
-            size += size_of(record)
-            if size >= PIECE_BYTES:
-                yield piece
-                await asyncio.sleep(0)
-                piece, size = [], 0
-    except RuntimeFailure:
-        if piece:
-            yield piece  # what came before the failure may be all that there ever is
-        raise
-    if piece:
-        yield piece
-
-
-async def in_order(sources: Sequence[AsyncIterator[LogRecord]]) -> AsyncIterator[LogRecord]:
-    """Yield the records of several containers in the order of time, holding one of each."""
-    first = [(await anext(source, None), index) for index, source in enumerate(sources)]
-    heads = [(record.at, index, record) for record, index in first if record is not None]
-    heapify(heads)
-    while heads:
-        _, index, record = heappop(heads)
-        yield record
-        if (following := await anext(sources[index], None)) is not None:
-            heappush(heads, (following.at, index, following))
-
-
-async def _joined(sources: Sequence[AsyncGenerator[LogRecord, None]]) -> AsyncGenerator[LogRecord, None]:
-    """Yield what several sources yield, as it comes."""
-    if len(sources) == 1:
-        async for record in sources[0]:
-            yield record
-        return
-    queue: asyncio.Queue[LogRecord | RuntimeFailure | None] = asyncio.Queue(100)
-    pumps = [asyncio.create_task(_pump(source, queue)) for source in sources]
-    try:
-        left = len(pumps)
-        while left:
-            item = await queue.get()
-            if isinstance(item, RuntimeFailure):
-                raise item
-            if item is None:
-                left -= 1
-            else:
-                yield item
-    finally:
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-
-
-async def _pump(
-    source: AsyncIterator[LogRecord], queue: "asyncio.Queue[LogRecord | RuntimeFailure | None]"
-) -> None:
-    end: RuntimeFailure | None = None
-    try:
-        async for record in source:
-            await queue.put(record)
-    except RuntimeFailure as failure:
-        end = failure
-    await queue.put(end)

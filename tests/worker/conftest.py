@@ -1,7 +1,7 @@
 """A whole worker in this process, on a runtime in memory and a small master."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from podling.core.spec import ContainerSpec, TaskSpec
 from podling.kit.clock import SystemClock
 from podling.worker.datadir import DataDirectory
 from podling.worker.journal import Journal
+from podling.worker.runtime.base import Runtime
 from podling.worker.worker import Worker, WorkerOptions
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import SmallMaster, small_master
+
+AnyRuntime = MemoryRuntime | Callable[[str], Runtime]  # of a cluster's id
 
 
 def assignment(task_id: str = "t1", attempt: int = 1, **spec: Any) -> Assignment:
@@ -47,15 +50,17 @@ def options(*urls: str, **fields: Any) -> WorkerOptions:
 
 @asynccontextmanager
 async def opened_worker(
-    directory: Path, runtime: MemoryRuntime, *urls: str, **fields: Any
+    directory: Path, runtime: AnyRuntime, *urls: str, **fields: Any
 ) -> AsyncIterator[Worker]:
     """Give a worker that does not run yet."""
+
+    def runtimes(cluster_id: str) -> dict[str, Runtime]:
+        return {"docker": runtime if isinstance(runtime, MemoryRuntime) else runtime(cluster_id)}
+
     data = DataDirectory.open(directory)
     journal = Journal.open(data)
     try:
-        yield Worker(
-            options(*urls, **fields), data, journal, lambda cluster_id: {"docker": runtime}, SystemClock()
-        )
+        yield Worker(options(*urls, **fields), data, journal, runtimes, SystemClock())
     finally:
         await journal.close()
         data.close()
@@ -63,7 +68,7 @@ async def opened_worker(
 
 @asynccontextmanager
 async def running_worker(
-    directory: Path, runtime: MemoryRuntime, *urls: str, crash: bool = False, **fields: Any
+    directory: Path, runtime: AnyRuntime, *urls: str, crash: bool = False, **fields: Any
 ) -> AsyncIterator[Worker]:
     """Run a worker for the length of the block; then stop it, or let it end as by kill -9."""
     async with opened_worker(directory, runtime, *urls, **fields) as worker:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from podling.core.errors import RuntimeFailure
 from podling.core.logrecord import LogRecord, Stream
 from podling.core.retry import ErrorCode
-from podling.worker.runtime.base import Condition, ContainerWork, Found, Gone, Observer
+from podling.worker.runtime.base import Condition, ContainerWork, Found, Gone, LogLimit, Observer
 
 
 class MemoryRuntime:
@@ -18,6 +18,7 @@ class MemoryRuntime:
     knows_every_start = False
 
     def __init__(self) -> None:
+        self.log_limit: LogLimit | None = None
         self.containers: dict[str, Found] = {}
         self.output: dict[str, list[LogRecord]] = {}
         self.starts: list[str] = []

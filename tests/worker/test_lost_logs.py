@@ -12,7 +12,7 @@ from podling.core.logrecord import LogRecord, Stream, size_of
 from podling.core.retry import ErrorCode
 from podling.wire.session import Assign, OpenStream
 from podling.worker.log_files import PIECE_BYTES
-from podling.worker.logs import in_order, in_pieces
+from podling.worker.log_records import in_order, in_pieces
 from tests.worker.conftest import assignment, running_worker
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import SmallMaster

@@ -67,6 +67,17 @@ class Gone:
     container_name: str
 
 
+@value
+class LogLimit:
+    """An engine keeps at least the last `surely_kept_bytes` of a container's output, by its own measure.
+
+    `size_of` returns at most how many of them it keeps a record in.
+    """
+
+    surely_kept_bytes: int
+    size_of: Callable[[LogRecord], int]
+
+
 Observer = Callable[[Found | Gone], None]
 
 
@@ -80,6 +91,9 @@ class Runtime(Protocol):
     name: str
     knows_every_start: bool
     """Whether its inventory has all that was ever started, and what is missing there never was."""
+
+    log_limit: LogLimit | None
+    """How much of a container's output it keeps; None: all of it."""
 
     async def open(self, observer: Observer) -> None:
         """Start watching. Raises RuntimeFailure with a sentence if the runtime cannot be had."""

@@ -17,9 +17,10 @@ from podling.kit.metrics import Instrument
 from podling.worker.runtime import docker_errors, docker_logs
 from podling.worker.runtime import docker_labels as label
 from podling.worker.runtime.base import Condition, ContainerWork, Found, Observer
-from podling.worker.runtime.docker_config import create_config
+from podling.worker.runtime.docker_config import LOG_SIZE, create_config
 from podling.worker.runtime.docker_engine import CALL_SECONDS, Engine, Refused
 from podling.worker.runtime.docker_images import Images
+from podling.worker.runtime.docker_logs import LogSize
 from podling.worker.runtime.docker_watch import Watch
 
 KILL_AGAIN_SECONDS = 10.0
@@ -35,8 +36,16 @@ class DockerRuntime:
     knows_every_start = False  # anybody may remove a container
 
     def __init__(
-        self, cluster_id: str, node_id: str, docker_host: str | None = None, *, threads: int = 16
+        self,
+        cluster_id: str,
+        node_id: str,
+        docker_host: str | None = None,
+        *,
+        threads: int = 16,
+        log_size: LogSize = LOG_SIZE,
     ) -> None:
+        self.log_limit = log_size.limit
+        self._log_size = log_size
         self._cluster_id = cluster_id
         self._node_id = node_id
         self._engine = Engine(docker_host, threads=threads)
@@ -102,7 +111,11 @@ class DockerRuntime:
 
     async def _create(self, work: ContainerWork, digest: str) -> Found:
         config = create_config(
-            work, cluster_id=self._cluster_id, node_id=self._node_id, machine_cpu=self._capacity.get(CPU)
+            work,
+            cluster_id=self._cluster_id,
+            node_id=self._node_id,
+            machine_cpu=self._capacity.get(CPU),
+            log_size=self._log_size,
         )
 
         def create(client: APIClient) -> Any:

@@ -6,9 +6,17 @@ from typing import Any
 from podling.core.spec import CPU, MEMORY, ContainerSpec, Mount, Port, ResourceRequirements
 from podling.worker.runtime import docker_labels as label
 from podling.worker.runtime.base import ContainerWork
+from podling.worker.runtime.docker_logs import LogSize
 
-LOG_OPTIONS = {"max-size": "64m", "max-file": "2"}
-"""So much of one container's output stays with the engine: 64 to 128 MiB."""
+LOG_SIZE = LogSize(file_bytes=32_000_000, files=4)
+"""So much of one container's output stays with the engine: 96 to 128 MB."""
+
+_LOG_OPTIONS = {
+    "mode": "blocking",
+    "compress": "false",
+    **dict.fromkeys(("labels", "labels-regex", "env", "env-regex", "tag"), ""),
+}
+"""Else the engine's own settings might have lines dropped in silence, or something added to each."""
 
 PROCESS_LIMIT = 4096
 """Processes and threads in one container, so that a fork bomb ends in it."""
@@ -19,7 +27,12 @@ SMALLEST_CPU_SHARES = 2
 
 
 def create_config(
-    work: ContainerWork, *, cluster_id: str, node_id: str, machine_cpu: int | None = None
+    work: ContainerWork,
+    *,
+    cluster_id: str,
+    node_id: str,
+    machine_cpu: int | None = None,
+    log_size: LogSize = LOG_SIZE,
 ) -> dict[str, Any]:
     """Return the body of `POST /containers/create`. `machine_cpu`: millicores, caps the CPU limit."""
     spec = work.container
@@ -38,7 +51,8 @@ def create_config(
             label.CONTAINER: spec.name,
         },
         "ExposedPorts": {_port_name(port): {} for port in spec.ports},
-        "HostConfig": _host_config(work, machine_cpu),
+        "HostConfig": _host_config(work, machine_cpu)
+        | {"LogConfig": {"Type": "json-file", "Config": _log_options(log_size)}},
     }
     return config | _command(spec)
 
@@ -63,10 +77,13 @@ def _host_config(work: ContainerWork, machine_cpu: int | None) -> dict[str, Any]
         "Tmpfs": dict(spec.tmpfs),
         "Init": spec.init,
         "RestartPolicy": {"Name": "no"},
-        "LogConfig": {"Type": "json-file", "Config": LOG_OPTIONS},
         "PidsLimit": PROCESS_LIMIT,
         **_resources(spec.resources, machine_cpu),
     }
+
+
+def _log_options(size: LogSize) -> dict[str, str]:
+    return {"max-size": str(size.file_bytes), "max-file": str(size.files), **_LOG_OPTIONS}
 
 
 def _port_name(port: Port) -> str:

@@ -5,9 +5,37 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from podling.core.logrecord import MAX_PAYLOAD_BYTES, LogRecord, Stream
+from podling.core.value import value
+from podling.worker.runtime.base import LogLimit
 
+_LONGEST_ENTRY = b'{"log":"","stream":"stderr","time":"2026-01-01T00:00:00.123456789Z"}\n'
+_IN_TWO = b'"\\\n\r'
+_IN_SIX = bytes({*range(0x20), 0x7F, *b"<>&"} - set(_IN_TWO))
+_BUT_IN_TWO = bytes(set(range(256)) - set(_IN_TWO))
+_BUT_IN_SIX = bytes(set(range(256)) - set(_IN_SIX))
+_THREE_IN_SIX = (b"\xef\xbf\xbd", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _HEADER = struct.Struct(">BxxxL")
 _STDERR = 2
+
+
+@value
+class LogSize:
+    """The engine begins a new file when one has `file_bytes`, and keeps as many `files`."""
+
+    file_bytes: int
+    files: int
+
+    @property
+    def limit(self) -> LogLimit:
+        # The newest file may just have been begun.
+        return LogLimit(surely_kept_bytes=(self.files - 1) * self.file_bytes, size_of=kept_bytes)
+
+
+def kept_bytes(record: LogRecord) -> int:
+    """Return at most how many bytes the engine's `json-file` writes for a record."""
+    data = record.data
+    more = len(data.translate(None, _BUT_IN_TWO)) + 5 * len(data.translate(None, _BUT_IN_SIX))
+    return len(_LONGEST_ENTRY) + len(data) + more + 3 * sum(map(data.count, _THREE_IN_SIX))
 
 
 def records(chunks: Iterable[bytes]) -> Iterator[list[LogRecord]]:

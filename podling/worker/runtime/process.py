@@ -32,6 +32,7 @@ class ProcessRuntime:
 
     name = "process"
     knows_every_start = True  # the keeper's intent is durable; a preparation leaves nothing
+    log_limit = None
 
     def __init__(
         self, data_dir: Path, *, allow_root_processes: bool = False, linger_seconds: float = 60.0

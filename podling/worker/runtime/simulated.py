@@ -29,6 +29,7 @@ class SimulatedRuntime:
 
     name = "simulated"
     knows_every_start = False
+    log_limit = None
 
     def __init__(self) -> None:
         self._works: dict[str, ContainerWork] = {}

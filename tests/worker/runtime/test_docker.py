@@ -291,7 +291,13 @@ async def test_every_option_reaches_the_engine(
     assert host["Tmpfs"] == {"/scratch": "size=1m"}
     assert host["Init"] is True
     assert host["RestartPolicy"]["Name"] == "no"
-    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "2", "max-size": "64m"}}
+    log = host["LogConfig"]
+    assert (log["Type"], log["Config"]["max-file"], log["Config"]["max-size"]) == (
+        "json-file",
+        "4",
+        "32000000",
+    )
+    assert (log["Config"]["mode"], log["Config"]["compress"]) == ("blocking", "false")
     assert host["NetworkMode"] == "bridge"
     mounts = {mount["Target"]: (mount["Type"], mount.get("ReadOnly", False)) for mount in host["Mounts"]}
     assert mounts == {"/bound": ("bind", True), "/volume": ("volume", False)}
