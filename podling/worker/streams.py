@@ -18,7 +18,7 @@ DIAL_SECONDS = 10.0
 SEND_SECONDS = 60.0
 HANG_UP_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
-HEARTBEAT_SECONDS = 20.0  # a followed log may be quiet, and its reader must show that it is still there
+SILENT_SECONDS = 50.0  # a master pings more often, also while it reads slowly
 MOST_FRAME_BYTES = 64 * 1024  # a few milliseconds of work for the master that takes it in
 MOST_WAITING = 1000  # records read ahead of a slow reader
 MOST_STREAMS = 64
@@ -26,6 +26,44 @@ MOST_STREAMS = 64
 _log = logging.getLogger(__name__)
 
 Refuse = Callable[[str, str], Awaitable[None]]
+
+
+class Line:
+    """The connection on which one reader's log goes to the master that asked."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._is_sending = False
+        self._sent = 0
+
+    async def send(self, frames: bytes) -> None:
+        """Raises TimeoutError if the master takes nothing for too long."""
+        self._is_sending = True
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._socket.send_bytes(frames)
+        self._is_sending = False
+        self._sent += 1
+
+    async def end(self) -> None:
+        """Say that this was all."""
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._socket.send_str(LOG_END)
+
+    async def gone(self) -> None:
+        """Return when the master hangs up, or gives no sign of life; what it takes is one."""
+        while True:
+            sent = self._sent
+            try:
+                await self._socket.receive(SILENT_SECONDS)
+                return
+            except TimeoutError:
+                if self._sent == sent and not self._is_sending:
+                    return
+
+    async def close(self, code: int) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._socket.close(code=code)
 
 
 class Streams:
@@ -56,16 +94,15 @@ class Streams:
             self._check(request)
             async with asyncio.timeout(DIAL_SECONDS):
                 address = (request.url or url).rstrip("/") + request.path
-                # A ping waits behind all that a slow reader has not taken yet: it would seem to have gone.
-                heartbeat = HEARTBEAT_SECONDS if request.follow else None
-                socket = await self._http.ws_connect(address, heartbeat=heartbeat)
+                # No pings: they wait behind all that a slow reader has not taken yet, who would seem gone.
+                line = Line(await self._http.ws_connect(address))
         except PodlingError as error:
             await _try_to_refuse(refuse, request.stream_id, error.message)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("the master could not be dialled for a log stream: %s", error)
             await _try_to_refuse(refuse, request.stream_id, "the worker cannot reach the master that asks")
         else:
-            await self._copy(request, socket)
+            await self._copy(request, line)
 
     def _check(self, request: OpenStream) -> None:
         if len(self._tasks) > MOST_STREAMS:
@@ -74,10 +111,10 @@ class Streams:
             raise Unavailable(f"no master has told this worker of one at {request.url}")
         self._logs.check(_key(request), request.container)
 
-    async def _copy(self, request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _copy(self, request: OpenStream, line: Line) -> None:
         """Send the log until it ends or the master hangs up; the close code says whether all was sent."""
-        sending = asyncio.create_task(self._send(request, socket))
-        hanging_up = asyncio.create_task(socket.receive())
+        sending = asyncio.create_task(self._send(request, line))
+        hanging_up = asyncio.create_task(line.gone())
         code = aiohttp.WSCloseCode.INTERNAL_ERROR
         try:
             await asyncio.wait({sending, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,19 +129,16 @@ class Streams:
             for task in (sending, hanging_up):
                 task.cancel()
             await asyncio.gather(sending, hanging_up, return_exceptions=True)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await socket.close(code=code)
+            await line.close(code)
 
-    async def _send(self, request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _send(self, request: OpenStream, line: Line) -> None:
         queue: asyncio.Queue[LogRecord | None] = asyncio.Queue(MOST_WAITING)
         reading = asyncio.create_task(self._read(request, queue))
         try:
             while frames := await _next_frames(queue):
-                async with asyncio.timeout(SEND_SECONDS):
-                    await socket.send_bytes(frames)
+                await line.send(frames)
             await reading
-            await socket.send_str(LOG_END)
+            await line.end()
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)

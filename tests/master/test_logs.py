@@ -18,6 +18,7 @@ from tests.master.fake_worker import FakeWorker
 from tests.master.masters import RunningMaster, eventually
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+FLOOD_FRAMES = 500  # more than sockets hold
 
 
 def line(text: str, stream: Stream = Stream.STDOUT, second: int = 0) -> LogRecord:
@@ -149,6 +150,45 @@ async def test_what_is_no_log_leaves_a_note_too(master: RunningMaster) -> None:
         await log.more.put(b"\x09" + b"\xff" * 8 + b"\0\0\0\x01x")
         note = await response.content.read()
     assert note.startswith(b"[podling: ") and b"missing" in note
+
+
+class Flood(Log):
+    """Sends much, and answers pings as a worker does."""
+
+    async def __call__(self, request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:
+        listening = asyncio.create_task(socket.receive())
+        for _ in range(FLOOD_FRAMES):
+            await socket.send_bytes(self.frames)
+        await super().__call__(request, socket)
+        await listening
+
+
+async def test_a_follower_that_is_slower_than_pings_gets_all(
+    master: RunningMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.master.api.logs.PING_SECONDS", 0.1)
+    monkeypatch.setattr("podling.master.api.logs.SILENT_SECONDS", 0.4)
+    worker = await master.worker()
+    work = await _running(master, worker)
+    worker.serve_log = Flood(line("x" * 60_000))
+    awake = asyncio.Event()
+    async with master.api.stream(f"/tasks/{work.task_id}/logs", follow="true") as response:
+        asyncio.get_running_loop().call_later(1.0, awake.set)
+        await awake.wait()
+        text = await response.read()
+    assert len(text) == (FLOOD_FRAMES + 1) * 60_001
+
+
+async def test_a_worker_that_has_vanished_in_silence_leaves_a_note(
+    master: RunningMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.master.api.logs.PING_SECONDS", 0.1)
+    monkeypatch.setattr("podling.master.api.logs.SILENT_SECONDS", 0.4)
+    worker = await master.worker()
+    work = await _running(master, worker)
+    worker.serve_log = Log(line("one"), follow=True)  # it answers no ping
+    async with master.api.stream(f"/tasks/{work.task_id}/logs", follow="true") as response:
+        assert await response.read() == b"one\n" + CUT_OFF
 
 
 def _tail(work: Assignment, records: Sequence[LogRecord], **fields: Any) -> dict[str, Any]:

@@ -61,6 +61,8 @@ class SmallMaster:
     facts: list[dict[str, Any]] = field(default_factory=list)
     streams: dict[str, bytes] = field(default_factory=dict)
     ended_streams: set[str] = field(default_factory=set)
+    closed_streams: set[str] = field(default_factory=set)
+    stream_heartbeat: float | None = None
     socket: web.WebSocketResponse | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -169,7 +171,7 @@ class SmallMaster:
     async def take_stream(self, request: web.Request) -> web.WebSocketResponse:
         self.headers.append(dict(request.headers))
         name = request.match_info["id"]
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(heartbeat=self.stream_heartbeat)
         await socket.prepare(request)
         self.streams[name] = b""
         await self.reads_streams.wait()
@@ -179,6 +181,8 @@ class SmallMaster:
             elif message.data == LOG_END:
                 self.ended_streams.add(name)
             self.changed()
+        self.closed_streams.add(name)
+        self.changed()
         return socket
 
     def stream_text(self, name: str) -> bytes:

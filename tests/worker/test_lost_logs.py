@@ -83,10 +83,11 @@ async def test_several_containers_are_read_in_the_order_of_time() -> None:
     assert [record.data async for record in in_order(sources)] == [b"a", b"b", b"c", b"d", b"e"]
 
 
+@pytest.mark.parametrize("follow", [False, True])
 async def test_a_slow_reader_of_much_gets_all_of_it(
-    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster, monkeypatch: pytest.MonkeyPatch, follow: bool
 ) -> None:
-    monkeypatch.setattr("podling.worker.streams.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("podling.worker.streams.SILENT_SECONDS", 0.2)
     async with running_worker(tmp_path, runtime, master.url):
         await master.until("the worker is connected", lambda: master.beats)
         await master.send(Assign(items=(assignment("much"),)))
@@ -95,6 +96,40 @@ async def test_a_slow_reader_of_much_gets_all_of_it(
         runtime.output["podling-cluster-1-much-1"] = records
         master.reads_streams.clear()
         asyncio.get_running_loop().call_later(0.8, master.reads_streams.set)
-        await master.send(OpenStream(stream_id="s1", path="/streams/s1", task_id="much", attempt=1))
+        await master.send(_open("much", follow))
+        runtime.end("podling-cluster-1-much-1", 0)
         await master.until("it is all there", lambda: "s1" in master.ended_streams)
     assert len(master.stream_text("s1")) == 250 * 60_000
+
+
+def _open(task_id: str, follow: bool) -> OpenStream:
+    return OpenStream(stream_id="s1", path="/streams/s1", task_id=task_id, attempt=1, follow=follow)
+
+
+async def test_a_quiet_log_is_followed_while_its_master_shows_itself(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.worker.streams.SILENT_SECONDS", 0.4)
+    master.stream_heartbeat = 0.1
+    async with running_worker(tmp_path, runtime, master.url):
+        await master.until("the worker is connected", lambda: master.beats)
+        await master.send(Assign(items=(assignment("quiet"),)))
+        await master.running("quiet")
+        await master.send(_open("quiet", follow=True))
+        write = asyncio.get_running_loop().call_later
+        write(1.0, runtime.write, "podling-cluster-1-quiet-1", "at last")
+        await master.until("what is said late is there", lambda: master.stream_text("s1") == b"at last")
+        assert not master.closed_streams
+
+
+async def test_a_master_that_shows_nothing_of_itself_is_given_up(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.worker.streams.SILENT_SECONDS", 0.2)
+    async with running_worker(tmp_path, runtime, master.url):
+        await master.until("the worker is connected", lambda: master.beats)
+        await master.send(Assign(items=(assignment("quiet"),)))
+        await master.running("quiet")
+        await master.send(_open("quiet", follow=True))
+        await master.until("the worker has hung up", lambda: "s1" in master.closed_streams)
+    assert "s1" not in master.ended_streams

@@ -20,6 +20,8 @@ from podling.wire.session import LOG_END
 
 _STREAMS = {"stdout": Stream.STDOUT, "stderr": Stream.STDERR}
 WRITE_SECONDS = 60.0
+PING_SECONDS = 20.0
+SILENT_SECONDS = 50.0  # of a worker that has been pinged meanwhile
 MOST_FRAME_BYTES = 1024 * 1024
 
 
@@ -77,25 +79,40 @@ async def accept_stream(request: web.Request) -> web.StreamResponse:
     stream = request.app[STREAMS].get(request.match_info[SECRET])
     if stream is None or stream.dialled.is_set():
         raise NotFound.of("stream")
-    socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=MOST_FRAME_BYTES)
+    socket = web.WebSocketResponse(max_msg_size=MOST_FRAME_BYTES)
     refuse_unless_websocket(request, socket)
     await socket.prepare(request)
     in_service(request)
     stream.dialled.set()
     stream.broken = True
+    pinging = asyncio.create_task(_ping(socket))
     try:
         stream.broken = not await _pump(socket, stream)
     finally:
+        pinging.cancel()
+        await asyncio.gather(pinging, return_exceptions=True)
         await stream.put(None)
         await socket.close()
     return socket
 
 
 async def _pump(socket: web.WebSocketResponse, stream: LogStream) -> bool:
-    """Pass frames on until the worker says that this was all; False if it breaks off before."""
-    async for message in socket:
-        if message.type is not WSMsgType.BINARY:
-            return bool(message.data == LOG_END)
-        if not await stream.put(message.data):
-            return True
-    return False
+    """Pass frames on until the worker says that this was all; False if it breaks off before.
+
+    Its silence counts only while it is listened to: what it says waits behind what a slow reader
+    has not taken yet, answers to pings too.
+    """
+    try:
+        while (message := await socket.receive(SILENT_SECONDS)).type is WSMsgType.BINARY:
+            if not await stream.put(message.data):
+                return True
+    except TimeoutError:
+        return False
+    return message.type is WSMsgType.TEXT and bool(message.data == LOG_END)
+
+
+async def _ping(socket: web.WebSocketResponse) -> None:
+    """Show the worker that there is a reader, and have it show itself; it may have nothing to say."""
+    while True:
+        await asyncio.sleep(PING_SECONDS)
+        await socket.ping()
