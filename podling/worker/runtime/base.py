@@ -92,8 +92,9 @@ class Runtime(Protocol):
     knows_every_start: bool
     """Whether its inventory has all that was ever started, and what is missing there never was."""
 
-    log_limit: LogLimit | None
-    """How much of a container's output it keeps; None: all of it."""
+    @property
+    def log_limit(self) -> LogLimit | None:
+        """How much of a container's output it keeps; None: all of it."""
 
     async def open(self, observer: Observer) -> None:
         """Start watching. Raises RuntimeFailure with a sentence if the runtime cannot be had."""
