@@ -20,6 +20,7 @@ from podling.core.value import value
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.maintained import Maintained
 from podling.store.ports.tokens import Tokens
 
 
@@ -352,10 +353,10 @@ class Store(Protocol):
         once after every connection, too.
         """
 
-    async def maintain(self, keep_ended: timedelta | None = None) -> object:
+    async def maintain(self, keep_ended: timedelta | None = None, seconds: float = 20.0) -> Maintained:
         """Remove what nobody needs any more, and tasks that ended longer ago than `keep_ended`.
 
-        Call it every few minutes from one place; it does a bounded amount of work.
+        Call it every few minutes from one place; after `seconds` it leaves the rest for another call.
         """
 
     # Nodes

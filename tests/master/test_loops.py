@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import REST_LEASES, NodeMonitor
 from podling.master.loops.peers import DEAD_AFTER_LEASES, FORGET_AFTER_LEASES, Peers
 from podling.master.loops.promoter import Promoter
-from podling.master.loops.retention import Retention
+from podling.master.loops.retention import AGAIN_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.operations import nodes
+from podling.store.ports.maintained import Maintained
 from tests.builders import NOW, build_node, seconds
 from tests.master.world import LEASE, Faulty, World, assigned, insert
 
@@ -150,6 +152,21 @@ async def test_ended_tasks_go_after_the_time_that_the_operator_set(world: World)
     context.options = replace(context.options, keep_ended=timedelta(0))
     await retention.run_once()
     assert set(await world.store.load_tasks([waiting.task_id, gone.task_id])) == {waiting.task_id}
+
+
+async def test_what_one_pass_had_no_time_for_is_taken_up_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = await world.leader()
+    retention = Retention(context)
+    assert await retention.run_once() is None
+    monkeypatch.setattr(context.store, "maintain", partial(_leave_some, context.store.maintain))
+    assert await retention.run_once() == AGAIN_SECONDS
+
+
+async def _leave_some(maintain: Any, keep_ended: timedelta) -> Maintained:
+    await maintain(keep_ended)
+    return Maintained(is_complete=False)
 
 
 # Deadlines and starts in the future

@@ -42,7 +42,10 @@ from podling.store.memory.tokens import TokenTable
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.maintained import Maintained
 from podling.store.ports.tokens import Tokens
+
+MOST_FORGOTTEN = 500  # ended tasks at once: a few milliseconds' work
 
 MOST_ENDED = 100_000
 MOST_AUDITED = 10_000
@@ -72,7 +75,7 @@ class MemoryStore(Store):
         self._cluster_id = cluster_id or secrets.token_hex(4)
         self._masters = MasterTable()
         self._tails = TailTable(most_tail_bytes)
-        clock = clock or SystemClock()
+        self._clock = clock = clock or SystemClock()
         self._tasks = TaskTable(clock, most_ended, self._drop_tails)
         self._changes = ChangeTable(clock, most_changes)
         self._messages = MessageTable(clock)
@@ -259,11 +262,15 @@ class MemoryStore(Store):
         for on_call in self._callers:
             on_call()
 
-    async def maintain(self, keep_ended: timedelta | None = None) -> None:
+    async def maintain(self, keep_ended: timedelta | None = None, seconds: float = 20.0) -> Maintained:
         """See `Store.maintain`. All else is kept in bounds with every commit."""
         self._messages.forget_old()
-        if keep_ended is not None:
-            self._tasks.forget_ended(keep_ended.total_seconds())
+        until = self._clock.monotonic() + seconds
+        while keep_ended is not None and self._tasks.forget_ended(keep_ended.total_seconds(), MOST_FORGOTTEN):
+            if self._clock.monotonic() >= until:
+                return Maintained(is_complete=False)
+            await asyncio.sleep(0)  # others have a turn
+        return Maintained(is_complete=True)
 
     # Nodes
 

@@ -87,11 +87,14 @@ class TaskTable:
             if self.get(event.task_id) is not None:
                 self._events.setdefault(event.task_id, []).append(event)
 
-    def forget_ended(self, keep_seconds: float) -> None:
-        """Forget the tasks that ended at least so long ago."""
+    def forget_ended(self, keep_seconds: float, most: int) -> bool:
+        """Forget the tasks that ended at least so long ago; True if there are more than so many."""
         latest = self._clock.monotonic() - keep_seconds
-        while self._ended and next(iter(self._ended.values())).at <= latest:
+        for _ in range(most):
+            if not self._ended or next(iter(self._ended.values())).at > latest:
+                return False
             self._forget_oldest()
+        return True
 
     def query(self, query: TaskQuery) -> list[Task]:
         candidates = self._few(query.statuses)

@@ -12,6 +12,9 @@ _SQL = load("masters")
 class LeaderGuard:
     """Checks epochs, and bounds a leader's waits by `timeout_seconds`, a quarter of the lease.
 
+    An epoch says who leads, since every takeover gives out a new one to one master; so the holder
+    need not be compared, only that there is one: who has resigned leads no more.
+
     A leader that hangs inside a transaction would block the takeover. A statement that works, and
     does not wait, may take twice as long.
     """

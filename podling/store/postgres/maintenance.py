@@ -1,11 +1,14 @@
 """What keeps the tables from growing for ever."""
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 
 import asyncpg
 
+from podling.core.value import value
+from podling.store.ports.maintained import Maintained
 from podling.store.postgres.diagnosis import open_transactions
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
@@ -19,8 +22,8 @@ _DROP_TASK = (_SQL.drop_specs, _SQL.drop_ended, _SQL.drop_attempts, _SQL.drop_ev
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Maintained:
+@value
+class TablesMaintained(Maintained):
     """What one pass has done."""
 
     partitions_made: int
@@ -31,17 +34,45 @@ class Maintained:
     tasks_removed: int
 
 
-async def maintain(pool: Pool, keep_ended: timedelta | None) -> Maintained:
+async def maintain(pool: Pool, keep_ended: timedelta | None, seconds: float) -> TablesMaintained:
     """See `PostgresStore.maintain`."""
     await warn_of_old_transactions(pool, _OLD_TRANSACTION)
-    return Maintained(
-        partitions_made=await make_partitions(pool),
-        changes_removed=await delete_in_batches(pool, _SQL.drop_changes),
-        messages_removed=await delete_in_batches(pool, _SQL.drop_messages),
-        keys_removed=await delete_in_batches(pool, _SQL.drop_keys),
-        tasks_removed=0 if keep_ended is None else await _drop_tasks(pool, keep_ended),
-        partitions_dropped=await _drop_partitions(pool),
+    made = await make_partitions(pool)
+    removals = {
+        "changes_removed": deletions(pool, _SQL.drop_changes),
+        "messages_removed": deletions(pool, _SQL.drop_messages),
+        "keys_removed": deletions(pool, _SQL.drop_keys),
+        "tasks_removed": _no_deletions() if keep_ended is None else _task_deletions(pool, keep_ended),
+    }
+    removed, is_complete = await _in_turns(removals, seconds)
+    dropped = await _drop_partitions(pool)
+    return TablesMaintained(
+        partitions_made=made, partitions_dropped=dropped, is_complete=is_complete, **removed
     )
+
+
+async def _in_turns(
+    removals: Mapping[str, AsyncGenerator[int, None]], seconds: float
+) -> tuple[dict[str, int], bool]:
+    """Take a batch of each in turn until nothing is left or the time is over; return whether it was enough.
+
+    So that much of one kind keeps nobody from the others, and a pass comes to its end.
+    """
+    until = asyncio.get_running_loop().time() + seconds
+    removed, left = dict.fromkeys(removals, 0), dict(removals)
+    try:
+        while left:
+            for name, batches in tuple(left.items()):
+                count = await anext(batches, None)
+                removed[name] += count or 0
+                if count is None:
+                    del left[name]
+            if asyncio.get_running_loop().time() >= until:
+                break
+    finally:
+        for batches in left.values():
+            await batches.aclose()
+    return removed, not left
 
 
 async def warn_of_old_transactions(pool: Pool, older_than: timedelta) -> None:
@@ -88,19 +119,27 @@ async def make_partitions(pool: Pool) -> int:
 
 async def delete_in_batches(pool: Pool, sql: str, *arguments: object) -> int:
     """Delete until a batch is not full; the statement's last argument is how many a batch may have."""
-    removed = 0
-    while True:
+    return sum([count async for count in deletions(pool, sql, *arguments)])
+
+
+async def deletions(pool: Pool, sql: str, *arguments: object) -> AsyncGenerator[int, None]:
+    """Like `delete_in_batches`, one batch each time that it is asked."""
+    count = _BATCH
+    while count == _BATCH:
         async with pool.transaction() as connection:
             count = int((await connection.execute(sql, *arguments, _BATCH)).rpartition(" ")[2])
-        removed += count
-        if count < _BATCH:
-            return removed
+        yield count
 
 
-async def _drop_tasks(pool: Pool, keep: timedelta) -> int:
+async def _no_deletions() -> AsyncGenerator[int, None]:
+    return
+    yield
+
+
+async def _task_deletions(pool: Pool, keep: timedelta) -> AsyncGenerator[int, None]:
     """Look for many at once, since each look reads past what was removed before; remove few at once."""
-    removed = 0
-    while True:
+    task_ids = [""] * _MOST_FOUND
+    while len(task_ids) == _MOST_FOUND:
         async with pool.connection() as connection:
             rows = await connection.fetch(_SQL.old_tasks, keep, _MOST_FOUND)
         task_ids = [row["task_id"] for row in rows]
@@ -108,9 +147,7 @@ async def _drop_tasks(pool: Pool, keep: timedelta) -> int:
             async with pool.transaction() as connection:
                 for sql in _DROP_TASK:
                     await connection.execute(sql, task_ids[first : first + _BATCH])
-        removed += len(task_ids)
-        if len(task_ids) < _MOST_FOUND:
-            return removed
+            yield len(task_ids[first : first + _BATCH])
 
 
 async def _drop_partitions(pool: Pool) -> int:

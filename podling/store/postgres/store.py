@@ -119,10 +119,12 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         """
         await Listener(self._direct).run(on_hint, on_call)
 
-    async def maintain(self, keep_ended: timedelta | None = None) -> maintenance.Maintained:
+    async def maintain(
+        self, keep_ended: timedelta | None = None, seconds: float = 20.0
+    ) -> maintenance.TablesMaintained:
         """Make coming partitions, remove old changes and keys, and tasks ended longer ago than `keep_ended`.
 
-        Call it every few minutes from one place; it does a bounded amount of work.
+        See `Store.maintain`.
         """
         with translated():
-            return await maintenance.maintain(self._pool, keep_ended)
+            return await maintenance.maintain(self._pool, keep_ended, seconds)

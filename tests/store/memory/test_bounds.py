@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podling.core.lifecycle import Cancel
 from podling.core.task import Task, TaskStatus
@@ -11,7 +11,7 @@ from podling.store.base import LogTail, PeerMessage, TaskQuery, WriteStatus
 from podling.store.memory.changes import KEPT_SECONDS
 from podling.store.memory.keys import KEPT_SECONDS as KEYS_KEPT_SECONDS
 from podling.store.memory.messages import KEPT_SECONDS as MESSAGES_KEPT_SECONDS
-from podling.store.memory.store import MemoryStore
+from podling.store.memory.store import MOST_FORGOTTEN, MemoryStore
 from tests.builders import NOW, assignment, at, build_batch, build_task, ended, happening, insertion
 
 
@@ -100,6 +100,17 @@ async def test_messages_that_nobody_takes_are_kept_for_a_minute() -> None:
     await store.maintain()
     assert await store.take_messages("m1") == ["young"]
     assert await store.take_messages("m2") == []
+
+
+async def test_many_old_tasks_are_forgotten_in_several_passes() -> None:
+    store = MemoryStore(HandClock())
+    tasks = [build_task() for _ in range(MOST_FORGOTTEN + 1)]
+    await store.commit(build_batch(map(insertion, tasks)))
+    await store.commit(build_batch((happening(task, Cancel()) for task in tasks), number=2))
+    assert not (await store.maintain(timedelta(0), 0.0)).is_complete
+    assert len(await store.load_tasks([task.task_id for task in tasks])) == 1
+    assert (await store.maintain(timedelta(0), 0.0)).is_complete
+    assert not await store.load_tasks([task.task_id for task in tasks])
 
 
 async def test_the_feed_holds_a_bounded_number_of_changes() -> None:

@@ -100,6 +100,22 @@ async def test_tasks_ended_long_ago_go_with_everything_about_them(
     assert [row["task_id"] for row in specs] == [new.task_id]
 
 
+async def test_much_that_is_old_is_left_for_another_pass_and_keeps_nobody_waiting(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    tasks = [build_task() for _ in range(1500)]
+    await store.commit(build_batch(map(insertion, tasks)))
+    await store.commit(build_batch(happening(task, Cancel()) for task in tasks))
+    await connection.execute(
+        "INSERT INTO peer_messages (recipient, body, posted_at)"
+        " SELECT 'm1', number::text, now() - interval '2 minutes' FROM generate_series(1, 2500) AS number"
+    )
+    first = await store.maintain(timedelta(0), 0.0)
+    assert (first.messages_removed, first.tasks_removed, first.is_complete) == (1000, 1000, False)
+    second = await store.maintain(timedelta(0))
+    assert (second.messages_removed, second.tasks_removed, second.is_complete) == (1500, 500, True)
+
+
 async def test_many_old_tasks_go_in_batches(store: PostgresStore, connection: asyncpg.Connection) -> None:
     tasks = [build_task() for _ in range(2500)]
     await store.commit(build_batch(map(insertion, tasks)))
