@@ -26,4 +26,4 @@ class Call:
                 return self.arguments[0].epoch is not None
             case "save_node":
                 return len(self.arguments) > 1 and self.arguments[1] is not None
-        return self.name in ("mark_lost", "take_leadership")
+        return self.name in ("mark_lost", "take_leadership", "block", "unblock")

@@ -63,6 +63,7 @@ class Chaos:
             (3, self._slow_network),
             (4, self._spoil_messages),
             (8, self._catch),
+            (3, self._catch_blocks),
             (3, partial(self._for_a_while, database, "is_down", True)),
             (3, partial(self._for_a_while, database, "slow_seconds", 3.0)),
             (5, self._lose_replies),
@@ -194,6 +195,9 @@ class Chaos:
 
     def _catch_marks(self) -> None:
         self._database.catches.add("mark_lost")
+
+    def _catch_blocks(self) -> None:
+        self._database.catches |= {"block", "unblock"}
 
     def _catch_nodes(self) -> None:
         self._database.catches.add("save_node")

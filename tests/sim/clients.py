@@ -17,7 +17,7 @@ from tests.sim.laws import Laws
 from tests.sim.loop import SimulatedLoop
 from tests.sim.network import Network
 from tests.sim.programs import SimulatedMaster
-from tests.sim.specs import random_spec, short_spec
+from tests.sim.specs import filling, random_spec, short_spec
 from tests.sim.story import Story
 
 HOST = "client"
@@ -40,6 +40,7 @@ class Clients:
     ) -> None:
         self.unanswered: dict[str, TaskSpec] = {}
         self.submitted = 0
+        self.crowds = False  # every second task takes a machine for itself
         self._masters = masters
         self._loop = loop
         self._network = network
@@ -52,7 +53,8 @@ class Clients:
         ids = self.latest()
         dice = self._chance.random()
         if dice < 0.6 or not ids:
-            self._submit_new(random_spec(self._chance))
+            spec = random_spec(self._chance)
+            self._submit_new(filling(spec) if self.crowds and self.submitted % 2 else spec)
         elif dice < 0.7:
             self.cancel(self._chance.choice(ids))
         elif dice < 0.78:

@@ -47,6 +47,7 @@ class Laws:
         self._led_since = 0.0
         self._counters: dict[str, tuple[int, float]] = {}
         self._live_on: dict[str, dict[str, Task]] = defaultdict(dict)
+        self._numbers: dict[tuple[str, int], Batch] = {}
         self._closed_at: dict[str, float] = {}  # nodes that take no new work
         self._removed_at: dict[str, float] = {}
         self._told_ends: set[tuple[str, int]] = set()  # attempts of which the worker told the end
@@ -130,6 +131,7 @@ class Laws:
         self, host: str, batch: Batch, before: Mapping[str, Task], answer: Sequence[WriteResult]
     ) -> None:
         self.commits += 1
+        first = self._numbers.setdefault((batch.master_id, batch.number), batch)
         if len(answer) != len(batch.tasks):
             return  # only to have its number used up: it had been written before
         for write, result in zip(batch.tasks, answer, strict=True):
@@ -138,6 +140,10 @@ class Laws:
             known, task = before.get(write.task.task_id), write.task
             if known is not None and known.version >= task.version:
                 continue  # a batch that was repeated: its first answer again
+            if first is not batch:
+                number = f"number {batch.number} of {batch.master_id}"
+                text = f"{task.task_id} was written with {number}, which had been used up"
+                self._story.violation("I2", text)
             self._story.tell(
                 "commit",
                 host=host,

@@ -1,6 +1,7 @@
 """What is submitted: tasks of every kind of loss, delivery, budget and end."""
 
 import random
+from dataclasses import replace
 
 from podling.core.spec import (
     ContainerSpec,
@@ -25,6 +26,9 @@ _LOSSES = (
     (OnLost.HOLD, OnDisconnect.STOP),
     (OnLost.HOLD, OnDisconnect.KEEP),
 )
+
+
+SMALLEST_MACHINE_CPU = 2000
 
 
 def random_spec(chance: random.Random) -> TaskSpec:
@@ -70,6 +74,14 @@ def _random_container(chance: random.Random, runtime: Runtime, name: str) -> Con
         resources=ResourceRequirements(requests={"cpu": chance.choice((100, 500, 1000))}),
         stop_grace_seconds=chance.choice((0.5, 2.0, 10.0)),
     )
+
+
+def filling(spec: TaskSpec) -> TaskSpec:
+    """Return the same work needing a whole machine, so that its shape often fits nowhere."""
+    if len(spec.containers) > 1:
+        return spec
+    resources = ResourceRequirements(requests={"cpu": SMALLEST_MACHINE_CPU})
+    return replace(spec, containers=(replace(spec.containers[0], resources=resources),))
 
 
 def short_spec() -> TaskSpec:

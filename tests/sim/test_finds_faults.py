@@ -13,6 +13,7 @@ from podling.core.node import Node
 from podling.master.committer import Committer
 from podling.master.loops.election import Election
 from podling.store.base import Batch, Leadership, TaskWrite, WriteResult
+from podling.store.memory.changes import ChangeTable
 from podling.store.memory.store import MemoryStore
 from podling.worker.journal import Write
 from tests.sim.journal import SimulatedJournal
@@ -66,6 +67,16 @@ class NoEpochOfMarks(MemoryStore):
 
     async def mark_lost(self, node_id: str, seen_counter: int, epoch: int) -> bool:
         return await super().mark_lost(node_id, seen_counter, (await self.leadership()).epoch)
+
+
+class NoEpochOfBlocks(MemoryStore):
+    """Lets anybody who ever led take tasks out of the ready index, and put them back."""
+
+    async def block(self, task_ids: Sequence[str], epoch: int) -> None:
+        await super().block(task_ids, (await self.leadership()).epoch)
+
+    async def unblock(self, rooms: Mapping[str, int], epoch: int) -> Mapping[str, int]:
+        return await super().unblock(rooms, (await self.leadership()).epoch)
 
 
 class NoSeenCounters(MemoryStore):
@@ -153,11 +164,15 @@ FAULTS = {
     "a forgotten idempotency key": Fault("I2", store=NoKeys),
     "a commit of a stale leader": Fault("I21", store=NoEpochs, favours=("catch",)),
     "a mark of a stale leader": Fault("I21|I25", store=NoEpochOfMarks, favours=("catch_marks", "isolate")),
+    "a block of a stale leader": Fault("I21", store=NoEpochOfBlocks, favours=("catch_blocks",)),
+    "a number that is used twice": Fault(
+        "I2", part=ChangeTable, rule="answer_to", favours=("lose_replies", "hold_commits")
+    ),
     "a mark of a node that has beaten": Fault("I9", store=NoSeenCounters, favours=("catch_marks", "isolate")),
     "a takeover that came second": Fault("I22", store=NoRecordSeen, favours=("catch",)),
     "a beat of an older session": Fault("I20", store=NoSessionsOfBeats, favours=("cut_off",)),
     "a node as an older session knows it": Fault(
-        "I20", store=NoSessionsOfNodes, favours=("catch", "isolate")
+        "I20", store=NoSessionsOfNodes, favours=("catch_nodes", "isolate")
     ),
     "an intent that is not on disk": Fault("I15", journal=NoIntents),
     "an end that is not on disk": Fault("I1[56]", journal=NoExits),
@@ -172,6 +187,7 @@ FAULTS = {
     "a container that outlives the lease": Fault(
         "I17", part=agent_lease, rule="_stop_leased", favours=("isolate",)
     ),
+    "a drained worker that starts what it has": Fault("I19", part=Turn, rule="refusal", favours=("isolate",)),
     "a planner that overlooks a drain": Fault(
         "I19", part=nodeindex, rule="unavailability", instead=_unavailability_but_for_drains
     ),

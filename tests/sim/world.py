@@ -4,8 +4,10 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unittest.mock import patch
 
 from podling.core.node import Node
+from podling.master.loops import scheduler
 from podling.store.memory.store import MemoryStore
 from tests.sim.chaos import Chaos
 from tests.sim.clients import Clients
@@ -18,6 +20,7 @@ from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.operators import Operators
 from tests.sim.programs import SimulatedMaster, SimulatedWorker
+from tests.sim.specs import SMALLEST_MACHINE_CPU
 from tests.sim.story import MachineClock, Story
 
 MOST_SETTLE_SECONDS = 300.0
@@ -30,6 +33,7 @@ CALM_SECONDS = 46.0  # until workers start once more, so that they forget what a
 STRIKE_SECONDS = 2.0
 LOOK_EVERY = 100  # steps, for what is seen only by looking at all of the world
 MOST_SHOWN = 20
+SMALL_PAGE = 2  # of waiting tasks, in a crowded world: what fits nowhere is in the way of others
 
 
 class LawBroken(AssertionError):
@@ -86,6 +90,8 @@ class World:
         self.laws.allocatable = {worker.name: worker.amounts for worker in self.workers}
         self.laws.orders = {worker.name: worker.orders for worker in self.workers}
         self.clients = Clients(self.masters, self.loop, self.network, self.story, self.laws, name)
+        self.clients.crowds = "catch_blocks" in favours or random.Random(f"{name} crowds").random() < 0.3
+        self._page = SMALL_PAGE if self.clients.crowds else scheduler.PAGE
         node_ids = [worker.name for worker in self.workers]
         self.operators = Operators(self.clients, self.store, node_ids, self.story, name)
         self.chaos = Chaos(
@@ -111,7 +117,11 @@ class World:
         return Machine(f"w{number}", self.loop, self._clock(), chance, self.story, self.ledger)
 
     def _amounts(self) -> dict[str, int]:
-        return {"cpu": self.chance.choice((2000, 3000)), "memory": 2**30, "slots": self.chance.choice((2, 4))}
+        return {
+            "cpu": self.chance.choice((SMALLEST_MACHINE_CPU, 3000)),
+            "memory": 2**30,
+            "slots": self.chance.choice((2, 4)),
+        }
 
     # Running
 
@@ -127,7 +137,7 @@ class World:
         logger.setLevel(logging.ERROR)
         logger.propagate = False
         try:
-            with self.loop.running():
+            with self.loop.running(), patch.object(scheduler, "PAGE", self._page):
                 try:
                     self._live(steps)
                     self._settle()
