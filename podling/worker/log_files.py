@@ -306,17 +306,17 @@ class Cursor:
         If what was read last is not there any more, some of what came after it may be missing too.
         """
         skip, moment = self._count, self._last
+        is_joined = moment is None
         async for record in records:
             if moment is not None and record.at < moment:
                 continue
-            if record.stream is Stream.GAP:
-                skip = 0
-            elif skip > 0 and record.at == moment:
+            if record.at == moment and skip > 0 and record.stream is not Stream.GAP:
+                is_joined = True
                 skip -= 1
                 continue
-            elif skip > 0:
-                skip = 0
+            if not is_joined and record.stream is not Stream.GAP:
                 yield gap(record.at)
+            is_joined = True
             self._saw(record)
             yield record
 

@@ -276,8 +276,13 @@ class Logs:
             assert container is not None
             has_ended = held.final is not None
             if container.has_run:
-                async for record in self._follow_on(held, container, cursor, until_ended=not has_ended):
-                    yield record
+                try:
+                    async for record in self._follow_on(held, container, cursor, until_ended=not has_ended):
+                        yield record
+                except RuntimeFailure:
+                    if not self._files.has(key):
+                        raise
+                    break  # saved and removed meanwhile: what is left to read is in the file
             if has_ended:
                 return
             await self._changed()

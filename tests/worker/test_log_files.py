@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podling.core.errors import Unavailable
-from podling.core.logrecord import TAIL_BYTES, LogRecord, Stream, decode, size_of
+from podling.core.logrecord import TAIL_BYTES, LogRecord, Stream, decode, gap, size_of
 from podling.core.protocol import AttemptKey
 from podling.worker.log_files import PIECE_BYTES, Collected, Cursor, LogFiles, tail_of
 
@@ -131,3 +131,20 @@ async def test_a_cursor_neither_repeats_nor_leaves_out(cuts: list[int], moments:
     for end in [*sorted(cuts), len(records)]:
         read += [record async for record in cursor.fresh(since(end, cursor.since))]
     assert read == records
+
+
+async def test_a_cursor_says_when_what_it_read_last_is_gone() -> None:
+    cursor = Cursor()
+    first = [line(1, "a\n"), line(1, "b\n")]
+    assert [record async for record in cursor.fresh(ready(*first))] == first
+    split_otherwise = [line(1, "a\nb\n"), line(2, "c\n")]
+    assert [record async for record in cursor.fresh(ready(*split_otherwise))] == [line(2, "c\n")]
+    told = [gap(line(3, "").at, 7), line(3, "d\n")]
+    assert [record async for record in cursor.fresh(ready(*told))] == told
+    late = line(5, "f\n")
+    assert [record async for record in cursor.fresh(ready(late))] == [gap(late.at), late]
+
+
+async def ready(*records: LogRecord) -> AsyncIterator[LogRecord]:
+    for record in records:
+        yield record
