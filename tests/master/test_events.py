@@ -51,7 +51,7 @@ async def test_what_an_operator_does_to_a_node_is_told(master: RunningMaster) ->
         await master.api.post("/nodes/node-1/drain")
         await master.api.call("DELETE", "/nodes/node-1", params={"lost": "true"})
         found = await reader.until(type="node.removed")
-    told = [kind for kind in kinds(found) if kind not in ("node.offline", "node.lost")]
+    told = [kind for kind in kinds(found) if kind not in ("node.online", "node.offline", "node.lost")]
     assert told[:3] == ["node.cordoned", "node.uncordoned", "node.draining"]
     assert {event["nodeId"] for event in found} == {"node-1"}
 
