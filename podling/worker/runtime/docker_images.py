@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -43,6 +44,7 @@ class Images:
         self._seen: dict[str, tuple[str, float]] = {}
         self._digests: dict[str, str] = {}
         self._pulls: dict[str, asyncio.Task[None]] = {}
+        self._pulled: Counter[str] = Counter()
         self._failed: dict[str, _Failed] = {}
 
     async def ensure(self, image: str, policy: PullPolicy) -> str:
@@ -51,9 +53,11 @@ class Images:
             await self._pull_once(image)
         elif (digest := self._trusted(image)) is not None:
             return digest
+        pulled_before = self._pulled[image]
         digest = await self._look(image)
         if digest is None and policy is PullPolicy.IF_NOT_PRESENT:
-            await self._pull_once(image)
+            if self._pulled[image] == pulled_before:  # else it came after the engine had looked
+                await self._pull_once(image)
             digest = await self._look(image)
         if digest is None:
             raise RuntimeFailure(
@@ -121,6 +125,7 @@ class Images:
                     lambda client: _pull(client, image, self._pull_seconds), self._pull_seconds + 10
                 )
                 self._failed.pop(image, None)
+                self._pulled[image] += 1
                 return
             except RuntimeFailure as problem:
                 failure = problem

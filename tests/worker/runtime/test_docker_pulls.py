@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import orjson
@@ -16,6 +17,8 @@ import pytest
 from podling.core.errors import RuntimeFailure
 from podling.core.spec import ContainerSpec, PullPolicy
 from podling.worker.runtime.docker import DockerRuntime
+from podling.worker.runtime.docker_engine import Engine, Refused
+from podling.worker.runtime.docker_images import Images
 from tests.docker_engine import IMAGE, docker
 from tests.support import require
 from tests.worker.runtime.recorder import work_of
@@ -105,6 +108,39 @@ def pulls_of(image: str, since: float) -> int:
         *("--filter", "event=pull", "--format", "{{.Actor.ID}}"),
     )
     return lines.split().count(image)
+
+
+class SlowToAnswer:
+    """An engine whose first look at an image is answered after the image was pulled."""
+
+    def __init__(self) -> None:
+        self.pulls = 0
+        self.looked = False
+        self.answer = asyncio.Event()
+
+    async def call(self, *_: object) -> dict[str, Any]:
+        if not self.looked:
+            self.looked = True
+            await self.answer.wait()
+            raise Refused("No such image", 404)
+        if not self.pulls:
+            raise Refused("No such image", 404)
+        return {"Id": "sha256:1", "RepoDigests": ["a@sha256:2"]}
+
+    async def pull(self, *_: object) -> None:
+        self.pulls += 1
+
+
+async def test_an_answer_from_before_a_pull_begins_no_other_one() -> None:
+    engine = SlowToAnswer()
+    images = Images(cast(Engine, engine))
+    late = asyncio.create_task(images.ensure("a", PullPolicy.IF_NOT_PRESENT))
+    await asyncio.sleep(0)
+    assert await images.ensure("a", PullPolicy.IF_NOT_PRESENT) == "sha256:2"
+    images.forget("a")
+    engine.answer.set()
+    assert await late == "sha256:2"
+    assert engine.pulls == 1
 
 
 async def test_many_containers_of_one_image_are_one_pull(docker_runtime: DockerRuntime, pushed: str) -> None:
