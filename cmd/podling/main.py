@@ -2,4 +2,4 @@ import sys
 
 from podling.boot.cli import main
 
-sys.exit(main())
+sys.exit(main(worker="bin/podling-worker"))

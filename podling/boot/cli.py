@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from podling.store.postgres.archive import Manifest
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+def main(arguments: Sequence[str] | None = None, worker: str = "podling-worker") -> int:
+    """Run the command; return its exit code. `worker` is how the other program is called there."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "--version" in takewhile(lambda argument: argument.startswith("-") and argument != "--", given):
         sys.stdout.write(f"podling {__version__}\n")
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from podling.cli import app
     from podling.cli.invocation import Programs
 
-    programs = Programs(dev=_dev, database=_Schema, read_assignments=_read_assignments)
+    programs = Programs(dev=_dev, database=_Schema, read_assignments=_read_assignments, worker=worker)
     return app.run(given, programs)
 
 

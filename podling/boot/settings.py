@@ -4,7 +4,9 @@ Each is a flag, an environment variable of the same name, a line in a `--config`
 `.env` of the working directory; the first of them counts. The tables below are the whole list.
 """
 
+import shlex
 import socket
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -20,6 +22,7 @@ from podling.core.spec import Runtime
 from podling.core.value import value
 
 LEAST_TOKEN_LENGTH = 16
+_OF_OTHERS = stat.S_IRGRP | stat.S_IROTH
 DEFAULT_MASTER_URL = "http://127.0.0.1:8070"
 
 
@@ -204,7 +207,7 @@ def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettin
     given["token"] = _token(given, faults)
     given["policy"] = _policy(given, faults)
     given["alert_commands"] = dict(given.get("alert_commands", ()))
-    settings = MasterSettings(**given, notices=_store_notices(given))
+    settings = MasterSettings(**given, notices=_store_notices(given) + _token_notices(given))
     if settings.store_type == "memory":  # any other may hold tokens, and is asked once it is open
         _check_host(settings.host, settings.token, faults)
     _check_store(settings, faults)
@@ -229,7 +232,7 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     for name in ("labels", "resources", "databases"):
         given[name] = dict(given.get(name, ()))
     given["runtimes"] = tuple(dict.fromkeys(given.get("runtimes") or (Runtime.DOCKER.value,)))
-    settings = WorkerSettings(**given)
+    settings = WorkerSettings(**given, notices=_token_notices(given))
     _check_host(settings.host, settings.token, faults)
     _check_certificate(settings, faults)
     _check_file("--tls-ca (PODLING_TLS_CA)", settings.tls_ca, faults)
@@ -325,6 +328,16 @@ def _check_master_tls(settings: MasterSettings, faults: Faults) -> None:
 def _check_file(name: str, path: Path | None, faults: Faults) -> None:
     if path is not None and not path.is_file():
         faults.add(f"{name}: there is no file {path}; write the path of a PEM file")
+
+
+def _token_notices(given: Mapping[str, Any]) -> tuple[str, ...]:
+    path: Path | None = given.get("token_file")
+    if path is None or not path.is_file() or not path.stat().st_mode & _OF_OTHERS:
+        return ()
+    return (
+        f"--token-file {path} can be read by others on this machine, and with it all that the token allows:"
+        f" chmod 600 {shlex.quote(str(path))}",
+    )
 
 
 def _store_notices(given: Mapping[str, Any]) -> tuple[str, ...]:

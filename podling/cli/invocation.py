@@ -43,11 +43,15 @@ class Database(Protocol):
 
 @value
 class Programs:
-    """The parts of other programs that the command uses; given by boot, loaded when called."""
+    """The parts of other programs that the command uses; given by boot, loaded when called.
+
+    `worker` is what one types to start a worker where this command was started as it was.
+    """
 
     dev: Callable[[Sequence[str]], int | None]
     database: Callable[[], Database]
     read_assignments: Callable[[str], Mapping[str, str]]
+    worker: str
 
 
 class Invocation:

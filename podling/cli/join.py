@@ -20,7 +20,7 @@ def command(cli: Invocation, secret: str) -> str:
             "--host and --advertise-url"
         )
     token = JoinToken(secret=secret, fingerprint=_fingerprint(cli))
-    return f"podling-worker --join {token} --master-url {shlex.quote(','.join(urls))}"
+    return f"{cli.programs.worker} --join {token} --master-url {shlex.quote(','.join(urls))}"
 
 
 def _fingerprint(cli: Invocation) -> str | None:

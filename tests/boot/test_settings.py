@@ -262,3 +262,13 @@ def test_countable_resources_are_read_and_checked() -> None:
     for wrong in ("gpu", "gpu=-1", "gpu=x", "cpu=2", "slots=1", "=1"):
         with pytest.raises(ConfigurationError, match="--resource"):
             worker(PODLING_RESOURCE=wrong)
+
+
+def test_a_token_that_others_can_read_is_told_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "my token"
+    file.write_text("a-token-of-enough-characters")
+    for read in (master, worker):
+        for mode, told in ((0o600, False), (0o640, True), (0o604, True)):
+            file.chmod(mode)
+            notices = read("--token-file", str(file)).notices
+            assert any(f"chmod 600 '{file}'" in notice for notice in notices) is told, oct(mode)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from podling.kit.tls import fingerprint_of
 from tests.cli.conftest import Cli
 from tests.cli.masters import running_master
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -51,6 +55,12 @@ def test_the_whole_command_is_printed(cli: Cli, place: Place) -> None:
     assert "leads to a master on its own machine alone" in made.err  # it listens on loopback
     (listed,) = json.loads(cli("token", "list", "--json").out)
     assert (listed["kind"], listed["uses"], listed["nodeId"]) == ("join", 1, None)
+
+
+def test_who_works_in_a_clone_is_told_how_it_is_called_there(cli: Cli) -> None:
+    command = [str(ROOT / "bin/podling"), "--master", cli.url, "token", "create", "third", "--join"]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert made.stdout.startswith("bin/podling-worker --join podling_join_")
 
 
 def test_what_is_asked_for_is_in_the_token(cli: Cli) -> None:
