@@ -14,7 +14,6 @@ from podling.kit.tls import fingerprint_of
 from tests.cli.conftest import Cli
 from tests.cli.masters import running_master
 
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
