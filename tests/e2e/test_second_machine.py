@@ -96,7 +96,7 @@ def as_here(block: str) -> str:
     )
 
 
-def test_what_the_readme_says_adds_a_second_machine(hosts: Hosts) -> None:
+def test_the_two_commands_of_the_readme_add_a_second_machine(hosts: Hosts) -> None:
     start, settings, commands = map(as_here, blocks_of_the_readme())
     create, shown = commands.splitlines()
     log = hosts.start("hub", start)
