@@ -1,12 +1,14 @@
 """`podling timeline`: everything that happened to a task, counted from its submission."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from podling.cli.hosts import hosts, with_hosts
 from podling.cli.invocation import Invocation
+from podling.cli.pages import collect
 from podling.client import tasks
 from podling.client.call import JsonObject
 
@@ -19,7 +21,7 @@ def timeline(
 ) -> None:
     """Show everything that happened to a task."""
     cli: Invocation = context.obj
-    events = cli.client.send(tasks.timeline(cli.task_id(task)))
+    events = collect(cli, partial(tasks.timeline, cli.task_id(task)), None).items
     cli.show(events, lambda: _draw(cli, events))
 
 

@@ -5,6 +5,7 @@ The blocking face is made from this file by bin/generate-client, so that each me
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol, Unpack, cast
 
 from podling.client import cluster, events, nodes, program, tasks
@@ -92,11 +93,11 @@ class AsyncTaskHandle:
 
     async def timeline(self) -> list[TimelineLine]:
         """Return everything that happened to it."""
-        return cast(list[TimelineLine], await self._client.send(tasks.timeline(self.id)))
+        return cast(list[TimelineLine], await self._all(tasks.timeline))
 
     async def attempts(self) -> list[Attempt]:
         """Return every try at it, the oldest first."""
-        return cast(list[Attempt], await self._client.send(tasks.attempts(self.id)))
+        return cast(list[Attempt], await self._all(tasks.attempts))
 
     async def output(
         self, *, attempt: int | None = None, stream: str | None = None, tail: int | None = None
@@ -145,6 +146,10 @@ class AsyncTaskHandle:
                 break
             await self._client.perform(program.pause(pause))
         return max(self.state["attempt"], 1)
+
+    async def _all(self, listing: Callable[..., Call[Page]]) -> list[JsonObject]:
+        pages = partial(listing, self.id)
+        return await self._client.perform(program.all_pages(self._client.link, pages))
 
     def _take(self, state: Mapping[str, Any]) -> Task:
         self.state = cast(Task, state)

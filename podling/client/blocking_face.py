@@ -6,6 +6,7 @@ The blocking face is made from this file by bin/generate-client, so that each me
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, Protocol, Unpack, cast
 
 from podling.client import cluster, events, nodes, program, tasks
@@ -93,11 +94,11 @@ class TaskHandle:
 
     def timeline(self) -> list[TimelineLine]:
         """Return everything that happened to it."""
-        return cast(list[TimelineLine], self._client.send(tasks.timeline(self.id)))
+        return cast(list[TimelineLine], self._all(tasks.timeline))
 
     def attempts(self) -> list[Attempt]:
         """Return every try at it, the oldest first."""
-        return cast(list[Attempt], self._client.send(tasks.attempts(self.id)))
+        return cast(list[Attempt], self._all(tasks.attempts))
 
     def output(
         self, *, attempt: int | None = None, stream: str | None = None, tail: int | None = None
@@ -144,6 +145,10 @@ class TaskHandle:
                 break
             self._client.perform(program.pause(pause))
         return max(self.state["attempt"], 1)
+
+    def _all(self, listing: Callable[..., Call[Page]]) -> list[JsonObject]:
+        pages = partial(listing, self.id)
+        return self._client.perform(program.all_pages(self._client.link, pages))
 
     def _take(self, state: Mapping[str, Any]) -> Task:
         self.state = cast(Task, state)

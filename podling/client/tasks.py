@@ -67,13 +67,14 @@ def read(task_id: str) -> Call[JsonObject]:
     return get(path_of("tasks", task_id), json_object)
 
 
-def attempts(task_id: str) -> Call[list[JsonObject]]:
-    """Every try at the task, oldest first."""
-    return get(path_of("tasks", task_id, "attempts"), json_array)
+def attempts(task_id: str, limit: int | None = None, cursor: str | None = None) -> Call[Page]:
+    """List the tries at the task, oldest first."""
+    return get(path_of("tasks", task_id, "attempts"), json_page, limit=limit, cursor=cursor)
 
 
-def timeline(task_id: str) -> Call[list[JsonObject]]:
-    return get(path_of("tasks", task_id, "timeline"), json_array)
+def timeline(task_id: str, limit: int | None = None, cursor: str | None = None) -> Call[Page]:
+    """List what happened to the task, oldest first."""
+    return get(path_of("tasks", task_id, "timeline"), json_page, limit=limit, cursor=cursor)
 
 
 def explain(task_id: str) -> Call[JsonObject]:

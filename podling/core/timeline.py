@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from podling.core.decision import Decision
+from podling.core.page import Place
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
 from podling.core.value import value
 
@@ -39,6 +41,13 @@ def timeline(
     if task.status.is_terminal:
         lines.append(_end(task, attempts))
     return tuple(sorted(lines, key=lambda line: line.at))
+
+
+def placed(lines: Sequence[TimelineLine]) -> Iterator[tuple[Place, TimelineLine]]:
+    """Yield the lines with their places: the time, and which of that time it is."""
+    for at, group in groupby(lines, key=lambda line: line.at):
+        for number, line in enumerate(group):
+            yield (at, f"{number:09}"), line
 
 
 def _submitted(task: Task) -> TimelineLine:

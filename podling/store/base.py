@@ -276,8 +276,10 @@ class Store(Protocol):
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]: ...
 
-    async def load_attempts(self, task_id: str) -> Sequence[Attempt]:
-        """Return every attempt, oldest first."""
+    async def load_attempts(
+        self, task_id: str, after: int = 0, limit: int | None = None
+    ) -> Sequence[Attempt]:
+        """Return the attempts with a higher number than `after`, oldest first; all without a limit."""
 
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
         """Return the task's events in order of their commit."""

@@ -46,8 +46,8 @@ async def test_every_read(make: Any, master: FakeMaster) -> None:
     master.cluster = {"version": "1"}
     async with make(master.url) as client:
         assert (await client.send(tasks.listing(name="hello"))).items[0]["taskId"] == task_id
-        assert (await client.send(tasks.attempts(task_id)))[0]["attempt"] == 1
-        assert await client.send(tasks.timeline(task_id)) == []
+        assert (await client.send(tasks.attempts(task_id))).items[0]["attempt"] == 1
+        assert (await client.send(tasks.timeline(task_id))).items == []
         assert (await client.send(tasks.explain(task_id)))["summary"] == "it is pending"
         assert await client.list_all(nodes.listing) == []
         assert await client.send(cluster.read()) == {"version": "1"}

@@ -220,6 +220,25 @@ async def test_a_failed_attempt_is_tried_again_until_the_budget_is_spent(master:
     }
 
 
+@pytest.mark.parametrize("name", ["attempts", "timeline"])
+async def test_what_became_of_a_task_is_read_in_pages(master: RunningMaster, name: str) -> None:
+    worker = await master.worker()
+    task = await master.api.submit(maxAttempts=3, retry=FAST)
+    for number in (1, 2, 3):
+        await worker.end(await worker.assigned(task["taskId"], number), 75)
+    path = f"/tasks/{task['taskId']}/{name}"
+    whole = (await master.api.get(path)).json
+    answer = await master.api.get(path, limit=2)
+    read = answer.json
+    while cursor := answer.headers.get("X-Next-Cursor"):
+        assert len(answer.json) == 2 and f"cursor={cursor}" in answer.headers["Link"]
+        answer = await master.api.get(path, limit=2, cursor=cursor)
+        read += answer.json
+    assert read == whole and len(whole) >= 3
+    for query in ({"limit": 0}, {"limit": 501}, {"cursor": "x"}, {"page": 2}):
+        assert (await master.api.get(path, **query)).status == 400
+
+
 async def test_a_retry_waits_for_its_time_and_no_longer(master: RunningMaster) -> None:
     worker = await master.worker()
     task = await master.api.submit(maxAttempts=2, retry={"baseSeconds": 0.4, "jitter": 0})

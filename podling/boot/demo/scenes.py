@@ -47,10 +47,10 @@ class Stage:
         """Show placement, logs, timeline and explanation; say whether it is as it should be."""
         client = self.cluster.client
         task = client.send(tasks.read(task_id))
-        tries = client.send(tasks.attempts(task_id))
+        tries = client.send(tasks.attempts(task_id)).items
         self.screen.placement(str(task["name"]), tries)
         self.screen.logs(client.send(tasks.logs(task_id)) if tries else "")
-        lines, explanation = client.send(tasks.timeline(task_id)), client.send(tasks.explain(task_id))
+        lines, explanation = client.send(tasks.timeline(task_id)).items, client.send(tasks.explain(task_id))
         self.screen.timeline(lines)
         self.screen.explanation(explanation)
         went_well = task["status"] == status and len(tries) == attempts

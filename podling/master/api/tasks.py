@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from aiohttp import web
@@ -14,16 +15,19 @@ from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
 from podling.core.selector import parse_selectors, split_exact
 from podling.core.task import ContainerState, HealthStatus, StopReason, Task, TaskStatus
+from podling.core.timeline import placed
 from podling.master.api.http import (
     answer,
     header,
     moment,
+    next_page,
     page_after,
     page_headers,
     page_limit,
     path_id,
     query,
     read_object,
+    whole_number,
 )
 from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Node, Route, get, post, put
@@ -137,12 +141,21 @@ async def get_task(request: web.Request) -> web.Response:
 
 
 async def get_attempts(request: web.Request) -> web.Response:
-    rows = await tasks.attempts(request.app[CONTEXT], path_id(request, "task"))
-    return answer([attempt_view(row) for row in rows])
+    given = query(request, "limit", "cursor")
+    limit = page_limit(given)
+    after = whole_number(given.get("cursor"), "cursor", 1, 2**31 - 1) or 0
+    found = await tasks.attempts(request.app[CONTEXT], path_id(request, "task"), after, limit + 1)
+    headers = next_page(request, str(found[limit - 1].attempt)) if len(found) > limit else None
+    return answer([attempt_view(row) for row in found[:limit]], headers=headers)
 
 
 async def get_timeline(request: web.Request) -> web.Response:
-    return answer(await tasks.timeline_of(request.app[CONTEXT], path_id(request, "task")))
+    given = query(request, "limit", "cursor")
+    limit, after = page_limit(given), page_after(given)
+    lines = await tasks.timeline_of(request.app[CONTEXT], path_id(request, "task"))
+    found = [(place, line) for place, line in placed(lines) if after is None or place > after]
+    headers = page_headers(request, found, limit, itemgetter(0))
+    return answer([line for _, line in found[:limit]], headers=headers)
 
 
 async def get_explanation(request: web.Request) -> web.Response:

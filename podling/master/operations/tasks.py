@@ -240,10 +240,10 @@ def _check_disconnected(context: MasterContext, task: Task) -> None:
         )
 
 
-async def attempts(context: MasterContext, task_id: str) -> Sequence[Attempt]:
-    """Return every try, oldest first. Raises NotFound."""
+async def attempts(context: MasterContext, task_id: str, after: int, limit: int) -> Sequence[Attempt]:
+    """Return tries with a higher number than `after`, oldest first. Raises NotFound."""
     await get(context, task_id)
-    return await context.store.load_attempts(task_id)
+    return await context.store.load_attempts(task_id, after, limit)
 
 
 async def timeline_of(context: MasterContext, task_id: str) -> Sequence[TimelineLine]:

@@ -182,8 +182,11 @@ class MemoryStore(Store):
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
         return self._tasks.query(query)
 
-    async def load_attempts(self, task_id: str) -> Sequence[Attempt]:
-        return self._tasks.attempts(task_id)
+    async def load_attempts(
+        self, task_id: str, after: int = 0, limit: int | None = None
+    ) -> Sequence[Attempt]:
+        later = [row for row in self._tasks.attempts(task_id) if row.attempt > after]
+        return later[:limit]
 
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:
         return self._tasks.events(task_id)

@@ -74,8 +74,10 @@ class Tasks:
             return await self._read(_SQL.list_by_status, *arguments, list(dict.fromkeys(query.statuses)))
         return await self._read(_SQL.list_newest, *arguments)
 
-    async def load_attempts(self, task_id: str) -> Sequence[Attempt]:
-        rows = await self._pool.fetch(_SQL.attempts, task_id)
+    async def load_attempts(
+        self, task_id: str, after: int = 0, limit: int | None = None
+    ) -> Sequence[Attempt]:
+        rows = await self._pool.fetch(_SQL.attempts, task_id, after, limit)
         return read_all(Attempt, (row["body"] for row in rows))
 
     async def load_events(self, task_id: str) -> Sequence[TaskEvent]:

@@ -45,7 +45,7 @@ Operations = Mapping[str, Operation]
 """By method and path, as in `GET /api/v1/tasks/{id}`."""
 
 
-def paged(most: int = 500) -> tuple[Parameter, ...]:
+def paged(most: int = 500, start: str = "newest") -> tuple[Parameter, ...]:
     """Return the parameters of a list that is read page by page."""
     return (
         Parameter(
@@ -54,7 +54,7 @@ def paged(most: int = 500) -> tuple[Parameter, ...]:
             schema=INTEGER | {"minimum": 1, "maximum": most},
         ),
         Parameter(
-            name="cursor", description="`X-Next-Cursor` of the page before. Not given: from the newest."
+            name="cursor", description=f"`X-Next-Cursor` of the page before. Not given: from the {start}."
         ),
     )
 

@@ -168,12 +168,18 @@ OPERATIONS = {
     ),
     f"GET {_ONE}": Operation(summary="Read a task", tag=TAG, answers={200: _TASK}),
     f"GET {_ONE}/attempts": Operation(
-        summary="List a task's attempts", tag=TAG, answers={200: array(reference("Attempt"))}
+        summary="List a task's attempts, oldest first",
+        tag=TAG,
+        parameters=paged(start="oldest"),
+        answers={200: array(reference("Attempt"))},
+        is_list=True,
     ),
     f"GET {_ONE}/timeline": Operation(
-        summary="Read everything that happened to a task",
+        summary="Read everything that happened to a task, oldest first",
         tag=TAG,
+        parameters=paged(start="oldest"),
         answers={200: array(reference("TimelineLine"))},
+        is_list=True,
     ),
     f"GET {_ONE}/explain": Operation(
         summary="Read why a task is where it is", tag=TAG, answers={200: reference("Explanation")}

@@ -322,6 +322,8 @@ async def test_ten_and_more_attempts_are_in_order_of_their_numbers(store: Store)
     rows = tuple(replace(template, attempt=number) for number in range(1, 13))
     await commit(store, TaskWrite(task=task, attempts=tuple(reversed(rows))))
     assert list(await store.load_attempts(task.task_id)) == list(rows)
+    assert list(await store.load_attempts(task.task_id, 9, 2)) == list(rows[9:11])
+    assert list(await store.load_attempts(task.task_id, 11, 2)) == list(rows[11:])
 
 
 async def test_events_are_kept_in_order_of_their_commit(store: Store) -> None:

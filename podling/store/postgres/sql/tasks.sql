@@ -56,7 +56,7 @@ ORDER BY newest.created_at DESC, newest.task_id DESC
 LIMIT $8
 
 -- name: attempts
-SELECT body FROM attempts WHERE task_id = $1 ORDER BY attempt
+SELECT body FROM attempts WHERE task_id = $1 AND attempt > $2 ORDER BY attempt LIMIT $3
 
 -- name: add_events
 INSERT INTO task_events (task_id, type, body)
