@@ -54,9 +54,9 @@ def parse_duration(text: str, option: str) -> float:
     return sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
 
 
-def parse_since(text: str, now: datetime) -> str:
+def parse_since(text: str, now: datetime, flag: str = "--since") -> str:
     """Return the RFC 3339 time for a duration before `now`, or for a time as it was given."""
-    return _parse_time_of(text, "--since", now, -1)
+    return _parse_time_of(text, flag, now, -1)
 
 
 def parse_moment(text: str, option: str, now: datetime) -> str:

@@ -40,6 +40,28 @@ def revoke(token_id: str) -> Call[JsonObject]:
     return replace(call, request=replace(call.request, method="DELETE", repeatable=True))
 
 
-def audit(limit: int | None = None, cursor: str | None = None) -> Call[Page]:
-    """List who changed what, newest first."""
-    return get(path_of("audit"), json_page, limit=limit, cursor=cursor)
+def audit(
+    *,
+    actor: str | None = None,
+    action: str | None = None,
+    outcome: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[Page]:
+    """List who changed what, newest first. Times are in RFC 3339.
+
+    `action` is a method, or a method and the pattern of a route.
+    """
+    return get(
+        path_of("audit"),
+        json_page,
+        actor=actor,
+        action=action,
+        outcome=outcome,
+        since=since,
+        until=until,
+        limit=limit,
+        cursor=cursor,
+    )

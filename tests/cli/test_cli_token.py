@@ -92,6 +92,10 @@ def test_the_audit_tells_who_did_what(cli: Cli) -> None:
     assert newest.err == "the list ends after 1; --limit N or --all shows more\n"
     whole = json.loads(cli("audit", "--all", "--json").out)
     assert whole[-1]["actor"] == "local" and whole[-1]["route"] == "/api/v1/tokens"
+    made = cli("audit", "--actor", "local", "--action", "POST /tokens", "--outcome", "done", "--since", "1h")
+    assert made.out.splitlines()[1].split()[1] == "local" and len(made.out.splitlines()) == 2
+    assert json.loads(cli("audit", "--until", "1h", "--json").out) == []
+    assert "outcome" in cli("audit", "--outcome", "good").err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from podling.core.token import SECRET_PATTERN, Token
 from podling.master.audit_log import MOST_PER_WRITE, MOST_WAITING, AuditLog
 from podling.master.loops.retention import Retention
 from podling.store.memory.audit import AuditTable
+from podling.store.ports.audit import AuditQuery
 from podling.store.ports.tokens import StoredToken
 from tests.builders import NOW
 from tests.master.masters import Api, Masters, RunningMaster, task_body
@@ -96,6 +97,22 @@ async def test_it_comes_in_pages(master: RunningMaster) -> None:
         assert (await master.api.get("/audit", **query)).status == 400
 
 
+async def test_it_can_be_searched(master: RunningMaster) -> None:
+    task_id = (await master.api.submit())["taskId"]
+    await master.api.post("/tasks", {"name": "bad"})
+    await master.api.post(f"/tasks/{task_id}/cancel")
+    cancel, bad, submitted = await _audit(master.api)
+    assert await _audit(master.api, action="POST /api/v1/tasks") == [bad, submitted]
+    assert await _audit(master.api, action="POST", actor="local", outcome="done") == [cancel, submitted]
+    assert await _audit(master.api, since=cancel["at"]) == [cancel]
+    assert await _audit(master.api, until=submitted["at"]) == await _audit(master.api, actor="eve") == []
+    first = await master.api.get("/audit", limit=1, outcome="done")
+    rest = await master.api.get("/audit", limit=1, outcome="done", cursor=first.headers["X-Next-Cursor"])
+    assert [*first.json, *rest.json] == [cancel, submitted] and "outcome=done" in first.headers["Link"]
+    for query in ({"outcome": "good"}, {"since": "soon"}, {"until": "1"}, {"who": "eve"}):
+        assert (await master.api.get("/audit", **query)).status == 400
+
+
 async def test_it_outlives_its_master(masters: Masters) -> None:
     master = await masters.start("machine-1")
     await master.api.submit()
@@ -114,10 +131,10 @@ async def test_old_entries_and_ended_tokens_go_with_the_ended_tasks(world: World
         )
     world.clock.passed = leader.options.keep_ended.total_seconds()
     await Retention(leader).run_once()
-    assert len(await world.store.audit.page(10)) == 1
+    assert len(await world.store.audit.find(AuditQuery(limit=10))) == 1
     world.clock.passed += 1
     await Retention(leader).run_once()
-    assert await world.store.audit.page(10) == []
+    assert await world.store.audit.find(AuditQuery(limit=10)) == []
     (left,) = (await world.store.tokens.changed_since(0)).tokens
     assert left.token.name == "ada"
 
@@ -148,7 +165,7 @@ async def test_what_cannot_be_written_now_is_written_later_in_order() -> None:
     await log.hurry()
     store.is_away = False
     await asyncio.gather(log.flush(), log.flush())
-    actors = [row.entry.actor for row in await store.page(MOST_WAITING)]
+    actors = [row.entry.actor for row in await store.find(AuditQuery(limit=MOST_WAITING))]
     assert actors == [str(number) for number in reversed(range(MOST_PER_WRITE + 5))]
 
 
@@ -161,4 +178,4 @@ async def test_a_store_that_is_away_for_long_costs_the_oldest_and_the_log_has_th
         log.note(_entry(number))
     assert "actor='0'" in caplog.text
     await log.flush()
-    assert len(await store.page(2 * MOST_WAITING)) == MOST_WAITING
+    assert len(await store.find(AuditQuery(limit=2 * MOST_WAITING))) == MOST_WAITING

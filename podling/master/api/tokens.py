@@ -1,14 +1,30 @@
 """`/api/v1/tokens` and `/api/v1/audit`."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from aiohttp import web
 
 from podling.core.access import Role
+from podling.core.audit import Outcome
 from podling.core.errors import InvalidInput
-from podling.master.api.http import answer, next_page, page_limit, path_id, query, read_object, whole_number
+from podling.master.api.http import (
+    answer,
+    moment,
+    next_page,
+    page_limit,
+    path_id,
+    query,
+    read_object,
+    whole_number,
+)
 from podling.master.api.keys import AUDIT, AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Route, delete, get, post
 from podling.master.operations import tokens
+from podling.store.ports.audit import AuditQuery
 from podling.wire.tokens import audit_view, parse_token_request, token_view
+
+_AUDIT = ("actor", "action", "outcome", "since", "until", "limit", "cursor")
 
 
 def routes() -> list[Route]:
@@ -48,11 +64,30 @@ async def revoke(request: web.Request) -> web.Response:
 
 
 async def list_audit(request: web.Request) -> web.Response:
-    given = query(request, "limit", "cursor")
-    limit = page_limit(given)
-    before = whole_number(given.get("cursor"), "cursor", 1, 10**18)
+    asked = _audit_query(query(request, *_AUDIT))
     await request.app[AUDIT].flush()
-    found = await request.app[CONTEXT].store.audit.page(limit + 1, before)
-    page = found[:limit]
-    headers = next_page(request, str(page[-1].number)) if len(found) > limit else None
+    found = await request.app[CONTEXT].store.audit.find(replace(asked, limit=asked.limit + 1))
+    page = found[: asked.limit]
+    headers = next_page(request, str(page[-1].number)) if len(found) > asked.limit else None
     return answer([audit_view(row.entry) for row in page], headers=headers)
+
+
+def _audit_query(given: Mapping[str, str]) -> AuditQuery:
+    method, _, route = given.get("action", "").partition(" ")
+    return AuditQuery(
+        actor=given.get("actor"),
+        method=method or None,
+        route=route or None,
+        outcome=_outcome(given.get("outcome")),
+        since=moment(given.get("since"), "since"),
+        until=moment(given.get("until"), "until"),
+        before=whole_number(given.get("cursor"), "cursor", 1, 10**18),
+        limit=page_limit(given),
+    )
+
+
+def _outcome(text: str | None) -> Outcome | None:
+    try:
+        return None if text is None else Outcome(text)
+    except ValueError:
+        raise InvalidInput.field("outcome", f"must be one of {', '.join(Outcome)}") from None

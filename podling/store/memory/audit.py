@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 
 from podling.core.audit import AuditEntry
-from podling.store.ports.audit import AuditRow
+from podling.store.ports.audit import AuditQuery, AuditRow
 
 
 class AuditTable:
@@ -19,9 +19,8 @@ class AuditTable:
             self._number += 1
             self._rows.append(AuditRow(number=self._number, entry=entry))
 
-    async def page(self, limit: int, before: int | None = None) -> Sequence[AuditRow]:
-        older = (row for row in reversed(self._rows) if before is None or row.number < before)
-        return list(islice(older, limit))
+    async def find(self, query: AuditQuery) -> Sequence[AuditRow]:
+        return list(islice(filter(query.means, reversed(self._rows)), query.limit))
 
     async def forget(self, before: datetime) -> None:
         kept = [row for row in self._rows if row.entry.at >= before]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from podling.core.audit import AuditEntry
-from podling.store.ports.audit import MOST_ENTRIES, AuditRow
+from podling.store.ports.audit import MOST_ENTRIES, AuditQuery, AuditRow
 from podling.store.postgres.errors import translated
 from podling.store.postgres.maintenance import delete_in_batches
 from podling.store.postgres.pool import Pool
@@ -26,8 +26,18 @@ class AuditTable:
             times = [entry.at for entry in entries]
             await self._pool.fetch(_SQL.add, times, [to_json(entry) for entry in entries])
 
-    async def page(self, limit: int, before: int | None = None) -> Sequence[AuditRow]:
-        rows = await self._pool.fetch(_SQL.page, limit, before)
+    async def find(self, query: AuditQuery) -> Sequence[AuditRow]:
+        rows = await self._pool.fetch(
+            _SQL.find,
+            query.actor,
+            query.method,
+            query.route,
+            query.outcome,
+            query.since,
+            query.until,
+            query.before,
+            query.limit,
+        )
         return [AuditRow(number=row["number"], entry=from_json(AuditEntry, row["body"])) for row in rows]
 
     async def forget(self, before: datetime) -> None:

@@ -1,12 +1,13 @@
 """Tokens and the audit, in the contract."""
 
-from podling.core.audit import AuditEntry
+from podling.core.audit import AuditEntry, Outcome
 from podling.core.token import Token
-from podling.wire.openapi.operation import Operation, paged
+from podling.wire.openapi.operation import Operation, Parameter, paged
 from podling.wire.openapi.schema import (
     INTEGER,
     NUMBER,
     STRING,
+    TIME,
     Schema,
     array,
     closed,
@@ -50,6 +51,16 @@ SCHEMAS = components_of(Token, AuditEntry) | {
     "TokenRequest": _request(),
 }
 
+_AUDITED = (
+    Parameter(name="actor", description="Only of this name."),
+    Parameter(
+        name="action",
+        description="Only this method, or method and pattern: `POST`, `POST /api/v1/tasks/{id}/cancel`.",
+    ),
+    Parameter(name="outcome", description="Only what went so.", schema={"enum": list(Outcome)}),
+    Parameter(name="since", description="Only from this time on.", schema=TIME),
+    Parameter(name="until", description="Only before this time.", schema=TIME),
+)
 _BASE = "/api/v1/tokens"
 OPERATIONS = {
     f"POST {_BASE}": Operation(
@@ -72,7 +83,7 @@ OPERATIONS = {
     "GET /api/v1/audit": Operation(
         summary="List who changed what, and who was refused",
         tag=TAG,
-        parameters=paged(),
+        parameters=(*_AUDITED, *paged()),
         answers={200: array(reference("AuditEntry"))},
         is_list=True,
     ),

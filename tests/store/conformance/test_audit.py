@@ -3,8 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from podling.core.audit import AuditEntry, Outcome
 from podling.store.base import Store
+from podling.store.ports.audit import AuditQuery
 from tests.builders import NOW
 
 
@@ -24,15 +27,15 @@ async def test_an_entry_is_read_as_it_was_written(store: Store) -> None:
     )
     await store.audit.add([])
     await store.audit.add([full, entry(status=None, outcome=Outcome.UNKNOWN)])
-    newest, first = await store.audit.page(10)
+    newest, first = await store.audit.find(AuditQuery(limit=10))
     assert first.entry == full and newest.entry.outcome is Outcome.UNKNOWN
 
 
 async def test_pages_go_back_in_time(store: Store) -> None:
     await store.audit.add([entry(f"number {number}") for number in range(5)])
-    first = await store.audit.page(2)
-    second = await store.audit.page(2, first[-1].number)
-    third = await store.audit.page(2, second[-1].number)
+    first = await store.audit.find(AuditQuery(limit=2))
+    second = await store.audit.find(AuditQuery(limit=2, before=first[-1].number))
+    third = await store.audit.find(AuditQuery(limit=2, before=second[-1].number))
     names = [row.entry.actor for row in (*first, *second, *third)]
     assert names == [f"number {number}" for number in (4, 3, 2, 1, 0)]
 
@@ -40,4 +43,30 @@ async def test_pages_go_back_in_time(store: Store) -> None:
 async def test_what_is_old_is_forgotten(store: Store) -> None:
     await store.audit.add([entry("old", NOW - timedelta(days=31)), entry("new", NOW)])
     await store.audit.forget(NOW - timedelta(days=30))
-    assert [row.entry.actor for row in await store.audit.page(10)] == ["new"]
+    assert [row.entry.actor for row in await store.audit.find(AuditQuery(limit=10))] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"actor": "eve"}, "c"),
+        ({"method": "DELETE"}, "b"),
+        ({"method": "POST", "route": "/api/v1/tasks"}, "ca"),
+        ({"outcome": Outcome.REFUSED}, "cb"),
+        ({"since": NOW + timedelta(seconds=1)}, "cb"),
+        ({"until": NOW + timedelta(seconds=1)}, "a"),
+        ({"actor": "ada", "outcome": Outcome.REFUSED, "until": NOW + timedelta(seconds=2)}, "b"),
+        ({"actor": "eve'"}, ""),
+    ],
+)
+async def test_only_what_is_asked_for_is_found(store: Store, wanted: Any, found: str) -> None:
+    refused = {"outcome": Outcome.REFUSED}
+    await store.audit.add(
+        [
+            entry(code="a"),
+            entry(code="b", at=NOW + timedelta(seconds=1), method="DELETE", route="/x", **refused),
+            entry("eve", code="c", at=NOW + timedelta(seconds=2), **refused),
+        ]
+    )
+    rows = await store.audit.find(AuditQuery(limit=10, **wanted))
+    assert "".join(row.entry.code or "" for row in rows) == found

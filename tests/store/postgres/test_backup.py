@@ -21,6 +21,7 @@ from podling.core.task import Task
 from podling.core.timeline import RESTORED
 from podling.core.token import Token
 from podling.store.base import LogTail, TaskQuery, WriteStatus
+from podling.store.ports.audit import AuditQuery
 from podling.store.ports.tokens import StoredToken
 from podling.store.postgres import install
 from podling.store.postgres.archive import Archive
@@ -76,7 +77,7 @@ async def content(store: PostgresStore) -> dict[str, Any]:
         "ready": [task.task_id for task in await store.ready_page(10)],
         "cluster": await store.cluster_id(),
         "tokens": await store.tokens.changed_since(0),
-        "audit": list(await store.audit.page(10)),
+        "audit": list(await store.audit.find(AuditQuery(limit=10))),
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from podling.core.audit import AuditEntry, Outcome
 from podling.core.lifecycle import Cancel
 from podling.store.base import PeerMessage
+from podling.store.ports.audit import AuditQuery
 from podling.store.postgres import maintenance
 from podling.store.postgres.audit import AuditTable
 from podling.store.postgres.pool import Address, Pool
@@ -194,6 +195,6 @@ async def test_of_very_many_audit_entries_the_newest_stay(dsn: str) -> None:
         entry = AuditEntry(at=NOW, actor="ada", method="POST", route="/", outcome=Outcome.DONE)
         await audit.add([replace(entry, actor=str(number)) for number in range(2500)])
         await audit.forget(NOW)
-        assert [row.entry.actor for row in await audit.page(10)] == ["2499", "2498", "2497"]
+        assert [row.entry.actor for row in await audit.find(AuditQuery(limit=10))] == ["2499", "2498", "2497"]
     finally:
         await pool.close()

@@ -4,8 +4,18 @@ SELECT at, body::json
 FROM unnest($1::timestamptz[], $2::text[]) WITH ORDINALITY AS new (at, body, position)
 ORDER BY position
 
--- name: page
-SELECT number, body FROM audit WHERE $2::bigint IS NULL OR number < $2 ORDER BY number DESC LIMIT $1
+-- name: find
+SELECT number, body
+FROM audit
+WHERE ($1::text IS NULL OR body ->> 'actor' = $1)
+  AND ($2::text IS NULL OR body ->> 'method' = $2)
+  AND ($3::text IS NULL OR body ->> 'route' = $3)
+  AND ($4::text IS NULL OR body ->> 'outcome' = $4)
+  AND ($5::timestamptz IS NULL OR at >= $5)
+  AND ($6::timestamptz IS NULL OR at < $6)
+  AND ($7::bigint IS NULL OR number < $7)
+ORDER BY number DESC
+LIMIT $8
 
 -- name: forget_old
 DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < $1 ORDER BY at LIMIT $2)
