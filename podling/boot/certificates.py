@@ -1,12 +1,17 @@
 """What a master shows to prove who it is, and whom it asks for the same."""
 
+import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from ssl import CERT_OPTIONAL, PROTOCOL_TLS_SERVER, SSLContext, SSLError
 from urllib.parse import urlsplit
 
-from podling.boot.settings import MasterSettings
+from podling.boot.hangup import at_hangup
+from podling.boot.settings import MasterSettings, WorkerSettings
 from podling.core.errors import ConfigurationError
 from podling.core.value import value
 from podling.kit.tls import load_certificate
@@ -42,6 +47,33 @@ def certificates_of(settings: MasterSettings) -> Certificates | None:
     if settings.tls_client_ca is not None:
         _ask_for_certificates(context, settings.tls_client_ca)
     return Certificates(context=context, authority=authority)
+
+
+@contextmanager
+def reloading(
+    context: SSLContext | None, settings: MasterSettings | WorkerSettings, who: str
+) -> Iterator[None]:
+    """Show the certificate of the files as they are at each SIGHUP; a faulty one changes nothing.
+
+    Connections that are open stay so; those that begin afterwards are shown the new one.
+    """
+    if context is None or settings.tls_cert is None:
+        yield
+        return
+    with at_hangup(partial(_reload, context, settings.tls_cert, settings.tls_key, who)):
+        yield
+
+
+def _reload(context: SSLContext, certificate: Path, key: Path | None, who: str) -> None:
+    log = logging.getLogger(who)
+    try:
+        # Tried apart: a context that takes the certificate and then not the key has neither.
+        for each in (SSLContext(PROTOCOL_TLS_SERVER), context):
+            load_certificate(each, certificate, key, "--tls-cert and --tls-key")
+    except ConfigurationError as error:
+        log.error("the certificate stays as it was: %s", error.message)
+        return
+    log.info("the certificate is now that of %s", certificate)
 
 
 def _show_own(context: SSLContext, settings: MasterSettings) -> str:

@@ -66,6 +66,7 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
     Raises ConfigurationError, StoreUnavailable.
     """
     from podling.boot.certificates import certificates_of
+    from podling.boot.certificates import reloading as certificates_reloading
 
     settings = replace(settings, port=settings.port or _free_port(settings.host))
     certificates = certificates_of(settings)
@@ -74,7 +75,10 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
         try:
             context = None if certificates is None else certificates.context
             port = await server.start(settings.host, settings.port, context)
-            with reloading(settings.policy_file, server.use_policy, server.keep_policy):
+            with (
+                reloading(settings.policy_file, server.use_policy, server.keep_policy),
+                certificates_reloading(context, settings, "podling.master"),
+            ):
                 yield settings.advertised(port)
         finally:
             await server.stop()

@@ -1,15 +1,13 @@
 """The operator's policy file: read at the start, and again at SIGHUP."""
 
-import asyncio
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from podling.boot.hangup import at_hangup
 from podling.core.errors import ConfigurationError
 from podling.core.permissions import Policy
-
-_callbacks: list[Callable[[], None]] = []  # of the programs in this process: `podling dev` has two
 
 
 def load_policy(path: Path) -> Policy:
@@ -38,23 +36,8 @@ def reloading(
         yield
         return
 
-    def reload() -> None:
-        _reload(path, use, keep)
-
-    _callbacks.append(reload)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, _call_all)
-    try:
+    with at_hangup(partial(_reload, path, use, keep)):
         yield
-    finally:
-        _callbacks.remove(reload)
-        if not _callbacks:
-            loop.remove_signal_handler(signal.SIGHUP)
-
-
-def _call_all() -> None:
-    for callback in _callbacks:
-        callback()
 
 
 def _reload(path: Path, use: Callable[[Policy], None], keep: Callable[[str], None]) -> None:

@@ -73,6 +73,7 @@ def stopper(worker: "Worker") -> Callable[[str], None]:
 @asynccontextmanager
 async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
     """Give a worker on its data directory, ready to `run`. Raises ConfigurationError."""
+    from podling.boot.certificates import reloading as certificates_reloading
     from podling.kit.clock import SystemClock
     from podling.worker.datadir import DataDirectory
     from podling.worker.journal import Journal
@@ -85,7 +86,10 @@ async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
         journal = Journal.open(directory)
         try:
             worker = Worker(options, directory, journal, _runtimes(settings, options.node_id), clock)
-            with reloading(settings.policy_file, worker.use_policy, keep=lambda problem: None):
+            with (
+                reloading(settings.policy_file, worker.use_policy, keep=lambda problem: None),
+                certificates_reloading(options.tls, settings, "podling.worker"),
+            ):
                 yield worker
         finally:
             await journal.close()

@@ -1,9 +1,13 @@
 """A master and a worker by https: everything that the worker does goes over encrypted connections."""
 
 import asyncio
+import os
+import signal
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -173,3 +177,44 @@ async def test_every_route_of_workers_wants_the_certificate(tmp_path: Path) -> N
             with_one.post(f"{address}/api/v1/nodes/n1/tails", json={"tails": []}) as answer,
         ):
             assert answer.status == 200
+
+
+def shown(address: str) -> str:
+    url = urlsplit(address)
+    return ssl.get_server_certificate((url.hostname or "", url.port or 0), timeout=20)
+
+
+async def test_a_hangup_shows_the_renewed_certificate_and_a_fault_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "podling.master")
+    authority = TestAuthority(tmp_path)
+    own = authority.sign("master", "127.0.0.1")
+    flags = ["--port", "0", "--data-dir", str(tmp_path / "data"), *own.master_flags]
+    async with running_master(read_master(flags, {})) as address:
+
+        async def hang_up(words: str) -> str:
+            caplog.clear()
+            os.kill(os.getpid(), signal.SIGHUP)
+
+            async def told() -> bool:
+                return words in caplog.text
+
+            await eventually(told, words)
+            return await asyncio.to_thread(shown, address)
+
+        before = await asyncio.to_thread(shown, address)
+        assert before == own.certificate.read_text()
+        async with AsyncClient(address, tls=trusting(authority.path)) as client:
+            await client.nodes()
+            old_key = own.key.read_bytes()
+            authority.sign("master", "127.0.0.1")
+            new_key = own.key.read_bytes()
+            own.key.write_bytes(old_key)  # as if it was read between the two files
+            assert await hang_up("the certificate stays as it was: --tls-cert and --tls-key") == before
+            own.key.write_bytes(new_key)
+            renewed = own.certificate.read_text()
+            assert await hang_up("the certificate is now that of") == renewed != before
+            await client.nodes()
+        async with AsyncClient(address, tls=trusting(authority.path)) as client:
+            await client.nodes()
