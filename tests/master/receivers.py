@@ -8,7 +8,7 @@ import hmac
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -132,12 +132,16 @@ class Mail:
 
 @dataclass
 class MailReceiver:
-    """`refuse` maps recipients to what they are answered; `accounts` are those that may log in."""
+    """`refuse` maps recipients to what they are answered; `accounts` are those that may log in.
+
+    With `upgrade` it offers STARTTLS, and lets nobody log in before that.
+    """
 
     port: int = 0
     mails: Kept[Mail] = field(default_factory=Kept)
     refuse: dict[str, str] = field(default_factory=dict)
     accounts: dict[str, str] = field(default_factory=dict)
+    upgrade: SSLContext | None = None
     logged_in: list[str] = field(default_factory=list)
 
 
@@ -181,9 +185,10 @@ class _Conversation:
     async def _answer(self, verb: str, rest: str) -> None:
         match verb:
             case "EHLO":
-                await self._say(
-                    "250-test" + ("\r\n250 AUTH PLAIN" if self._receiver.accounts else "\r\n250 OK")
-                )
+                await self._say("\r\n".join(["250-test", *self._offers(), "250 OK"]))
+            case "STARTTLS" if self._receiver.upgrade is not None:
+                await self._say("220 go on")
+                await self._writer.start_tls(self._receiver.upgrade)
             case "AUTH":
                 await self._say(self._log_in(rest))
             case "MAIL":
@@ -199,6 +204,15 @@ class _Conversation:
                 await self._take()
             case _:
                 await self._say("250 ok")
+
+    def _offers(self) -> Iterator[str]:
+        if self._receiver.upgrade is not None and not self._is_encrypted():
+            yield "250-STARTTLS"
+        elif self._receiver.accounts:
+            yield "250-AUTH PLAIN"
+
+    def _is_encrypted(self) -> bool:
+        return self._writer.get_extra_info("sslcontext") is not None
 
     def _log_in(self, rest: str) -> str:
         _, user, password = base64.b64decode(rest.split()[-1]).decode().split("\0")
