@@ -1,11 +1,13 @@
 """Submit many tasks at once with asyncio, wait for all, and print what each has written.
 
 Usage: .venv/bin/python examples/fan_out.py [COUNT]
-PODLING_MASTER_URL says where the masters are, PODLING_TOKEN_FILE names the file with the token.
+PODLING_MASTER_URL says where the masters are, PODLING_TOKEN_FILE names the file with the token,
+PODLING_TLS_CA the file of the authority that is trusted on https.
 """
 
 import asyncio
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -19,7 +21,9 @@ IMAGE = "podling-busybox:local"
 def connect() -> AsyncClient:
     token_file = os.environ.get("PODLING_TOKEN_FILE")
     token = Path(token_file).read_text().strip() if token_file else None
-    return AsyncClient(os.environ.get("PODLING_MASTER_URL", "http://127.0.0.1:8070"), token=token)
+    trusted = ssl.create_default_context(cafile=os.environ.get("PODLING_TLS_CA"))
+    url = os.environ.get("PODLING_MASTER_URL", "http://127.0.0.1:8070")
+    return AsyncClient(url, token=token, tls=trusted)
 
 
 async def main(count: int) -> int:

@@ -2,10 +2,12 @@
 
 Usage: .venv/bin/python examples/submit_and_wait.py [MASTER_URL]
 Without an argument PODLING_MASTER_URL says where the master is, else http://127.0.0.1:8070.
-PODLING_TOKEN_FILE names the file with its token, if it wants one.
+PODLING_TOKEN_FILE names the file with its token, if it wants one, and PODLING_TLS_CA the file of the
+authority that is trusted on https.
 """
 
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -19,7 +21,8 @@ def connect() -> Client:
     url = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PODLING_MASTER_URL")
     token_file = os.environ.get("PODLING_TOKEN_FILE")
     token = Path(token_file).read_text().strip() if token_file else None
-    return Client(url or "http://127.0.0.1:8070", token=token)
+    trusted = ssl.create_default_context(cafile=os.environ.get("PODLING_TLS_CA"))
+    return Client(url or "http://127.0.0.1:8070", token=token, tls=trusted)
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from runpy import run_path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -20,6 +21,8 @@ from podling.core.errors import Unauthorized
 from podling.kit.tls import trusting
 from tests.certificates import TestAuthority
 from tests.master.masters import eventually
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def worker_settings(folder: Path, address: str, *flags: str) -> WorkerSettings:
@@ -218,3 +221,18 @@ async def test_a_hangup_shows_the_renewed_certificate_and_a_fault_changes_nothin
             await client.nodes()
         async with AsyncClient(address, tls=trusting(authority.path)) as client:
             await client.nodes()
+
+
+async def test_the_examples_trust_whom_they_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("a-token-for-the-master-and-its-admin")
+    monkeypatch.setattr("sys.argv", ["example"])
+    monkeypatch.setenv("PODLING_TOKEN_FILE", str(tmp_path / "token"))
+    flags = ["--port", "0", "--data-dir", str(tmp_path / "data"), "--tls-self-signed"]
+    flags += ["--token-file", str(tmp_path / "token")]
+    async with running_master(read_master(flags, {})) as address:
+        monkeypatch.setenv("PODLING_MASTER_URL", address)
+        monkeypatch.setenv("PODLING_TLS_CA", str(tmp_path / "data/tls/ca.pem"))
+        blocking = run_path(str(EXAMPLES / "submit_and_wait.py"))["connect"]()
+        assert (await asyncio.to_thread(blocking.cluster))["clusterId"]
+        async with run_path(str(EXAMPLES / "fan_out.py"))["connect"]() as client:
+            assert (await client.cluster())["clusterId"]
