@@ -24,6 +24,7 @@ KEY = "podling_submitter_" + "c0de" * 16
 ALERT_SECRET = "whsec_" + base64.b64encode(b"an alert's planted secret").decode()
 HOOK_KEY = "hook-key-" + "d1" * 12
 PROXY_PASSWORD = "proxy-password-" + "e2" * 12
+FILE_PASSWORD = "file-password-" + "f3" * 12
 
 MAY_BE = {
     ("token of --token-file", "file shared 600"),
@@ -193,6 +194,21 @@ def end(under_test: Guarded, ids: list[str]) -> None:
     under_test.terminate("master")
 
 
+def log_a_password(under_test: Guarded) -> None:
+    """Have the log tell of a file with a password in its name: only the log's own filter hides that."""
+    password = under_test.evidence.plant("password in the name of a file", FILE_PASSWORD)
+    file = under_test.private(f"password={password}", "a-token-that-is-planted-nowhere")
+    file.chmod(0o644)
+    for format in ("text", "json"):
+        said = under_test.fails_to_start(
+            PODLING_TOKEN_FILE=str(file),
+            PODLING_LOG_FORMAT=format,
+            DATABASE_URL="postgres://podling@127.0.0.1:9/podling",
+        )
+        assert "password=*** can be read by others" in said
+    file.unlink()
+
+
 def test_a_planted_secret_is_nowhere_but_where_it_must_be(engine: None, postgres: DebianPostgres) -> None:
     require(os.geteuid() == 0, "the tasks' process list and the runtime `process` need root")
     with programs("memory", kind=Guarded) as under_test:
@@ -218,6 +234,7 @@ def test_a_planted_secret_is_nowhere_but_where_it_must_be(engine: None, postgres
         under_test.fails_to_start(DATABASE_URL=f"postgres://podling:{password}@127.0.0.1:9/podling")
         under_test.fails_to_start(DATABASE_URL=f"postgres://podling:{password}@127.0.0.1:nine/podling")
         under_test.fails_to_start(PODLING_SMTP_URL=f"smtp://podling:{SMTP_PASSWORD}@127.0.0.1:nine")
+        log_a_password(under_test)
         under_test.look_at_files()
     seen = {place for place, _ in evidence.seen}
     assert any("PATH=" in text for place, text in evidence.seen if place.endswith("/ID/logs"))
