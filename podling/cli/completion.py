@@ -1,6 +1,5 @@
 """`podling completion`: a script that teaches a shell the commands."""
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,7 +17,6 @@ def completion(
     shell: Annotated[Shell, typer.Argument(help="Which shell.")] = Shell.BASH,
 ) -> None:
     """Print completions: source <(podling completion bash)"""
-    from typer._completion_shared import get_completion_script
+    from typer.completion import show_callback
 
-    script = get_completion_script(prog_name="podling", complete_var="_PODLING_COMPLETE", shell=str(shell))
-    sys.stdout.write(script + "\n")
+    show_callback(context, context.command.params[0], str(shell))

@@ -56,6 +56,10 @@ class Reader:
     def __init__(self, kind: Any) -> None:
         self._kind = (get_args(kind) or (kind,))[0]
 
+    def itself(self) -> "Reader":
+        """Stand for typer's own way of coming by one."""
+        return self
+
     def coerce(self, given: Any, param: Any, ctx: Any) -> Any:
         if param.multiple or param.nargs == -1:
             return [self._read(item, param, ctx) for item in given or ()]
@@ -78,7 +82,7 @@ class Reader:
 
 def _light(params: Sequence[Any]) -> list[Any]:
     for param in params:
-        param._runtime_param = Reader(param.type_descriptor.annotation)
+        param.get_runtime_param = Reader(param.type_descriptor.annotation).itself
     return list(params)
 
 
