@@ -7,7 +7,6 @@ come in any order, and `crash` forgets what a crash forgets.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from podling.core.agent import AgentState, held_attempts, step
 from podling.core.agent_attempt import Held
@@ -66,43 +65,10 @@ from podling.core.protocol import (
     StopOrder,
 )
 from podling.core.retry import ErrorCode
-from podling.core.spec import ContainerSpec, TaskSpec
 from podling.core.task import StopReason
+from tests.core.agent_model import EXACT, LEASE_SECONDS, RUNTIMES, Call, ModelContainer, key_of
 
-LEASE_SECONDS = 12.0
-RUNTIMES = frozenset({"docker", "process"})
-EXACT = frozenset({"process"})
 _EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def assignment(
-    task_id: str = "t1", attempt: int = 1, *, names: tuple[str, ...] = ("main",), **spec: Any
-) -> Assignment:
-    containers = tuple(ContainerSpec(name=name, image="busybox:local") for name in names)
-    return Assignment(
-        task_id=task_id, attempt=attempt, spec=TaskSpec(name="job", containers=containers, **spec)
-    )
-
-
-def key_of(given: Assignment | StopOrder | Report) -> AttemptKey:
-    return AttemptKey(task_id=given.task_id, attempt=given.attempt)
-
-
-@dataclass
-class ModelContainer:
-    """What the runtime has. `starts` counts over its whole life."""
-
-    seen: Seen
-    starts: int = 0
-    term_at: float | None = None
-
-
-@dataclass
-class Call:
-    """A runtime call on its way: first it has its effect, then it is answered; a crash may come between."""
-
-    instruction: Instruction
-    has_effect: bool = False
 
 
 @dataclass

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from podling.core.protocol import AttemptKey, ReportKind
 from podling.core.spec import Delivery, OnDisconnect, OnLost, RestartPolicy
 from podling.core.task import StopReason
-from tests.core.agent_world import World, assignment
+from tests.core.agent_model import assignment
+from tests.core.agent_world import World
 
 TASKS = ("t1",)
 SPECS: list[dict[str, Any]] = [

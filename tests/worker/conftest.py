@@ -11,6 +11,7 @@ import pytest
 from podling.core.protocol import Assignment
 from podling.core.spec import ContainerSpec, TaskSpec
 from podling.kit.clock import SystemClock
+from podling.wire.session import Assign
 from podling.worker.datadir import DataDirectory
 from podling.worker.journal import Journal
 from podling.worker.runtime.base import Runtime
@@ -82,6 +83,18 @@ async def running_worker(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+async def start(master: SmallMaster, runtime: MemoryRuntime, **spec: object) -> str:
+    """Have task t1 run, and return its container."""
+    await connected(master)
+    await master.send(Assign(items=(assignment(**spec),)))
+    await master.running()
+    return runtime.one()
+
+
+async def connected(master: SmallMaster) -> None:
+    await master.until("the worker is connected", lambda: master.beats)
 
 
 @pytest.fixture
