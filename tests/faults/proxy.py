@@ -1,4 +1,4 @@
-"""A TCP proxy between two programs that delays, stalls, holds, doubles, cuts and half-closes.
+"""A relay that delays, holds, doubles, cuts and half-closes, or falls silent, as a test tells it.
 
 It runs in a thread of its own. What passes is cut into messages: whole frames once a connection
 has become a WebSocket, and whatever a read gives before that. So a test can do something to one
@@ -8,26 +8,21 @@ report and leave the beats alone.
 import asyncio
 import re
 import socket
-import struct
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.relay import CHUNK_BYTES, Line, Link, Relay, Way
+
 T = TypeVar("T")
 
-CHUNK_BYTES = 64 * 1024
 CALL_SECONDS = 10.0
 HOLD_SECONDS = 30.0
 _UPGRADE = re.compile(rb"^upgrade: *websocket", re.IGNORECASE | re.MULTILINE)
-
-
-class Way(Enum):
-    UP = "up"  # from whoever dialled
-    DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,50 +75,18 @@ class Hold:
             raise Cut
 
 
-class _Link:
-    """One connection: its two sides, and the pumps between them."""
-
-    def __init__(self, dialler: asyncio.StreamWriter, target: asyncio.StreamWriter) -> None:
-        self.receivers = {Way.UP: target, Way.DOWN: dialler}
-        self.closed_ways: set[Way] = set()
-
-    def reset(self) -> None:
-        for writer in self.receivers.values():
-            with suppress(OSError):
-                sock = writer.get_extra_info("socket")
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-
-    def half_close(self, way: Way) -> None:
-        """Tell the receiver of `way` that nothing more will come; the other way stays open."""
-        self.closed_ways.add(way)
-        with suppress(OSError):
-            self.receivers[way].write_eof()
-
-    def close(self) -> None:
-        for writer in self.receivers.values():
-            writer.close()
-
-
-class Proxy:
-    """`target` is a port of this machine or the path of a socket, unless `dial` makes connections.
-
-    It listens on a free port, or on the socket `path`.
-    """
+class Proxy(Relay):
+    """`target` is a port of this machine or the path of a socket, unless `dial` makes connections."""
 
     def __init__(
         self, target: int | Path | None = None, *, path: Path | None = None, dial: Dial | None = None
     ) -> None:
-        self.port = 0
+        super().__init__(partial(_connect, target, dial), path)
         self.delay_seconds = 0.0
         self.rules: dict[Way, Rule] = {Way.UP: unchanged, Way.DOWN: unchanged}
-        self.connections = 0
-        self._target = target
-        self._path = path
-        self._dial = dial
         self._holds: dict[Way, list[Hold]] = {Way.UP: [], Way.DOWN: []}
-        self._links: set[_Link] = set()
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._is_open = asyncio.Event()
+        self._is_open.set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -141,20 +104,25 @@ class Proxy:
 
     def reset(self) -> None:
         """End every connection as a crash of the machine between would."""
-        self._each(_Link.reset)
+        self._each(Link.reset)
 
     def half_close(self, way: Way) -> None:
         """Let every connection's one direction end, and the other go on."""
         self._each(lambda link: link.half_close(way))
 
+    def silence(self) -> None:
+        """Keep back whatever comes, and tell nobody; it arrives after all when the line is healed."""
+        self._loop.call_soon_threadsafe(self._is_open.clear)
+
     def heal(self) -> None:
         """Let everything pass unchanged again."""
+        self._loop.call_soon_threadsafe(self._is_open.set)
         self.delay_seconds = 0.0
         self.rules = {Way.UP: unchanged, Way.DOWN: unchanged}
         for holds in self._holds.values():
             holds.clear()
 
-    def _each(self, act: Callable[[_Link], None]) -> None:
+    def _each(self, act: Callable[[Link], None]) -> None:
         async def act_on_all() -> None:
             for link in tuple(self._links):
                 act(link)
@@ -165,12 +133,13 @@ class Proxy:
 
     def start(self) -> None:
         self._thread.start()
-        self._server = self._call(self._listen())
-        if self._path is None:
-            self.port = self._server.sockets[0].getsockname()[1]
+        self._call(self.open())
 
     def stop(self) -> None:
-        self._call(self._end())
+        for holds in self._holds.values():
+            for hold in holds:
+                hold.drop()
+        self._call(self.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CALL_SECONDS)
         self._loop.close()
@@ -178,57 +147,13 @@ class Proxy:
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
 
-    async def _listen(self) -> asyncio.Server:
-        if self._path is not None:
-            return await asyncio.start_unix_server(self._serve, self._path)
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0)
-
-    async def _end(self) -> None:
-        self._server.close()
-        for holds in self._holds.values():
-            for hold in holds:
-                hold.drop()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        for link in tuple(self._links):
-            link.reset()
-
     # A connection
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            target_reader, target_writer = await self._connect()
-        except OSError:
-            writer.transport.abort()
-            return
-        link = _Link(writer, target_writer)
-        self._links.add(link)
-        pumps = [
-            asyncio.create_task(self._pump(link, Way.UP, reader)),
-            asyncio.create_task(self._pump(link, Way.DOWN, target_reader)),
-        ]
-        self._pumps.update(pumps)
-        try:
-            await asyncio.gather(*pumps)
-            link.close()
-        except (OSError, asyncio.IncompleteReadError):
-            link.reset()
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            self._pumps.difference_update(pumps)
-            self._links.discard(link)
+    async def _reach(self, link: Link, reader: asyncio.StreamReader) -> Line:
+        await self._is_open.wait()
+        return await super()._reach(link, reader)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._dial is not None:
-            return await asyncio.open_connection(sock=await asyncio.to_thread(self._dial))
-        if isinstance(self._target, Path):
-            return await asyncio.open_unix_connection(self._target)
-        return await asyncio.open_connection("127.0.0.1", self._target)
-
-    async def _pump(self, link: _Link, way: Way, reader: asyncio.StreamReader) -> None:
+    async def _pump(self, link: Link, way: Way, reader: asyncio.StreamReader) -> None:
         queue: asyncio.Queue[tuple[float, Message | None]] = asyncio.Queue(1000)
         passing = asyncio.create_task(self._pass_on(link, way, queue))
         try:
@@ -242,13 +167,14 @@ class Proxy:
             passing.cancel()
 
     async def _pass_on(
-        self, link: _Link, way: Way, queue: asyncio.Queue[tuple[float, Message | None]]
+        self, link: Link, way: Way, queue: asyncio.Queue[tuple[float, Message | None]]
     ) -> None:
         receiver = link.receivers[way]
         try:
             while True:
                 due, message = await queue.get()
                 await asyncio.sleep(due - self._loop.time())
+                await self._is_open.wait()
                 if message is None:
                     break
                 await self._held(way, message)
@@ -256,8 +182,7 @@ class Proxy:
                     if way not in link.closed_ways:
                         receiver.write(raw)
                 await receiver.drain()
-            if way not in link.closed_ways:
-                receiver.write_eof()
+            link.half_close(way)
         except Cut as cut:
             receiver.write(cut.rest)
             await receiver.drain()
@@ -271,6 +196,14 @@ class Proxy:
                 self._holds[way].remove(hold)
                 await hold.decide()
                 return
+
+
+async def _connect(target: int | Path | None, dial: Dial | None) -> Line:
+    if dial is not None:
+        return await asyncio.open_connection(sock=await asyncio.to_thread(dial))
+    if isinstance(target, Path):
+        return await asyncio.open_unix_connection(target)
+    return await asyncio.open_connection("127.0.0.1", target)
 
 
 class Splitter:

@@ -17,7 +17,8 @@ from tests.docker_engine import IMAGE, docker
 from tests.e2e.conftest import engine
 from tests.e2e.programs import Programs, programs, until
 from tests.faults.figures import remove_containers, tell
-from tests.faults.proxy import Cut, Message, Proxy, Way, proxy
+from tests.faults.proxy import Cut, Message, Proxy, proxy
+from tests.relay import Way
 from tests.support import IN_SOAK
 from tests.worker.runtime.test_docker_pulls import credentials, log_in, registry
 

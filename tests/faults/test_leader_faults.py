@@ -13,7 +13,6 @@ import pytest
 
 from podling.client import tasks
 from tests.e2e.programs import until
-from tests.faults.cuttable import Cuttable, cuttable
 from tests.faults.load import load
 from tests.faults.own_postgres import OwnPostgres, own_postgres
 from tests.faults.programs import (
@@ -25,6 +24,7 @@ from tests.faults.programs import (
     check_once_each,
     ended,
 )
+from tests.faults.proxy import Proxy, proxy
 from tests.support import IN_SOAK
 
 LEASE_SECONDS = 12.0 if IN_SOAK else 3.0
@@ -47,14 +47,14 @@ def server() -> Iterator[OwnPostgres]:
 
 
 @pytest.fixture(scope="module")
-def lines(server: OwnPostgres) -> Iterator[dict[str, Cuttable]]:
+def lines(server: OwnPostgres) -> Iterator[dict[str, Proxy]]:
     """Each master's own way to the server."""
-    with cuttable(server.port) as first, cuttable(server.port) as second:
+    with proxy(server.port) as first, proxy(server.port) as second:
         yield dict(zip(MASTERS, (first, second), strict=True))
 
 
 @pytest.fixture(scope="module")
-def running(server: OwnPostgres, lines: dict[str, Cuttable]) -> Iterator[Cluster]:
+def running(server: OwnPostgres, lines: dict[str, Proxy]) -> Iterator[Cluster]:
     with a_cluster(LEASE_SECONDS) as started:
         for name in MASTERS:
             started.start_master(name, environment={"DATABASE_URL": server.dsn_at(lines[name].port)})
@@ -85,7 +85,7 @@ def _check_reigns(running: Cluster) -> None:
 
 
 def test_a_leader_cut_off_from_postgres_alone_steps_down_and_another_leads(
-    running: Cluster, lines: dict[str, Cuttable], ledger: Ledger
+    running: Cluster, lines: dict[str, Proxy], ledger: Ledger
 ) -> None:
     leader = _leader(running)
     other = _other(leader)
@@ -93,7 +93,7 @@ def test_a_leader_cut_off_from_postgres_alone_steps_down_and_another_leads(
         len(running.moments(leader, LEADS_NO_MORE)),
         len(running.moments(other, LEADS)),
     )
-    lines[leader].cut()
+    lines[leader].silence()
     try:
         until("the other leads", lambda: len(running.moments(other, LEADS)) > led_before)
         assert len(running.moments(leader, LEADS_NO_MORE)) == ended_before + 1

@@ -16,7 +16,8 @@ from podling.client import Client, tasks
 from podling.core.errors import Conflict, PodlingError
 from podling.worker.conversation import SEND_AGAIN_SECONDS
 from tests.e2e.programs import Programs, programs, until
-from tests.faults.proxy import Cut, Message, Proxy, Way, proxy
+from tests.faults.proxy import Cut, Message, Proxy, proxy
+from tests.relay import Way
 
 LEASE_SECONDS = 4.0
 NODE = "worker-1"

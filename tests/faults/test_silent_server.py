@@ -9,7 +9,7 @@ import pytest
 from podling.core.errors import StoreUnavailable
 from podling.store.postgres.store import PostgresStore
 from tests.conftest import ServerOf
-from tests.faults.cuttable import cuttable
+from tests.faults.proxy import proxy
 
 PATIENCE_SECONDS = 0.3
 
@@ -18,13 +18,13 @@ async def test_who_has_waited_long_enough_is_not_kept_by_the_driver(server_of: S
     async with server_of("debian").database() as dsn:
         address = urlsplit(dsn)
         assert address.port is not None
-        with cuttable(address.port) as line:
+        with proxy(address.port) as line:
             store = PostgresStore(dsn.replace(f":{address.port}/", f":{line.port}/"))
             await store.open()
             try:
                 for call in (store.ping, store.leadership):
                     await call()
-                    line.cut()
+                    line.silence()
                     began = asyncio.get_running_loop().time()
                     with pytest.raises(TimeoutError):
                         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -40,8 +40,8 @@ async def test_a_first_host_that_keeps_silent_hides_no_second_one(server_of: Ser
     async with server_of("debian").database() as dsn:
         port = urlsplit(dsn).port
         assert port is not None
-        with cuttable(port) as line:
-            line.cut()
+        with proxy(port) as line:
+            line.silence()
             hosts = f"127.0.0.1:{line.port},127.0.0.1:{port}"
             both = dsn.replace(f"127.0.0.1:{port}", hosts) + "?target_session_attrs=read-write"
             store = PostgresStore(both, command_timeout_seconds=1.0)

@@ -18,7 +18,8 @@ from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import IMAGE, Programs, programs, until
 from tests.faults.figures import remove_containers
-from tests.faults.proxy import Hold, Proxy, Way, proxy
+from tests.faults.proxy import Hold, Proxy, proxy
+from tests.relay import Way
 from tests.support import IN_SOAK
 
 __all__ = ["engine"]

@@ -23,8 +23,8 @@ from podling.core.errors import PodlingError
 from tests.docker_engine import PrivateEngine, make_image, unmount_below
 from tests.soak.database import Database, DatabaseAway
 from tests.soak.programs import Program
-from tests.soak.relay import Relay
 from tests.soak.settings import Settings
+from tests.soak.spoiled_relay import SpoiledRelay
 
 T = TypeVar("T")
 
@@ -67,8 +67,8 @@ class Master:
     """A master, the relay that workers reach it by, and the relay by which it reaches PostgreSQL."""
 
     program: Program
-    relay: Relay
-    database_relay: Relay
+    relay: SpoiledRelay
+    database_relay: SpoiledRelay
     client: AsyncClient
     url: str
 
@@ -125,10 +125,10 @@ class Cluster:
 
     async def _add_master(self, name: str) -> None:
         port = _free_port()
-        relay = Relay(partial(asyncio.open_connection, "127.0.0.1", port))
-        database_relay = Relay(partial(asyncio.open_unix_connection, str(self.database.socket)))
-        await relay.start()
-        await database_relay.start()
+        relay = SpoiledRelay(partial(asyncio.open_connection, "127.0.0.1", port))
+        database_relay = SpoiledRelay(partial(asyncio.open_unix_connection, str(self.database.socket)))
+        await relay.open()
+        await database_relay.open()
         flags = ["--port", str(port), "--data-dir", str(self.directory / name), "--allow-simulated"]
         flags += ["--advertise-url", f"http://127.0.0.1:{relay.port}", "--store-type", "postgres"]
         flags += ["--lease-seconds", str(self.settings.lease_seconds)]

@@ -9,7 +9,7 @@ from tests.soak.cluster import Cluster
 from tests.soak.database_faults import DatabaseFaults
 from tests.soak.master_faults import MasterFaults
 from tests.soak.measures import Times
-from tests.soak.relay import Spoiling
+from tests.soak.spoiled_relay import Spoiling
 from tests.soak.wide_faults import WideFaults
 from tests.soak.worker_faults import WorkerFaults
 

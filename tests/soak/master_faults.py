@@ -5,7 +5,7 @@ import time
 
 from tests.soak.cluster import until
 from tests.soak.ground import Ground
-from tests.soak.relay import EVERYBODY, Spoiling
+from tests.soak.spoiled_relay import EVERYBODY, Spoiling
 
 
 class MasterFaults(Ground):

@@ -9,7 +9,7 @@ from subprocess import CalledProcessError
 from tests.docker_engine import docker
 from tests.soak.cluster import until
 from tests.soak.ground import PAST_THE_LEASE, Ground
-from tests.soak.relay import Spoiling
+from tests.soak.spoiled_relay import Spoiling
 
 
 class WideFaults(Ground):

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.soak.relay import EVERYBODY, Relay, Spoiling
+from tests.soak.spoiled_relay import EVERYBODY, SpoiledRelay, Spoiling
 
 SECONDS = 5.0
 REQUEST = b"GET /api/v1/nodes/docker-1/session HTTP/1.1\r\n\r\n"
@@ -40,16 +40,16 @@ async def echo() -> Echo:
 
 
 @pytest.fixture
-async def relay(echo: Echo) -> AsyncIterator[Relay]:
+async def relay(echo: Echo) -> AsyncIterator[SpoiledRelay]:
     server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    relay = Relay(partial(asyncio.open_connection, *server.sockets[0].getsockname()))
-    await relay.start()
+    relay = SpoiledRelay(partial(asyncio.open_connection, *server.sockets[0].getsockname()))
+    await relay.open()
     yield relay
     await relay.close()
     server.close()
 
 
-async def dialled(relay: Relay) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def dialled(relay: SpoiledRelay) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect as the worker docker-1, and see that the line works."""
     reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
     writer.write(REQUEST)
@@ -68,7 +68,7 @@ async def is_over(reader: asyncio.StreamReader) -> bool:
 
 
 @pytest.mark.parametrize("node", ["docker-1", EVERYBODY])
-async def test_a_cut_line_ends_and_no_new_one_is_taken(relay: Relay, node: str) -> None:
+async def test_a_cut_line_ends_and_no_new_one_is_taken(relay: SpoiledRelay, node: str) -> None:
     reader, _ = await dialled(relay)
     relay.spoil(node, Spoiling.CUT)
     assert await is_over(reader)
@@ -80,7 +80,9 @@ async def test_a_cut_line_ends_and_no_new_one_is_taken(relay: Relay, node: str) 
 
 
 @pytest.mark.parametrize("spoiling", [Spoiling.PARTITION, Spoiling.ONE_WAY_UP, Spoiling.ONE_WAY_DOWN])
-async def test_what_is_held_back_arrives_afterwards(relay: Relay, echo: Echo, spoiling: Spoiling) -> None:
+async def test_what_is_held_back_arrives_afterwards(
+    relay: SpoiledRelay, echo: Echo, spoiling: Spoiling
+) -> None:
     reader, writer = await dialled(relay)
     relay.spoil("docker-1", spoiling)
     writer.write(b"one")
@@ -94,7 +96,7 @@ async def test_what_is_held_back_arrives_afterwards(relay: Relay, echo: Echo, sp
     assert await read(reader, 3) == b"one"
 
 
-async def test_a_lost_reply_was_heard_and_never_arrives(relay: Relay, echo: Echo) -> None:
+async def test_a_lost_reply_was_heard_and_never_arrives(relay: SpoiledRelay, echo: Echo) -> None:
     reader, writer = await dialled(relay)
     relay.spoil("docker-1", Spoiling.LOSE_REPLIES)
     writer.write(b"one")
@@ -103,7 +105,7 @@ async def test_a_lost_reply_was_heard_and_never_arrives(relay: Relay, echo: Echo
     assert await is_over(reader)
 
 
-async def test_a_half_closed_line_ends_for_the_server_first(relay: Relay) -> None:
+async def test_a_half_closed_line_ends_for_the_server_first(relay: SpoiledRelay) -> None:
     reader, _ = await dialled(relay)
     relay.spoil("docker-1", Spoiling.HALF_CLOSE)
     assert await is_over(reader)
