@@ -12,6 +12,7 @@ from typing import Any
 
 from podling.client import Client, cluster, nodes, tasks
 from tests.e2e.programs import free_port, until
+from tests.support import end
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,12 +141,7 @@ class Cluster:
     def stop(self) -> None:
         """End everything: workers first, then masters."""
         for name in sorted(self._running, key=lambda name: name.startswith("master")):
-            program = self.terminate(name)
-            try:
-                program.wait(20)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                program.wait()
+            end(self._running.pop(name))
 
 
 @contextmanager

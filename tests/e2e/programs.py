@@ -17,6 +17,7 @@ import docker
 
 from podling.client import Client, cluster, nodes, tasks
 from podling.core.errors import PodlingError
+from tests.support import end
 
 T = TypeVar("T")
 P = TypeVar("P", bound="Programs")
@@ -132,6 +133,13 @@ class Programs:
         path = self.directory / f"{name}.log"
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
+    def until_status(self, task_id: str, *wanted: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        def reached() -> dict[str, Any] | None:
+            task = self.task(task_id)
+            return task if task["status"] in wanted else None
+
+        return until(f"{task_id} is {' or '.join(wanted)}", reached, seconds)
+
     def task(self, task_id: str) -> dict[str, Any]:
         return dict(self.client.send(tasks.read(task_id)))
 
@@ -151,12 +159,7 @@ class Programs:
         """End everything, workers first, and remove what containers are left."""
         for name in sorted(self._running, key=lambda name: name == "master"):
             program = self._running[name]
-            program.terminate()
-            try:
-                program.wait(20)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                program.wait()
+            end(program)
         self._running.clear()
         self.engine.close()
 

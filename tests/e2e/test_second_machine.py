@@ -13,7 +13,7 @@ import pytest
 from podling.core.token import SECRET_PATTERN
 from tests.e2e.programs import until
 from tests.faults.hosts import HUB, Network
-from tests.support import require
+from tests.support import end, require
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 60.0
@@ -50,7 +50,7 @@ class Hosts:
             self._words(host, _ending_with_exec(command)), env=self.environment | settings, cwd=ROOT,
             stdout=log, stderr=log,
         )  # fmt: skip
-        self._stack.callback(_end, program)
+        self._stack.callback(end, program)
         return path
 
     def _words(self, host: str, command: str) -> Sequence[str]:
@@ -61,15 +61,6 @@ def _ending_with_exec(commands: str) -> str:
     """Have the last command be the process that is ended."""
     *before, last = commands.strip().splitlines()
     return "\n".join([*before, f"exec {last}"])
-
-
-def _end(program: "subprocess.Popen[bytes]") -> None:
-    program.terminate()
-    try:
-        program.wait(20)
-    except subprocess.TimeoutExpired:
-        program.kill()
-        program.wait()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Any
 
 from podling.client import Client, cluster, nodes, tasks
 from tests.e2e.programs import free_port, until
+from tests.support import end
 
 LEADS, LEADS_NO_MORE = "this master leads, epoch", "this master does not lead any more"
 
@@ -129,12 +130,7 @@ class Cluster:
         for name in sorted(self._running, key=lambda name: name.startswith("master")):
             program = self._running[name]
             program.send_signal(signal.SIGCONT)
-            program.terminate()
-            try:
-                program.wait(15)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                program.wait()
+            end(program)
         self._running.clear()
 
 

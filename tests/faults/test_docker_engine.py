@@ -52,14 +52,6 @@ def submit(running: Programs, script: str, **more: Any) -> str:
     return str(running.client.submit(spec)["taskId"])
 
 
-def until_status(running: Programs, task_id: str, *wanted: str) -> dict[str, Any]:
-    def reached() -> dict[str, Any] | None:
-        task = running.task(task_id)
-        return task if task["status"] in wanted else None
-
-    return until(f"{task_id} is {' or '.join(wanted)}", reached)
-
-
 def node_of(running: Programs) -> dict[str, Any]:
     (node,) = running.client.list_all(nodes.listing)
     return dict(node)
@@ -82,7 +74,7 @@ def test_a_hung_engine_makes_the_node_unhealthy_and_not_lost(
     engine: PrivateEngine, running: Programs
 ) -> None:
     task_id = submit(running, WAITING)
-    until_status(running, task_id, "running")
+    running.until_status(task_id, "running")
     engine.pause()
     try:
         until("the node is unhealthy", lambda: node_of(running)["unhealthy"])
@@ -97,9 +89,9 @@ def test_a_hung_engine_makes_the_node_unhealthy_and_not_lost(
     finally:
         engine.resume()
     until("the node is well", lambda: node_of(running)["unhealthy"] is None)
-    until_status(running, later, "completed")
+    running.until_status(later, "completed")
     let_go(running, task_id)
-    ended = until_status(running, task_id, "completed", "failed")
+    ended = running.until_status(task_id, "completed", "failed")
     assert (ended["status"], ended["attempt"]) == ("completed", 1)
     assert running.client.send(tasks.logs(task_id)) == "begun\nover\n"
 
@@ -115,10 +107,10 @@ def test_a_killed_engine_takes_its_containers_along_and_the_task_starts_again(
     engine: PrivateEngine, running: Programs
 ) -> None:
     task_id = submit(running, "[ $PODLING_ATTEMPT = 1 ] && exec sleep 1000; echo again")
-    until_status(running, task_id, "running")
+    running.until_status(task_id, "running")
     engine.kill()
     engine.start()
-    ended = until_status(running, task_id, "completed", "failed")
+    ended = running.until_status(task_id, "completed", "failed")
     assert (ended["status"], ended["attempt"]) == ("completed", 2), running.attempts(task_id)
     first, _ = running.attempts(task_id)
     assert (first["status"], first["errorCode"]) == ("failed", "RUNTIME")
@@ -131,12 +123,12 @@ def test_a_killed_engine_takes_its_containers_along_and_the_task_starts_again(
 @pytest.mark.parametrize("engine", [["--live-restore"]], indirect=True)
 def test_an_engine_with_live_restore_may_be_killed(engine: PrivateEngine, running: Programs) -> None:
     task_id = submit(running, WAITING)
-    until_status(running, task_id, "running")
+    running.until_status(task_id, "running")
     engine.kill()
     until("the node is unhealthy", lambda: node_of(running)["unhealthy"])
     engine.start()
     let_go(running, task_id)
-    ended = until_status(running, task_id, "completed", "failed")
+    ended = running.until_status(task_id, "completed", "failed")
     assert (ended["status"], ended["attempt"], ended["exitCode"]) == ("completed", 1, 0)
     assert running.client.send(tasks.logs(task_id)) == "begun\nover\n"
 
@@ -144,14 +136,14 @@ def test_an_engine_with_live_restore_may_be_killed(engine: PrivateEngine, runnin
 @pytest.mark.soak
 def test_an_end_that_nobody_saw_is_null_with_a_reason(engine: PrivateEngine, running: Programs) -> None:
     task_id = submit(running, "sleep 1000", maxLosses=0)
-    container_id = until_status(running, task_id, "running")["containerId"]
+    container_id = running.until_status(task_id, "running")["containerId"]
     pid = int(docker("inspect", "-f", "{{.State.Pid}}", container_id, host=engine.host))
     shim = int(Path(f"/proc/{pid}/stat").read_text().split()[3])
     engine.kill()
     for victim in (shim, pid):
         os.kill(victim, signal.SIGKILL)
     engine.start()
-    ended = until_status(running, task_id, "completed", "failed")
+    ended = running.until_status(task_id, "completed", "failed")
     assert (ended["status"], ended["errorCode"], ended["exitCode"]) == ("failed", "UNKNOWN_EXIT", None)
     assert ended["deadLetterReason"] == "MAX_LOSSES_EXCEEDED"
     (attempt,) = running.attempts(task_id)
@@ -163,12 +155,12 @@ def test_an_end_that_nobody_saw_is_null_with_a_reason(engine: PrivateEngine, run
 def test_a_worker_may_die_with_its_engine(engine: PrivateEngine, running: Programs) -> None:
     """Both are gone at once, as after a power cut; the worker comes back first and waits."""
     task_id = submit(running, "[ $PODLING_ATTEMPT = 1 ] && exec sleep 1000; echo again")
-    until_status(running, task_id, "running")
+    running.until_status(task_id, "running")
     engine.kill()
     running.kill(WORKER)
     engine.start()
     running.start_worker(WORKER)
-    ended = until_status(running, task_id, "completed", "failed")
+    ended = running.until_status(task_id, "completed", "failed")
     assert (ended["status"], ended["attempt"]) == ("completed", 2), running.attempts(task_id)
     first, _ = running.attempts(task_id)
     assert first["errorCode"] in ("RUNTIME", "UNKNOWN_EXIT", "NODE_LOST")

@@ -53,15 +53,7 @@ def submit(running: Programs, script: str, **more: Any) -> str:
 
 
 def until_ended(running: Programs, task_id: str, seconds: float = 60.0) -> dict[str, Any]:
-    return until_status(running, task_id, "completed", "failed", "cancelled", seconds=seconds)
-
-
-def until_status(running: Programs, task_id: str, *wanted: str, seconds: float = 60.0) -> dict[str, Any]:
-    def reached() -> dict[str, Any] | None:
-        task = running.task(task_id)
-        return task if task["status"] in wanted else None
-
-    return until(f"{task_id} is {' or '.join(wanted)}", reached, seconds)
+    return running.until_status(task_id, "completed", "failed", "cancelled", seconds=seconds)
 
 
 def check_neighbour(running: Programs) -> None:
@@ -76,7 +68,7 @@ def check_neighbour(running: Programs) -> None:
 
 def test_a_container_removed_by_hand_is_external_and_tried_again(running: Programs) -> None:
     task_id = submit(running, "echo begun; [ $PODLING_ATTEMPT = 1 ] && exec sleep 1000; echo again")
-    container_id = until_status(running, task_id, "running")["containerId"]
+    container_id = running.until_status(task_id, "running")["containerId"]
     docker("rm", "-f", container_id)
     ended = until_ended(running, task_id)
     assert (ended["status"], ended["attempt"]) == ("completed", 2)
@@ -94,7 +86,7 @@ def _log(running: Programs, task_id: str, attempt: int) -> str:
 @pytest.mark.soak
 def test_a_container_killed_by_hand_is_external_and_tried_again(running: Programs) -> None:
     task_id = submit(running, "[ $PODLING_ATTEMPT = 1 ] && exec sleep 1000; echo again")
-    docker("kill", until_status(running, task_id, "running")["containerId"])
+    docker("kill", running.until_status(task_id, "running")["containerId"])
     ended = until_ended(running, task_id)
     assert (ended["status"], ended["attempt"]) == ("completed", 2)
     assert running.attempts(task_id)[0]["errorCode"] == "EXTERNAL"
@@ -196,7 +188,7 @@ def test_a_fork_bomb_ends_in_its_container(running: Programs) -> None:
     bomb = "bomb() { bomb | bomb & }; bomb; sleep 1000"
     limits = {"resources": {"limits": {"cpu": "500m", "memory": "256Mi"}}, "stopGraceSeconds": 0}
     task_id = submit(running, bomb, timeoutSeconds=10, **limits)
-    container_id = until_status(running, task_id, "running", "failed")["containerId"]
+    container_id = running.until_status(task_id, "running", "failed")["containerId"]
     most = 0
     until("a neighbour is run meanwhile", lambda: check_neighbour(running) or True)
     with suppress(APIError):

@@ -42,16 +42,9 @@ class Line:
         }
         return str(self.running.client.submit(spec)["taskId"])
 
-    def until_status(self, task_id: str, *wanted: str) -> dict[str, Any]:
-        def reached() -> dict[str, Any] | None:
-            task = self.running.task(task_id)
-            return task if task["status"] in wanted else None
-
-        return until(f"{task_id} is {' or '.join(wanted)}", reached)
-
     def check_once(self, task_id: str) -> dict[str, Any]:
         """The task completes, and in its first attempt."""
-        task = self.until_status(task_id, "completed", "failed", "cancelled")
+        task = self.running.until_status(task_id, "completed", "failed", "cancelled")
         assert (task["status"], task["attempt"]) == ("completed", 1), self.running.attempts(task_id)
         return task
 
@@ -99,7 +92,7 @@ def test_latency_costs_time_and_nothing_else(line: Line) -> None:
 @pytest.mark.parametrize("way", list(Way))
 def test_a_half_closed_line_is_left_for_a_new_one(line: Line, way: Way) -> None:
     task_id = line.submit(3.0)
-    line.until_status(task_id, "running")
+    line.running.until_status(task_id, "running")
     before = line.between.connections
     line.between.half_close(way)
     line.until_connected_again(before)
@@ -108,7 +101,7 @@ def test_a_half_closed_line_is_left_for_a_new_one(line: Line, way: Way) -> None:
 
 def test_a_reset_line_is_left_for_a_new_one(line: Line) -> None:
     task_id = line.submit(2.0)
-    line.until_status(task_id, "running")
+    line.running.until_status(task_id, "running")
     before = line.between.connections
     line.between.reset()
     line.until_connected_again(before)
