@@ -1,6 +1,5 @@
 """`podling cancel`, `retry`, `replay` and `resolve`: what a person may do to a task."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,6 +8,7 @@ from podling.cli.exit_codes import exit_code_of
 from podling.cli.invocation import Invocation
 from podling.client import tasks
 from podling.core.errors import PodlingError
+from podling.core.task import Resolution
 
 _TASK = typer.Argument(metavar="TASK", help="An id, the beginning of one, or a name.")
 
@@ -45,19 +45,10 @@ def retry(context: typer.Context, task: Annotated[str, _TASK]) -> None:
     cli.show(answer, lambda: cli.line(f"{answer['taskId']} need not wait any longer"))
 
 
-class Outcome(StrEnum):
-    """What an operator says became of a held attempt."""
-
-    RETRY = "retry"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
 def resolve(
     context: typer.Context,
     task: Annotated[str, _TASK],
-    outcome: Annotated[Outcome, typer.Argument(metavar="OUTCOME", help="What became of it.")],
+    outcome: Annotated[Resolution, typer.Argument(metavar="OUTCOME", help="What became of it.")],
     attempt: Annotated[
         int | None,
         typer.Option(min=1, help="The attempt that is meant, if not the one that is live now."),

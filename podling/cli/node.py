@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from podling.cli.control import Outcome
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command, Group
 from podling.cli.text import parse_duration
@@ -13,6 +12,7 @@ from podling.client import nodes as calls
 from podling.client.call import Call, JsonObject
 from podling.client.program import MASTER_AWAY_SECONDS
 from podling.core.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound
+from podling.core.task import Resolution
 
 POLL_SECONDS = 0.5
 SETTLED_SECONDS = 2.0  # by then every master knows of a drain, and of what was planned just before it
@@ -114,7 +114,7 @@ def remove(
         typer.Option("--lost", help="You vouch that nothing runs there any more: give up what was there."),
     ] = False,
     held: Annotated[
-        Outcome | None,
+        Resolution | None,
         typer.Option(metavar="OUTCOME", help="With --lost: retry, completed, failed or cancelled."),
     ] = None,
     yes: Annotated[

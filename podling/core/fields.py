@@ -6,6 +6,8 @@
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from podling.core.errors import InvalidInput
 from podling.core.quantity import MAX_AMOUNT
@@ -23,6 +25,15 @@ _LABEL_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _LABEL_KEY = re.compile(rf"(?:({_DNS_LABEL}(?:\.{_DNS_LABEL})*)/)?{_LABEL_NAME}", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]{0,126}[A-Za-z0-9])?", re.ASCII)
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def one_of(kind: type[Choice], field: str, given: Any) -> Choice:
+    """Return what is meant of an enumeration by its outside name."""
+    if given not in tuple(kind):
+        raise InvalidInput.field(field, f"must be one of {', '.join(kind)}")
+    return kind(given)
 
 
 def check_number(

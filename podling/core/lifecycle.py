@@ -12,12 +12,11 @@ from podling.core import moves
 from podling.core.errors import IllegalTransition, StaleAttempt
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
-from podling.core.task import Task, TaskStatus
+from podling.core.task import Resolution, Task, TaskStatus
 from podling.core.transition import Actor, Transition, attempt_row
 from podling.core.value import value
 
 __all__ = [
-    "OUTCOMES",
     "TABLE",
     "Actor",
     "Assign",
@@ -202,17 +201,14 @@ class RetryNow:
     pass
 
 
-OUTCOMES = ("retry", "completed", "failed", "cancelled")
-
-
 @value
 class Resolve:
-    """An operator's word on a held attempt: one of OUTCOMES.
+    """An operator's word on a held attempt.
 
     `attempt`, if given, is the one that is meant: a later one may be held by now.
     """
 
-    outcome: str
+    outcome: Resolution
     attempt: int | None = None
 
 

@@ -16,6 +16,7 @@ from podling.core.task import (
     AttemptStatus,
     ContainerState,
     HealthStatus,
+    Resolution,
     StopReason,
     Task,
     TaskEvent,
@@ -201,7 +202,7 @@ def retry_now(task: Task, now: datetime) -> Transition:
     return Transition(task=moved(task, run_at=now), events=(told,))
 
 
-def resolve(task: Task, outcome: str, now: datetime) -> Transition:
+def resolve(task: Task, outcome: Resolution, now: datetime) -> Transition:
     """An operator knows what became of a held attempt. Raises IllegalTransition."""
     if task.held is None:
         raise IllegalTransition(
@@ -209,24 +210,19 @@ def resolve(task: Task, outcome: str, now: datetime) -> Transition:
         )
     over = moved(task, finished_at=now, held=None)
     told = line(task, now, "resolved", f"an operator resolved it as {outcome}", Actor.CLIENT)
-    if outcome == "retry":
+    if outcome is Resolution.RETRY:
         row = attempt_row(over, AttemptStatus.LOST, ErrorCode.NODE_LOST, task.held)
         return Transition(task=back_to_pending(over, now), attempt=row, events=(told,))
-    return changed(_resolved(over, outcome, task.held), events=(told,))
+    return changed(_ended_as(over, outcome, task.held), events=(told,))
 
 
-def _resolved(over: Task, outcome: str, why: str) -> Transition:
-    match outcome:
-        case "completed":
-            return finish(over, TaskStatus.COMPLETED, None, None)
-        case "failed":
-            code = ErrorCode.NODE_LOST
-            return finish(over, TaskStatus.FAILED, code, why, str(code), AttemptStatus.LOST)
-        case "cancelled":
-            return finish(over, TaskStatus.CANCELLED, ErrorCode.CANCELLED, why)
-    raise IllegalTransition(
-        f"a held task cannot be resolved as {outcome[:40]!r}; say retry, completed, failed or cancelled"
-    )
+def _ended_as(over: Task, outcome: Resolution, why: str) -> Transition:
+    if outcome is Resolution.COMPLETED:
+        return finish(over, TaskStatus.COMPLETED, None, None)
+    if outcome is Resolution.CANCELLED:
+        return finish(over, TaskStatus.CANCELLED, ErrorCode.CANCELLED, why)
+    code = ErrorCode.NODE_LOST
+    return finish(over, TaskStatus.FAILED, code, why, str(code), AttemptStatus.LOST)
 
 
 def queue_timeout(task: Task, now: datetime) -> Transition:

@@ -54,6 +54,15 @@ class StopReason(StrEnum):
     RESTART = "restart"
 
 
+class Resolution(StrEnum):
+    """What an operator says became of a held attempt."""
+
+    RETRY = "retry"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class HealthStatus(StrEnum):
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"

@@ -6,7 +6,7 @@ from typing import Any
 from podling.core.access import Role
 from podling.core.audit import AuditEntry
 from podling.core.errors import InvalidInput
-from podling.core.fields import check_seconds
+from podling.core.fields import check_seconds, one_of
 from podling.core.policy import validate_node_id
 from podling.core.token import Token
 from podling.core.value import value
@@ -41,11 +41,7 @@ def parse_token_request(plain: Mapping[str, Any]) -> TokenRequest:
 
 
 def _role(item: Any) -> Role | None:
-    if item is None:
-        return None
-    if item not in tuple(Role):
-        raise InvalidInput.field("role", f"must be one of {', '.join(role for role in Role)}")
-    return Role(item)
+    return None if item is None else one_of(Role, "role", item)
 
 
 def _of_join_token(given: Mapping[str, Any]) -> dict[str, Any]:

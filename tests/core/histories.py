@@ -31,6 +31,7 @@ from podling.core.task import (
     ContainerState,
     ContainerStatus,
     HealthStatus,
+    Resolution,
     StopReason,
     Task,
     TaskEvent,
@@ -59,7 +60,7 @@ class Step:
     stopped_by: StopReason | None = None
     never_started: bool = False
     health: HealthStatus = HealthStatus.UNKNOWN
-    outcome: str = "retry"
+    outcome: Resolution = Resolution.RETRY
     seconds: float = 1.0
     draw: float = 0.5
 
@@ -187,7 +188,7 @@ steps = st.builds(
     stopped_by=st.sampled_from([None, None, None, *StopReason]),
     never_started=st.sampled_from([False, False, True]),
     health=st.sampled_from(HealthStatus),
-    outcome=st.sampled_from(["retry", "completed", "failed", "cancelled", "nonsense"]),
+    outcome=st.sampled_from(Resolution),
     seconds=st.sampled_from([0.0, 1.0, 50.0, 1000.0]),
     draw=st.floats(0, 1, exclude_max=True),
 )

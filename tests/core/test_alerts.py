@@ -10,7 +10,7 @@ from podling.core.alerts import Alert, AlertEvent, AlertRule, Facts, alerts_abou
 from podling.core.lifecycle import Assign, Cancel, DeclareLost, Event, QueueTimeout, Resolve, apply
 from podling.core.protocol import ReportKind
 from podling.core.spec import AlertWish, OnLost
-from podling.core.task import Task
+from podling.core.task import Resolution, Task
 from podling.wire.codec import encode
 from tests.builders import NOW, at, build_node, build_task, ended, reported
 
@@ -45,8 +45,8 @@ def test_other_moves() -> None:
     assert events(held, lost) == ["held"]
     waiting = apply(held, lost, at(1)).task
     assert events(waiting, lost) == []
-    assert events(waiting, Resolve(outcome="failed")) == ["lost", "failed"]
-    assert events(waiting, Resolve(outcome="completed")) == ["completed"]
+    assert events(waiting, Resolve(outcome=Resolution.FAILED)) == ["lost", "failed"]
+    assert events(waiting, Resolve(outcome=Resolution.COMPLETED)) == ["completed"]
     assert events(build_task(), Cancel()) == ["cancelled"]
     assert events(scheduled(), Cancel()) == []
     assert events(build_task(), Assign(node_id="node-1")) == []

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from podling.core.lifecycle import OUTCOMES
 from podling.core.node import Node
 from podling.core.protocol import Report, ReportKind
-from podling.core.task import LIVE, Task, TaskStatus
+from podling.core.task import LIVE, Resolution, Task, TaskStatus
 from podling.master.operations import nodes, removal, tasks
 from podling.store.base import Store, TaskQuery
 from podling.wire.nodes import Registration
@@ -99,7 +98,7 @@ class Operators:
         self._clients.ask(f"remove {node_id}", partial(removal.deregister, node_id=node_id))
 
     def _remove_as_lost(self) -> None:
-        node_id, held = self._node(), self._chance.choice((None, *OUTCOMES))
+        node_id, held = self._node(), self._chance.choice((None, *Resolution))
         operation = partial(removal.remove_as_lost, node_id=node_id, held=held)
         self._clients.ask(f"remove {node_id} as lost, {held}", operation)
 
@@ -110,7 +109,7 @@ class Operators:
         live = [task for task in self.unended() if task.status.is_live]
         chosen = [task for task in live if task.held is not None] or live
         if chosen:
-            task, outcome = self._chance.choice(chosen), self._chance.choice(OUTCOMES)
+            task, outcome = self._chance.choice(chosen), self._chance.choice(tuple(Resolution))
             attempt = self._chance.choice((None, task.attempt))
             operation = partial(tasks.resolve, task_id=task.task_id, outcome=outcome, attempt=attempt)
             self._clients.ask(f"resolve {task.task_id} {outcome}", operation)

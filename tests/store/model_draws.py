@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from podling.core.lifecycle import Assign, Cancel, Deadline, Event, Lose, QueueTimeout, Resolve, RetryNow
 from podling.core.protocol import ReportKind
 from podling.core.spec import Delivery, OnLost
-from podling.core.task import HealthStatus, StopReason, Task
+from podling.core.task import HealthStatus, Resolution, StopReason, Task
 from podling.store.base import TaskWrite
 from tests.builders import build_task, insertion, reported, seconds
 
@@ -51,9 +51,7 @@ reports = st.one_of(
 _PENDING_EVENTS = st.sampled_from(
     [*(Assign(node_id=node_id) for node_id in NODES), RetryNow(), QueueTimeout(), Deadline(), Cancel()]
 )
-_HELD_EVENTS = st.sampled_from(
-    [*(Resolve(outcome=word) for word in ("retry", "completed", "failed", "cancelled")), Cancel()]
-)
+_HELD_EVENTS = st.sampled_from([*(Resolve(outcome=word) for word in Resolution), Cancel()])
 _LIVE_EVENTS = st.one_of(reports, reports, st.sampled_from([Cancel(), Deadline(), "lose", "lose"]))
 
 

@@ -9,10 +9,11 @@ from aiohttp import web
 
 from podling.core.access import Principal, Role
 from podling.core.errors import Forbidden, InvalidInput
-from podling.core.lifecycle import OUTCOMES
+from podling.core.fields import one_of
 from podling.core.logrecord import TAIL_BYTES, decode
 from podling.core.node import Node, NodeStatus
 from podling.core.selector import parse_selectors
+from podling.core.task import Resolution
 from podling.master.api.http import (
     answer,
     boolean,
@@ -86,9 +87,7 @@ async def list_nodes(request: web.Request) -> web.Response:
 
 
 def _status(text: str | None) -> NodeStatus | None:
-    if text is not None and text not in tuple(NodeStatus):
-        raise InvalidInput.field("status", f"must be one of {', '.join(NodeStatus)}")
-    return None if text is None else NodeStatus(text)
+    return None if text is None else one_of(NodeStatus, "status", text)
 
 
 async def get_node(request: web.Request) -> web.Response:
@@ -104,9 +103,7 @@ async def heartbeat(request: web.Request) -> web.Response:
 async def deregister(request: web.Request) -> web.Response:
     context, node_id = request.app[CONTEXT], path_id(request, "node")
     given = query(request, "lost", "held")
-    held = given.get("held")
-    if held is not None and held not in OUTCOMES:
-        raise InvalidInput.field("held", f"must be one of {', '.join(OUTCOMES)}")
+    held = one_of(Resolution, "held", given["held"]) if "held" in given else None
     if held is not None or "lost" in given:
         _check_operator(request[PRINCIPAL])
     if boolean(given.get("lost"), "lost"):

@@ -9,12 +9,12 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.errors import InvalidInput, PodlingError
-from podling.core.lifecycle import OUTCOMES
+from podling.core.fields import one_of
 from podling.core.page import Place
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
 from podling.core.selector import parse_selectors, split_exact
-from podling.core.task import ContainerState, HealthStatus, StopReason, Task, TaskStatus
+from podling.core.task import ContainerState, HealthStatus, Resolution, StopReason, Task, TaskStatus
 from podling.core.timeline import placed
 from podling.master.api.http import (
     answer,
@@ -191,9 +191,7 @@ async def resolve(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     given = await read_object(request)
     refuse_unknown(given, frozenset({"outcome", "attempt"}))
-    outcome = _text(given, "outcome")
-    if outcome not in OUTCOMES:
-        raise InvalidInput.field("outcome", f"must be one of {', '.join(OUTCOMES)}")
+    outcome = one_of(Resolution, "outcome", _text(given, "outcome"))
     attempt = _whole(given, "attempt", 1, 2**31)
     return answer(_view(context, await tasks.resolve(context, path_id(request, "task"), outcome, attempt)))
 
@@ -237,10 +235,7 @@ def _report(context: MasterContext, task_id: str, given: Mapping[str, Any]) -> R
 
 
 def _health(given: Mapping[str, Any]) -> HealthStatus:
-    text = _text(given, "healthStatus") or HealthStatus.UNKNOWN
-    if text not in tuple(HealthStatus):
-        raise InvalidInput.field("healthStatus", f"must be one of {', '.join(HealthStatus)}")
-    return HealthStatus(text)
+    return one_of(HealthStatus, "healthStatus", _text(given, "healthStatus") or HealthStatus.UNKNOWN)
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:

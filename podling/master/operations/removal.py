@@ -7,7 +7,7 @@ from contextlib import suppress
 from podling.core.errors import Conflict, IllegalTransition, NotFound, StaleAttempt, Unavailable
 from podling.core.lifecycle import DeclareLost, Resolve
 from podling.core.node import Node
-from podling.core.task import Task
+from podling.core.task import Resolution, Task
 from podling.master.context import MasterContext
 from podling.master.operations import joining
 
@@ -30,10 +30,10 @@ async def deregister(context: MasterContext, node_id: str) -> None:
     await asyncio.shield(_remove(context, node_id))
 
 
-async def remove_as_lost(context: MasterContext, node_id: str, held: str | None) -> None:
+async def remove_as_lost(context: MasterContext, node_id: str, held: Resolution | None) -> None:
     """Take off a node that an operator knows is gone, and declare its attempts lost at once.
 
-    `held` is what becomes of those that would wait for the node or an operator: one of OUTCOMES.
+    `held` is what becomes of those that would wait for the node or an operator.
     It may be said again, also of a node that has left attempts behind and no record.
     Raises NotFound, Conflict if there are such and nothing is said about them, Unavailable if some
     could not be given up.
@@ -56,7 +56,7 @@ async def remove_as_lost(context: MasterContext, node_id: str, held: str | None)
 
 
 async def _give_up(
-    context: MasterContext, node_id: str, tasks: Sequence[Task], reason: str, held: str | None
+    context: MasterContext, node_id: str, tasks: Sequence[Task], reason: str, held: Resolution | None
 ) -> None:
     """Without its record no beat of the node counts, so a worker that still lives connects anew and
     learns what it has to stop. What a crash leaves undone here, the node monitor does, but for `held`.
@@ -73,7 +73,7 @@ async def _give_up(
         ) from first
 
 
-async def _declare_lost(context: MasterContext, task: Task, reason: str, held: str | None) -> None:
+async def _declare_lost(context: MasterContext, task: Task, reason: str, held: Resolution | None) -> None:
     with suppress(StaleAttempt, IllegalTransition):  # it has ended meanwhile
         task = await context.committer.apply(task.task_id, DeclareLost(attempt=task.attempt, reason=reason))
         if task.held is not None and held is not None:

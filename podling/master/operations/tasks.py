@@ -21,7 +21,7 @@ from podling.core.lifecycle import Cancel, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
 from podling.core.protocol import Report, ReportKind
 from podling.core.spec import TaskSpec
-from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatus
+from podling.core.task import Attempt, HealthStatus, Resolution, StopReason, Task, TaskStatus
 from podling.core.timeline import TimelineLine, timeline
 from podling.master.context import MasterContext
 from podling.master.operations.admission import REPLAY, Entry, admit
@@ -172,7 +172,9 @@ async def retry(context: MasterContext, task_id: str) -> Task:
     return await context.committer.apply(task_id, RetryNow())
 
 
-async def resolve(context: MasterContext, task_id: str, outcome: str, attempt: int | None = None) -> Task:
+async def resolve(
+    context: MasterContext, task_id: str, outcome: Resolution, attempt: int | None = None
+) -> Task:
     """Say what became of a held attempt.
 
     Raises NotFound, IllegalTransition if none is held, StaleAttempt if another one than the given is live.

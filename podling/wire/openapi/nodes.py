@@ -1,8 +1,8 @@
 """Nodes, in the contract."""
 
 from podling.core.facts import WorkerFacts
-from podling.core.lifecycle import OUTCOMES
 from podling.core.node import Node, NodeStatus
+from podling.core.task import Resolution
 from podling.wire.nodes import OUTPUT_ONLY
 from podling.wire.openapi.operation import LABEL, Operation, Parameter, paged
 from podling.wire.openapi.schema import (
@@ -80,7 +80,7 @@ _DRAIN = closed(
 _REMOVAL = (
     Parameter(name="lost", description="The machine is gone for good: do not wait for it.", schema=BOOLEAN),
     Parameter(
-        name="held", description="With `lost`: what becomes of held tasks.", schema={"enum": list(OUTCOMES)}
+        name="held", description="With `lost`: what becomes of held tasks.", schema={"enum": list(Resolution)}
     ),
 )
 

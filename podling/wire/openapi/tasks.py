@@ -2,9 +2,8 @@
 
 from podling.core.alert_policy import MOST_WISHES
 from podling.core.explain import Explanation
-from podling.core.lifecycle import OUTCOMES
 from podling.core.spec import ContainerSpec, TaskSpec
-from podling.core.task import Attempt, HealthStatus, Task, TaskStatus
+from podling.core.task import Attempt, HealthStatus, Resolution, Task, TaskStatus
 from podling.core.timeline import TimelineLine
 from podling.wire.openapi.operation import LABEL, Operation, Parameter, paged
 from podling.wire.openapi.schema import (
@@ -139,7 +138,7 @@ _LOGS = (
 _REPLAY = closed("What shall differ.", {"queue": STRING, "runAt": TIME}, optional=("queue", "runAt"))
 _RESOLVE = closed(
     "What became of the attempt.",
-    {"outcome": {"enum": list(OUTCOMES)}, "attempt": INTEGER | {"minimum": 1, "maximum": 2**31}},
+    {"outcome": {"enum": list(Resolution)}, "attempt": INTEGER | {"minimum": 1, "maximum": 2**31}},
     optional=("attempt",),
 )
 
