@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from podling.master.alerts.command import CommandSender
 from podling.master.alerts.delivery import Target, Unreachable
 from podling.master.alerts.mail import MailSender
 from podling.store.base import LogTail
+from tests.certificates import TestAuthority
 from tests.master.alert_contents import content
 from tests.master.alerting import fail, mail_server_of, make, options, told
 from tests.master.masters import Masters, RunningMaster
@@ -114,6 +116,25 @@ async def test_mail_goes_by_tls_to_whom_it_trusts(tmp_path: Path, monkeypatch: p
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
         assert await MailSender(far, SystemClock()).send(target, content()) == "taken"
         assert mailbox.logged_in == ["podling"]
+
+
+async def test_mail_is_encrypted_by_starttls_where_it_is_offered(
+    mailbox: MailReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = TestAuthority(tmp_path)
+    own = authority.sign("mail", "127.0.0.1")
+    mailbox.upgrade = SSLContext(PROTOCOL_TLS_SERVER)
+    mailbox.upgrade.load_cert_chain(own.certificate, own.key)
+    mailbox.accounts = {"podling": "hunter22"}
+    far = mail_server_of(mailbox, is_local=False, user="podling", password="hunter22")
+    target = Target(mail=("me@example.org",))
+    with pytest.raises(Unreachable, match=r"(?i)certificate"):
+        await MailSender(far, SystemClock()).send(target, content())
+    assert not mailbox.logged_in and not mailbox.mails.items
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    assert await MailSender(far, SystemClock()).send(target, content()) == "taken"
+    assert mailbox.logged_in == ["podling"]
+    assert [mail.recipients for mail in await mailbox.mails.until(1)] == [("me@example.org",)]
 
 
 async def test_a_command_reads_what_happened(masters: Masters, tmp_path: Any) -> None:

@@ -14,7 +14,7 @@ from podling.core.page import Place
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
 from podling.core.selector import parse_selectors, split_exact
-from podling.core.task import ContainerState, HealthStatus, Resolution, StopReason, Task, TaskStatus
+from podling.core.task import TERMINAL, ContainerState, HealthStatus, Resolution, StopReason, Task, TaskStatus
 from podling.core.timeline import placed
 from podling.master.api.http import (
     answer,
@@ -212,23 +212,23 @@ async def put_status(request: web.Request) -> web.Response:
 
 def _report(context: MasterContext, task_id: str, given: Mapping[str, Any]) -> Report:
     status = _text(given, "status")
-    if status not in ("running", "completed", "failed", "cancelled"):
+    if status not in (TaskStatus.RUNNING, *TERMINAL):
         raise InvalidInput.field("status", "must be running, completed, failed or cancelled")
     container_id, error = _text(given, "containerId"), _text(given, "error")
-    failed = status in ("failed", "cancelled")
+    failed = status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
     code = _text(given, "errorCode") or ErrorCode.UNKNOWN
     now = context.clock.now()
     return Report(
         sequence=0,
         task_id=task_id,
         attempt=_whole(given, "attempt", 0, 2**31) or 0,
-        kind=ReportKind.RUNNING if status == "running" else ReportKind.ENDED,
+        kind=ReportKind.RUNNING if status == TaskStatus.RUNNING else ReportKind.ENDED,
         at=now,
-        finished_at=None if status == "running" else now,
+        finished_at=None if status == TaskStatus.RUNNING else now,
         exit_code=_whole(given, "exitCode", 0, 255),
-        error_code=(ErrorCode.CANCELLED if status == "cancelled" else code) if failed else None,
+        error_code=(ErrorCode.CANCELLED if status == TaskStatus.CANCELLED else code) if failed else None,
         error=error,
-        stopped_by=StopReason.CANCEL if status == "cancelled" else None,
+        stopped_by=StopReason.CANCEL if status == TaskStatus.CANCELLED else None,
         health_status=_health(given),
         containers=(ContainerState(name="main", container_id=container_id),) if container_id else (),
     )
