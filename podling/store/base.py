@@ -55,8 +55,7 @@ class TaskWrite:
 
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
     `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
-    is `blocked` begins out of the ready order. `before` is the status that the task had, for those who
-    follow the feed.
+    is `blocked` begins out of the ready order. `before` is the status that the task had, for followers.
     """
 
     task: Task

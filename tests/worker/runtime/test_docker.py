@@ -25,14 +25,7 @@ from podling.core.spec import (
 from podling.worker.runtime.base import Condition
 from podling.worker.runtime.docker import DockerRuntime
 from tests.docker_engine import IMAGE, docker
-from tests.worker.runtime.recorder import (
-    DEADLINE_SECONDS,
-    Recorder,
-    output_of,
-    run,
-    text_of,
-    work_of,
-)
+from tests.worker.runtime.recorder import DEADLINE_SECONDS, Recorder, output_of, run, text_of, work_of
 
 pytestmark = pytest.mark.docker
 MEBIBYTE = 1024 * 1024
