@@ -55,7 +55,7 @@ class TaskWrite:
 
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
     `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
-    is `blocked` begins out of the ready order. `before` is the status that the task had, for followers.
+    is `blocked` begins out of the ready order. `before` is the status that it had, for the feed.
     """
 
     task: Task
@@ -226,11 +226,8 @@ class Store(Protocol):
         """Return what a doctor wants to know; for a person who asks, not for a loop."""
 
     async def suspects(self, scheduled_before: datetime, limit: int) -> Sequence[Task]:
-        """Return live tasks that may be stuck, the oldest first.
-
-        They are held, or their node is offline or gone, or they were scheduled before that moment and
-        do not run.
-        """
+        """Return live tasks that may be stuck, the oldest first: those that are held, whose node is offline
+        or gone, or that were scheduled before that moment and do not run."""
 
     async def cluster_id(self) -> str:
         """Return the name that all masters of this store share; made with the store."""

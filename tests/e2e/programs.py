@@ -144,7 +144,7 @@ class Programs:
         return dict(self.client.send(tasks.read(task_id)))
 
     def attempts(self, task_id: str) -> list[dict[str, Any]]:
-        return [dict(attempt) for attempt in self.client.send(tasks.attempts(task_id))]
+        return [dict(attempt) for attempt in self.client.send(tasks.attempts(task_id)).items]
 
     def containers(self) -> list[Any]:
         """Return every container of this cluster, running or not."""

@@ -145,7 +145,7 @@ def test_a_leader_that_is_killed_is_followed_after_its_lease_and_clients_move_on
     assert (client.returncode, out) == (0, b"after\n"), err
     moved = cluster.client(pair.leader, pair.follower).find("moved")
     attempts = cluster.client(pair.follower).send(tasks.attempts(moved["taskId"]))
-    assert [attempt["attempt"] for attempt in attempts] == [1]
+    assert [attempt["attempt"] for attempt in attempts.items] == [1]
     cluster.start_master(pair.leader)
     assert not cluster.leads(pair.leader)
     assert _ends_well(cluster, cluster.run_process(pair.leader, "true"), pair.leader)
