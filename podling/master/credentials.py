@@ -95,12 +95,21 @@ class Credentials:
         return None
 
     def put(self, *changed: StoredToken) -> None:
-        """Know these from now on as they are."""
+        """Know these from now on as they are.
+
+        A token that was revoked stays so, for what was read of the store may be older than that.
+        """
         for stored in changed:
+            if stored.token.revoked_at is None and self._is_revoked(stored.token.token_id):
+                continue
             if (old_hash := self._by_id.get(stored.token.token_id)) != stored.secret_hash:
                 self._by_hash.pop(old_hash or "", None)
             self._by_hash[stored.secret_hash] = stored
             self._by_id[stored.token.token_id] = stored.secret_hash
+
+    def _is_revoked(self, token_id: str) -> bool:
+        known = self._by_hash.get(self._by_id.get(token_id, ""))
+        return known is not None and known.token.revoked_at is not None
 
     def _replace(self, known: TokenChanges) -> None:
         self._version = known.version

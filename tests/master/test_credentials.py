@@ -1,5 +1,6 @@
 """What a master knows of tokens without asking."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -98,3 +99,37 @@ async def test_without_any_token_everybody_here_is_local() -> None:
     await credentials.load()
     assert credentials.is_open and credentials.identify("whatever") is LOCAL
     assert not Credentials(CountedTokens(), ManualClock(), "shared").is_open
+
+
+class SlowTokens(CountedTokens):
+    """Something happens while its answer is on the way."""
+
+    async def changed_since(self, version: int) -> TokenChanges:
+        answer = await super().changed_since(version)
+        if version:
+            await self.meanwhile()
+        return answer
+
+    async def meanwhile(self) -> None:
+        """Nothing happens at first."""
+
+
+async def test_a_late_answer_of_the_store_does_not_bring_a_revoked_token_back() -> None:
+    tokens = SlowTokens()
+    await put(tokens, "another", "t-0")
+    credentials = Credentials(tokens, ManualClock(), None)
+    await credentials.load()
+    await put(tokens)
+
+    made = next(
+        stored for stored in (await tokens.table.changed_since(0)).tokens if stored.token.token_id == "t-1"
+    )
+    ended = replace(made, token=replace(made.token, revoked_at=NOW))
+
+    async def revoke() -> None:
+        credentials.put(await tokens.write(lambda known: ended))
+
+    tokens.meanwhile = revoke  # type: ignore[method-assign]
+    await credentials.run_once()
+    with pytest.raises(Unauthorized, match="was revoked"):
+        credentials.identify(SECRET)
