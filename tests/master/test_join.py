@@ -9,6 +9,7 @@ import pytest
 from podling.core.access import Role
 from podling.core.token import TokenKind, hash_secret, make_secret
 from podling.master.loops.retention import Retention
+from podling.store.ports.tokens import TokenChanges
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import Answer, Api, Masters, RunningMaster, eventually
 from tests.master.tokens import add_token, showing
@@ -270,6 +271,28 @@ async def test_an_operator_ends_a_node_s_credential_and_its_session_at_once(
     finally:
         await worker.close()
     assert not await may_come_in(master, drawn())
+
+
+async def test_a_node_that_renews_while_its_credential_is_ended_is_out_all_the_same(
+    master: RunningMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await join(master, await join_token(master))
+    tokens = master.server.context.store.tokens
+    read = tokens.changed_since
+    renewed: list[int] = []
+
+    async def slow(version: int) -> TokenChanges:
+        answer = await read(version)
+        if version == 0 and not renewed:
+            renewed.append(0)
+            async with showing(master, drawn()) as api:
+                renewed[0] = (await renew(api, drawn(2))).status
+        return answer
+
+    monkeypatch.setattr(tokens, "changed_since", slow)
+    assert (await master.api.delete("/nodes/n1/credential")).status == 200
+    assert renewed == [201]
+    assert [await may_come_in(master, drawn(number)) for number in (1, 2)] == [False, False]
 
 
 async def test_a_machine_joins_at_any_master(masters: Masters) -> None:

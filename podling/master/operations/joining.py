@@ -52,11 +52,18 @@ async def renew(context: MasterContext, asking: Principal, node_id: str, secret_
 
 async def end(context: MasterContext, node_id: str) -> int:
     """End the node's credentials, and its session with them; return how many there were."""
+    ended = 0
+    # Again until none is left: the node may have got another one while these were looked for.
+    while credentials := await _live(context, node_id):
+        for credential in credentials:
+            await revoke_token(context, credential.token_id)
+        ended += len(credentials)
+    return ended
+
+
+async def _live(context: MasterContext, node_id: str) -> Sequence[Token]:
     known = [stored.token for stored in (await context.store.tokens.changed_since(0)).tokens]
-    ended = joining.outdated(known, node_id, context.clock.now())
-    for credential in ended:
-        await revoke_token(context, credential.token_id)
-    return len(ended)
+    return joining.outdated(known, node_id, context.clock.now())
 
 
 async def _write(
