@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from podling.core.access import Role
-from podling.core.errors import Conflict, Forbidden, InvalidInput, Unauthorized
+from podling.core.errors import Conflict, Forbidden, InvalidInput, TooManyRequests, Unauthorized
 from podling.core.token import Token, TokenKind
 from podling.core.value import value
 
@@ -20,6 +20,8 @@ MOST_USES = 10_000
 CREDENTIAL_DAYS = 30
 RENEW_DAYS = 7
 """A worker renews its credential so long after it was made: there is time to repair what is in the way."""
+MOST_PER_HOUR = 20
+"""Credentials of one node: each stays in the store for a while, and every master reads all of them."""
 
 _TEXT = re.compile(r"(podling_join_[0-9a-f]{64})(?:\.([0-9a-f]{64}))?")
 _HOW = "an admin makes one with podling token create NAME --join"
@@ -76,6 +78,8 @@ def credential(token_id: str, node_id: str, joined_by: str | None, now: datetime
 def check_join(known: Iterable[Token], join_id: str, node_id: str, now: datetime, *, is_listed: bool) -> None:
     """Raise Unauthorized, Forbidden or Conflict if this join token does not let this node in.
 
+    Raises TooManyRequests for a node that asks again and again.
+
     `is_listed`: there is such a node already, with a credential of its own or without.
     """
     tokens = list(known)
@@ -94,16 +98,33 @@ def check_join(known: Iterable[Token], join_id: str, node_id: str, now: datetime
             f"(podling token create NAME --join --node {node_id}), else start the worker on a new --data-dir",
             code="node_exists",
         )
+    _check_rate(tokens, node_id, now)
 
 
 def check_renewal(known: Iterable[Token], token_id: str | None, node_id: str, now: datetime) -> Token:
-    """Return the credential that is renewed. Raises Forbidden, Unauthorized."""
-    current = next((token for token in known if token.token_id == token_id), None)
+    """Return the credential that is renewed. Raises Forbidden, Unauthorized, TooManyRequests."""
+    tokens = list(known)
+    current = next((token for token in tokens if token.token_id == token_id), None)
     if current is None or current.kind is not TokenKind.NODE or current.node_id != node_id:
         raise Forbidden("only a node's own credential can be renewed", code="no_node_credential")
     if not current.is_live(now):
         raise Unauthorized(f"the credential of node {node_id} has ended; {_HOW}", code="revoked_token")
+    _check_rate(tokens, node_id, now)
     return current
+
+
+def _check_rate(known: Iterable[Token], node_id: str, now: datetime) -> None:
+    recent = sum(
+        token.kind is TokenKind.NODE
+        and token.node_id == node_id
+        and token.created_at > now - timedelta(hours=1)
+        for token in known
+    )
+    if recent >= MOST_PER_HOUR:
+        raise TooManyRequests(
+            f"node {node_id} got {recent} credentials within an hour; use the last one, or try again later",
+            code="too_many_credentials",
+        )
 
 
 def outdated(known: Iterable[Token], node_id: str, now: datetime, kept: Iterable[str] = ()) -> list[Token]:

@@ -8,7 +8,7 @@ import pytest
 
 from podling.core import joining
 from podling.core.access import EVERY_ROLE, Role, allows
-from podling.core.errors import Conflict, Forbidden, InvalidInput, PodlingError, Unauthorized
+from podling.core.errors import Conflict, Forbidden, InvalidInput, PodlingError, TooManyRequests, Unauthorized
 from podling.core.joining import JoinToken, check_join, check_renewal, join_token, outdated
 from podling.core.token import Token, TokenKind
 
@@ -98,6 +98,18 @@ def test_only_a_live_credential_of_the_node_itself_is_renewed() -> None:
             check_renewal(known, token_id, "n1", NOW)
     with pytest.raises(Unauthorized):
         check_renewal([joined("n1", revoked_at=NOW)], "c1", "n1", NOW)
+
+
+def test_no_node_fills_the_store_with_credentials() -> None:
+    full = [joined("n1", f"c{number}") for number in range(joining.MOST_PER_HOUR)]
+    back = join_token(token(), 1, "n1")
+    with pytest.raises(TooManyRequests, match="node n1 got 20 credentials within an hour"):
+        check_renewal(full, "c0", "n1", NOW)
+    with pytest.raises(TooManyRequests):
+        check_join([back, *full], "j", "n1", NOW, is_listed=True)
+    later = NOW + timedelta(hours=1)
+    assert check_renewal(full, "c0", "n1", later).token_id == "c0"
+    assert check_renewal([*full, joined("n2", "other")], "other", "n2", NOW).token_id == "other"
 
 
 def test_credentials_of_a_node_end_but_those_that_are_kept() -> None:
