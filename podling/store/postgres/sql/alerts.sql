@@ -10,8 +10,9 @@ DELETE FROM alert_rules WHERE name = $1 RETURNING name
 SELECT body FROM alert_rules ORDER BY name
 
 -- name: standings
-SELECT name, last_at, last_error, (SELECT count(*) FROM alerts WHERE line = name) AS pending
-FROM alert_rules
+SELECT r.name, r.last_at, r.last_error, coalesce(waiting.pending, 0) AS pending
+FROM alert_rules r
+LEFT JOIN (SELECT line, count(*) AS pending FROM alerts GROUP BY line) AS waiting ON waiting.line = r.name
 
 -- name: insert
 INSERT INTO alerts (alert_id, line, due_at, body)
