@@ -215,6 +215,13 @@ async def test_a_node_reports_its_own_attempts_alone(master: RunningMaster) -> N
     assert (await master.api.task(task["taskId"]))["status"] == "scheduled"
 
 
+async def test_no_request_of_a_worker_asks_the_store_without_end(master: RunningMaster) -> None:
+    tails = [{"taskId": f"none-{number}", "attempt": 1, "frames": ""} for number in range(257)]
+    refused = await master.api.post("/nodes/n1/tails", {"tails": tails})
+    assert (refused.status, refused.field) == (400, "tails")
+    assert (await master.api.post("/nodes/n1/tails", {"tails": tails[1:]})).status == 200
+
+
 # Its life
 
 

@@ -35,6 +35,9 @@ from podling.wire.nodes import node_view, parse_registration
 
 _T = TypeVar("_T")
 
+MOST_TAILS = 256
+"""In one request; each may cost a look into the store. A worker sends 16."""
+
 LONGEST_DRAIN_SECONDS = 10 * 365 * 86_400
 
 
@@ -156,6 +159,8 @@ async def save_tails(request: web.Request) -> web.Response:
     items = (await read_object(request)).get("tails")
     if not isinstance(items, list):
         raise InvalidInput.field("tails", "must be a list")
+    if len(items) > MOST_TAILS:
+        raise InvalidInput.field("tails", f"must be {MOST_TAILS} at most")
     await nodes.save_tails(context, node_id, [_tail(item) for item in items])
     return answer({"message": "saved"})
 
