@@ -121,6 +121,8 @@ def _rows(policy: JsonObject) -> Iterator[tuple[str, str]]:
     for section, rules in policy.items():
         if section == "hostPaths":
             yield section, ", ".join(map(_path, rules)) or "none"
+        elif isinstance(rules, bool):
+            yield section, _entries(section, section, rules)
         elif section == "limits":
             yield from ((f"limits.{role}", _limits(limits)) for role, limits in rules.items())
         else:

@@ -177,6 +177,56 @@ def run(
     stop_grace: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="How long it may take to stop before it is killed.")
     ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Nothing can be written but to volumes and tmpfs.")
+    ] = False,
+    privileged: Annotated[
+        bool, typer.Option("--privileged", help="As root on the node; the operator has to allow it.")
+    ] = False,
+    cap_add: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A privilege more: NET_ADMIN, ALL. Repeatable."),
+    ] = None,
+    cap_drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A privilege less. Repeatable."),
+    ] = None,
+    security_opt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="no-new-privileges, apparmor=NAME. Repeatable."),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH[:INSIDE[:rwm]]", help="A device of the node. Repeatable."),
+    ] = None,
+    ulimit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SOFT[:HARD]", help="A limit of each process: nofile=1024. Repeatable."),
+    ] = None,
+    shm_size: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="The size of /dev/shm: 64Mi.")
+    ] = None,
+    hostname: Annotated[str | None, typer.Option(help="The container's own name.")] = None,
+    add_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:ADDRESS", help="A line of /etc/hosts. Repeatable."),
+    ] = None,
+    dns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="A name server. Repeatable."),
+    ] = None,
+    dns_search: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOMAIN", help="Where short names are looked for. Repeatable."),
+    ] = None,
+    dns_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="An option of resolv.conf: ndots:2. Repeatable."),
+    ] = None,
+    log_max_size: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="One file of output at the engine: 64Mi.")
+    ] = None,
+    log_max_files: Annotated[int | None, typer.Option(help="How many such files it keeps.")] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key never makes a second task.")
     ] = None,

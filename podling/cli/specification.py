@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from podling.cli import container_options as options
 from podling.cli.flags import choice, given_only, pairs
 from podling.cli.placement import placement
 from podling.cli.text import parse_duration, parse_moment
@@ -80,6 +81,21 @@ class Wishes:
     init: bool = False
     stop_signal: str | None = None
     stop_grace: str | None = None
+    read_only: bool = False
+    privileged: bool = False
+    cap_add: Sequence[str] | None = None
+    cap_drop: Sequence[str] | None = None
+    security_opt: Sequence[str] | None = None
+    device: Sequence[str] | None = None
+    ulimit: Sequence[str] | None = None
+    shm_size: str | None = None
+    hostname: str | None = None
+    add_host: Sequence[str] | None = None
+    dns: Sequence[str] | None = None
+    dns_search: Sequence[str] | None = None
+    dns_option: Sequence[str] | None = None
+    log_max_size: str | None = None
+    log_max_files: int | None = None
     idempotency_key: str | None = None
     alert: Sequence[str] | None = None
 
@@ -163,6 +179,25 @@ def _flags(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
         "stopGraceSeconds": _seconds("--stop-grace", wishes.stop_grace),
         "idempotencyKey": wishes.idempotency_key,
         "alerts": list(wishes.alert or ()),
+        **_options(wishes),
+    }
+
+
+def _options(wishes: Wishes) -> dict[str, Any]:
+    return {
+        "readOnlyRoot": wishes.read_only or None,
+        "privileged": wishes.privileged or None,
+        "capabilities": given_only(options.capabilities(wishes.cap_add, wishes.cap_drop)),
+        "securityOptions": list(wishes.security_opt or ()),
+        "devices": [options.device(text) for text in wishes.device or ()],
+        "ulimits": dict(options.ulimit(text) for text in wishes.ulimit or ()),
+        "shmSize": wishes.shm_size,
+        "hostname": wishes.hostname,
+        "extraHosts": dict(options.extra_host(text) for text in wishes.add_host or ()),
+        "dns": list(wishes.dns or ()),
+        "dnsSearch": list(wishes.dns_search or ()),
+        "dnsOptions": list(wishes.dns_option or ()),
+        "logging": options.logging(wishes.log_max_size, wishes.log_max_files),
     }
 
 

@@ -42,6 +42,13 @@ class Attempt(TypedDict):
 AttemptStatus = Literal["scheduled", "running", "completed", "failed", "cancelled", "lost", "refused"]
 
 
+class Capabilities(TypedDict):
+    """Of the kernel's privileges, by name: what is added to the engine's own few, and what is taken off."""
+
+    add: NotRequired[list[str] | None]
+    drop: NotRequired[list[str] | None]
+
+
 class Cluster(TypedDict):
     """The cluster at a glance."""
 
@@ -83,6 +90,14 @@ ContainerStatus = Literal["waiting", "running", "terminated"]
 Delivery = Literal["at_least_once", "at_most_once"]
 
 
+class Device(TypedDict):
+    """A device of the node; `permissions` are of `r`, `w` and `m` (make its node)."""
+
+    hostPath: str
+    containerPath: NotRequired[str | None]
+    permissions: NotRequired[str | None]
+
+
 class Drain(TypedDict):
     """An operator's wish that a node be emptied. What still runs after `deadline_seconds` is stopped."""
 
@@ -112,6 +127,20 @@ class Explanation(TypedDict):
 
 
 HealthStatus = Literal["healthy", "unhealthy", "unknown"]
+
+
+class Logging(TypedDict):
+    """How much of its output stays with the engine: so many files of so many bytes."""
+
+    maxSize: NotRequired[int | None]
+    maxFiles: NotRequired[int | None]
+
+
+class LoggingSubmission(TypedDict):
+    """How much of its output stays with the engine."""
+
+    maxSize: NotRequired[str | float | None]
+    maxFiles: NotRequired[int | None]
 
 
 class Master(TypedDict):
@@ -267,6 +296,19 @@ class Task(TypedDict):
     stopSignal: str | None
     stopGraceSeconds: float
     init: bool
+    readOnlyRoot: bool
+    privileged: bool
+    capabilities: "Capabilities"
+    securityOptions: list[str]
+    devices: list["Device"]
+    ulimits: dict[str, "Ulimit"]
+    shmSize: int | None
+    hostname: str | None
+    extraHosts: dict[str, str]
+    dns: list[str]
+    dnsSearch: list[str]
+    dnsOptions: list[str]
+    logging: "Logging | None"
     taskId: str
     status: "TaskStatus"
     nodeId: str | None
@@ -328,6 +370,19 @@ class TaskFields(TypedDict):
     stopSignal: NotRequired[str | None]
     stopGraceSeconds: NotRequired[float | None]
     init: NotRequired[bool | None]
+    readOnlyRoot: NotRequired[bool | None]
+    privileged: NotRequired[bool | None]
+    capabilities: NotRequired["Capabilities | None"]
+    securityOptions: NotRequired[list[str] | None]
+    devices: NotRequired["list[Device] | None"]
+    ulimits: NotRequired["dict[str, int | Ulimit] | None"]
+    shmSize: NotRequired[str | float | None]
+    hostname: NotRequired[str | None]
+    extraHosts: NotRequired[dict[str, str] | None]
+    dns: NotRequired[list[str] | None]
+    dnsSearch: NotRequired[list[str] | None]
+    dnsOptions: NotRequired[list[str] | None]
+    logging: NotRequired["LoggingSubmission | None"]
 
 
 class TaskSubmission(TaskFields):
@@ -343,3 +398,10 @@ class TimelineLine(TypedDict):
     actor: str
     message: str
     details: dict[str, Any]
+
+
+class Ulimit(TypedDict):
+    """-1 is no limit; without `hard` the soft one is both."""
+
+    soft: int
+    hard: NotRequired[int | None]

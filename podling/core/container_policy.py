@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
+from podling.core.container_options import check_options, options_given
 from podling.core.errors import InvalidInput
 from podling.core.fields import (
     check_amount,
@@ -67,6 +68,7 @@ def check_container(container: ContainerSpec, runtime: Runtime, prefix: str) -> 
     if container.user is not None:
         _check_user(f"{prefix}user", container.user)
     _check_mounts(container, prefix)
+    check_options(container, prefix)
 
 
 def _check_program(container: ContainerSpec, runtime: Runtime, prefix: str) -> None:
@@ -94,6 +96,7 @@ def _check_process(container: ContainerSpec, prefix: str) -> None:
         "tmpfs": bool(container.tmpfs),
         "pullPolicy": container.pull_policy is not PullPolicy.IF_NOT_PRESENT,
         "init": container.init,
+        **options_given(container),
     }
     for name, given in meaningless.items():
         if given:

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from podling.core.container_options import CAPABILITIES, EVERY_CAPABILITY, plain_capability
 from podling.core.fields import MAX_CPU, MAX_SECONDS, MIN_MEMORY
 from podling.core.permission_rules import never_mounted, plain_path
 from podling.core.permissions import DEFAULT_LIMITS, SUBMITTING_ROLES, Limits, Policy
+from podling.core.privilege_rules import PRIORITY_ULIMITS
 from podling.core.quantity import MAX_AMOUNT
 from podling.core.spec import Runtime
 
@@ -16,6 +18,7 @@ MOST_ENTRIES = 1000
 
 _RUNTIMES = tuple(runtime.value for runtime in Runtime if runtime is not Runtime.SIMULATED)
 _PATTERN = re.compile(r"[A-Za-z0-9_.:/@*\[\]-]{1,300}", re.ASCII)
+_SECURITY_OPTION = re.compile(r"[A-Za-z0-9_.:,/*=-]{1,300}", re.ASCII)
 _NUMBERS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", re.ASCII)
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
@@ -33,6 +36,10 @@ def faults_of(policy: Policy) -> list[Fault]:
         *_patterns("volumes.allow", policy.volumes.allow),
         *_patterns("networks.allow", policy.networks.allow),
         *_ports("hostPorts.allow", policy.host_ports.allow),
+        *_capabilities("capabilities.allow", policy.capabilities.allow),
+        *_devices("devices.allow", policy.devices.allow),
+        *_security_options("securityOptions.allow", policy.security_options.allow),
+        *_choices("ulimits.allow", policy.ulimits.allow, PRIORITY_ULIMITS),
         *_limits(policy),
     ]
 
@@ -64,6 +71,24 @@ def _ports(path: str, entries: Sequence[str] | None) -> Iterator[Fault]:
     for place, entry in _entries(path, entries):
         if not _is_range(entry, 1, 65535):
             yield place, f"{entry[:80]!r} is no port from 1 to 65535 and no range such as 8000-8999"
+
+
+def _capabilities(path: str, entries: Sequence[str]) -> Iterator[Fault]:
+    for place, entry in _entries(path, entries):
+        if plain_capability(entry) not in CAPABILITIES and entry != EVERY_CAPABILITY:
+            yield place, f"{entry[:80]!r} is no capability of Linux, such as NET_ADMIN, and not ALL"
+
+
+def _devices(path: str, entries: Sequence[str]) -> Iterator[Fault]:
+    for place, entry in _entries(path, entries):
+        if not entry.startswith("/") or ".." in entry.split("/") or not _PATTERN.fullmatch(entry):
+            yield place, f"{entry[:80]!r} must be an absolute path, in which * and ** stand for the rest"
+
+
+def _security_options(path: str, entries: Sequence[str]) -> Iterator[Fault]:
+    for place, entry in _entries(path, entries):
+        if not _SECURITY_OPTION.fullmatch(entry):
+            yield place, f"{entry[:80]!r} is no option or pattern, such as seccomp=unconfined or apparmor=*"
 
 
 def _is_range(entry: str, least: int, most: int) -> bool:

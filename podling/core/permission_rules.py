@@ -10,6 +10,7 @@ from podling.core.access import Role
 from podling.core.errors import PolicyDenied
 from podling.core.image_names import image_name, is_like, is_like_image
 from podling.core.permissions import HOST_NETWORK, NO_LIMITS, HostPath, Limits, Policy, denied
+from podling.core.privilege_rules import check_privileges
 from podling.core.spec import CPU, MEMORY, ContainerSpec, Mount, MountType, Runtime, TaskKind, TaskSpec
 
 ENGINE_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/var/run/docker", "/run/docker")
@@ -27,6 +28,7 @@ def check_allowed(spec: TaskSpec, policy: Policy) -> None:
         _check_user(container, spec.runtime, policy, prefix)
         _check_mounts(container, policy, prefix)
         _check_ports(container, policy, prefix)
+        check_privileges(container, policy, prefix)
 
 
 def prefixed(spec: TaskSpec) -> Iterator[tuple[str, ContainerSpec]]:

@@ -26,6 +26,13 @@ class Allowed:
 
 
 @value
+class AllowedByName:
+    """What is dangerous: nothing that `allow` does not name."""
+
+    allow: tuple[str, ...] = ()
+
+
+@value
 class AllowedImages:
     """What `deny` names is denied whatever `allow` says."""
 
@@ -77,6 +84,11 @@ class Policy:
     volumes: Allowed = field(default_factory=Allowed)
     networks: Allowed = field(default_factory=Allowed)
     host_ports: Allowed = field(default_factory=Allowed)
+    privileged: bool = False
+    capabilities: AllowedByName = field(default_factory=AllowedByName)
+    devices: AllowedByName = field(default_factory=AllowedByName)
+    security_options: AllowedByName = field(default_factory=AllowedByName)
+    ulimits: AllowedByName = field(default_factory=AllowedByName)
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
     def limits_of(self, roles: frozenset[Role]) -> tuple[str, Limits]:

@@ -97,6 +97,39 @@ class Mount:
 
 
 @value
+class Capabilities:
+    """Of the kernel's privileges, by name: what is added to the engine's own few, and what is taken off."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@value
+class Device:
+    """A device of the node; `permissions` are of `r`, `w` and `m` (make its node)."""
+
+    host_path: str
+    container_path: str | None = None
+    permissions: str = "rwm"
+
+
+@value
+class Ulimit:
+    """-1 is no limit; without `hard` the soft one is both."""
+
+    soft: int
+    hard: int | None = None
+
+
+@value
+class Logging:
+    """How much of its output stays with the engine: so many files of so many bytes."""
+
+    max_size: int = 32_000_000
+    max_files: int = 4
+
+
+@value
 class ResourceRequirements:
     """Amounts by resource name: `cpu` in millicores, `memory` in bytes, others are counted."""
 
@@ -123,6 +156,19 @@ class ContainerSpec:
     stop_signal: str | None = None
     stop_grace_seconds: float = 10.0
     init: bool = False
+    read_only_root: bool = False
+    privileged: bool = False
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    security_options: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    ulimits: Mapping[str, Ulimit] = field(default_factory=dict)
+    shm_size: int | None = None
+    hostname: str | None = None
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    logging: Logging | None = None
 
 
 @value

@@ -17,7 +17,7 @@ from podling.wire.codec import adapter, to_plain
 MOST_CHARACTERS = 256 * 1024
 _MOST_LEVELS = 8
 _TEXT_LISTS = (("users", "allow"), ("users", "groups"), ("hostPorts", "allow"))
-_LATER = frozenset({"capabilities", "devices", "privileged", "hostPid", "hostIpc", "securityOptions"})
+_LATER = frozenset({"hostPid", "hostIpc"})
 
 _Path = tuple[str | int, ...]
 

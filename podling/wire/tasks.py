@@ -16,6 +16,7 @@ from podling.wire.body import as_object as as_object
 from podling.wire.body import load_object as load_object
 from podling.wire.body import refuse_unknown
 from podling.wire.codec import decode, outside, rfc3339, to_plain
+from podling.wire.options import parse_options
 
 _CONTAINER_FIELDS = frozenset(camel_case(field.name) for field in fields(ContainerSpec)) - {"name"}
 _SPEC_FIELDS = frozenset(camel_case(field.name) for field in fields(TaskSpec)) - {
@@ -31,7 +32,7 @@ _NOT_YET = frozenset(
     "handler payload statement parameters database concurrencyKey dependsOn secrets livenessProbe"
     " readinessProbe".split()
 )
-_FREE_FORM = frozenset({"env", "labels", "nodeSelector", "tmpfs"})
+_FREE_FORM = frozenset({"env", "labels", "nodeSelector", "tmpfs", "extraHosts"})
 
 
 def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> TaskSpec:
@@ -45,6 +46,7 @@ def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> 
     spec = {key: _stripped(key, item) for key, item in given.items() if key in _SPEC_FIELDS}
     if "resources" in container:
         container["resources"] = parse_resources(container["resources"])
+    parse_options(container)
     if "alerts" in spec:
         spec["alerts"] = parse_wishes(spec["alerts"])
     if spec.setdefault("idempotencyKey", idempotency_key) != (idempotency_key or spec["idempotencyKey"]):

@@ -20,9 +20,10 @@ from podling.core.permission_rules import (
 )
 from podling.core.permissions import Policy, denied, denied_here
 from podling.core.policy import validate_spec
+from podling.core.privilege_rules import check_device
 from podling.core.protocol import Assignment
 from podling.core.retry import ErrorCode
-from podling.core.spec import ContainerSpec, Mount, MountType, TaskSpec
+from podling.core.spec import ContainerSpec, Device, Mount, MountType, TaskSpec
 
 LOOK_SECONDS = 10.0
 WORKER_FILES = "never.workerFiles"
@@ -38,10 +39,10 @@ class Admission:
         self._own = tuple(os.path.realpath(path) for path in own)
 
     async def admit(self, assignment: Assignment) -> Assignment:
-        """Return it with the real paths of its bind mounts. Raises RuntimeFailure."""
+        """Return it with the real paths of its bind mounts and devices. Raises RuntimeFailure."""
         try:
             spec = validate_spec(assignment.spec, self.policy, allow_simulated=True)
-            return replace(assignment, spec=await self._resolved(spec)) if _has_binds(spec) else assignment
+            return replace(assignment, spec=await self._resolved(spec)) if _has_paths(spec) else assignment
         except PolicyDenied as denial:
             raise denied_here(denial) from None
         except InvalidInput as error:
@@ -65,26 +66,30 @@ class Admission:
             self._real_mount(mount, f"{prefix}mounts.{index}") if mount.type is MountType.BIND else mount
             for index, mount in enumerate(container.mounts)
         ]
-        return replace(container, mounts=tuple(mounts))
+        devices = [
+            self._real_device(device, f"{prefix}devices.{index}.hostPath")
+            for index, device in enumerate(container.devices)
+        ]
+        return replace(container, mounts=tuple(mounts), devices=tuple(devices))
 
     def _real_mount(self, mount: Mount, field: str) -> Mount:
-        source = mount.source or "/"
-        try:
-            path = Path(source).resolve(strict=True)
-            found = path.stat()
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or "its links lead in a circle"
-            raise RuntimeFailure(
-                f"{field}.source: {source} of this node: {reason}", code=ErrorCode.CREATE
-            ) from None
+        path, found = _follow(mount.source or "/", f"{field}.source")
         self._check_kind(path, found, f"{field}.source")
         check_host_path(mount, str(path), self.policy, field)
         return replace(mount, source=str(path))
 
+    def _real_device(self, device: Device, field: str) -> Device:
+        path, found = _follow(device.host_path, field)
+        if not _is_device(found):
+            raise RuntimeFailure(f"{field}: {path} of this node is no device", code=ErrorCode.CREATE)
+        check_device(str(path), self.policy, field)
+        inside = device.container_path or device.host_path
+        return replace(device, host_path=str(path), container_path=inside)
+
     def _check_kind(self, path: Path, found: os.stat_result, field: str) -> None:
         if stat.S_ISSOCK(found.st_mode):
             raise denied(ENGINE_SOCKET, field, f"{path} is a socket, and is never mounted")
-        if stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode):
+        if _is_device(found):
             raise denied(KERNEL_PATHS, field, f"{path} is a device, and is never mounted")
         if any(os.path.samestat(found, Path(root).stat()) for root in _ROOTS):  # mounted at another place
             raise denied(KERNEL_PATHS, field, f"{path} is one of {', '.join(_ROOTS)} by another name")
@@ -93,5 +98,23 @@ class Admission:
                 raise denied(WORKER_FILES, field, f"{path} shows files of the worker itself")
 
 
-def _has_binds(spec: TaskSpec) -> bool:
-    return any(mount.type is MountType.BIND for container in spec.containers for mount in container.mounts)
+def _follow(source: str, field: str) -> tuple[Path, os.stat_result]:
+    """Return where a path of this node leads to, and what is there."""
+    try:
+        path = Path(source).resolve(strict=True)
+        return path, path.stat()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise RuntimeFailure(f"{field}: {source} of this node: {reason}", code=ErrorCode.CREATE) from None
+
+
+def _has_paths(spec: TaskSpec) -> bool:
+    """Whether anything of the node is named by a path, which may be a link."""
+    return any(
+        container.devices or any(mount.type is MountType.BIND for mount in container.mounts)
+        for container in spec.containers
+    )
+
+
+def _is_device(found: os.stat_result) -> bool:
+    return stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)

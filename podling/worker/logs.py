@@ -101,7 +101,9 @@ class Logs:
 
     def _beginning(self, held: Held, container: HeldContainer) -> Beginning:
         beginnings = self._running.setdefault(held.key, _Running()).beginnings
-        return beginnings.setdefault(container.name, Beginning(self._runtime(held).log_limit))
+        limit = self._runtime(held).log_limit
+        own = limit and limit.of(container.spec.logging)
+        return beginnings.setdefault(container.name, Beginning(own))
 
     def _what_is_left(self, held: Held, collected: Collected) -> Collected:
         """The container is gone: what had been read while it ran, and a gap whose length nobody knows."""

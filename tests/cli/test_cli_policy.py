@@ -38,6 +38,8 @@ def test_the_example_is_valid_and_told_rule_by_rule(cli: Cli) -> None:
     assert rows["images.deny"] == "not registry.example:5000/**:latest"
     assert rows["users.root"] == "no"
     assert rows["hostPaths"] == "/srv/data (read only), /srv/data/scratch"
+    assert rows["privileged"] == "no"
+    assert rows["devices.allow"] == "/dev/dri/*"
     assert rows["limits.admin"] == "any amount"
 
 
@@ -65,7 +67,8 @@ def test_faults_are_told_line_by_line(cli: Cli, tmp_path: Path) -> None:
         ({}, "submitter", "denied by the rule limits.default.cpu: resources.limits.cpu: has to be given"),
         ({"priority": 101}, "operator", "denied by the rule limits.operator.priority: priority: 101 is more"),
         ({"image": ""}, "admin", "not valid: image: must not be empty"),
-        ({"privileged": True}, "admin", "not valid: privileged: no such field"),
+        ({"hostPid": True}, "admin", "not valid: hostPid: no such field"),
+        ({"privileged": True}, "admin", "denied by the rule privileged: privileged: a privileged container"),
     ],
 )
 def test_a_task_is_tried_without_a_master(

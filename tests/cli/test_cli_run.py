@@ -60,7 +60,11 @@ def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
         "--volume /etc:/host:ro --tmpfs /tmp:size=1m --workdir /w --user 1000:1000 --entrypoint /bin/x "
         "--network none --runtime docker --node-selector zone=a --constraint disk=ssd,nvme "
         "--constraint arch!=arm --constraint gpu --constraint !old --pull missing --restart on-failure "
-        "--init --stop-signal SIGINT -- arg"
+        "--init --stop-signal SIGINT --read-only --privileged --cap-add net_admin --cap-drop ALL "
+        "--security-opt no-new-privileges --device /dev/fuse --device /dev/dri/card0:/dev/card:rw "
+        "--ulimit nofile=1024 --ulimit core=0:-1 --shm-size 64Mi --hostname web --add-host db:10.0.0.5 "
+        "--add-host six:[::1] --dns 10.0.0.1 --dns-search example.org --dns-option ndots:2 "
+        "--log-max-size 1Mi --log-max-files 3 -- arg"
     )
     assert cli(*line.split()).code == 0
     assert submitted(master) == {
@@ -104,6 +108,22 @@ def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
         "restartPolicy": "OnFailure",
         "init": True,
         "stopSignal": "SIGINT",
+        "readOnlyRoot": True,
+        "privileged": True,
+        "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+        "securityOptions": ["no-new-privileges"],
+        "devices": [
+            {"hostPath": "/dev/fuse"},
+            {"hostPath": "/dev/dri/card0", "containerPath": "/dev/card", "permissions": "rw"},
+        ],
+        "ulimits": {"nofile": {"soft": 1024, "hard": 1024}, "core": {"soft": 0, "hard": -1}},
+        "shmSize": "64Mi",
+        "hostname": "web",
+        "extraHosts": {"db": "10.0.0.5", "six": "::1"},
+        "dns": ["10.0.0.1"],
+        "dnsSearch": ["example.org"],
+        "dnsOptions": ["ndots:2"],
+        "logging": {"maxSize": "1Mi", "maxFiles": 3},
     }
 
 

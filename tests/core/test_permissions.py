@@ -8,10 +8,20 @@ from podling.core.access import Role
 from podling.core.errors import PolicyDenied
 from podling.core.image_names import HUB, is_like_image
 from podling.core.permission_rules import check_batch
-from podling.core.permissions import Allowed, AllowedImages, AllowedUsers, HostPath, Limits, Policy
+from podling.core.permissions import (
+    Allowed,
+    AllowedByName,
+    AllowedImages,
+    AllowedUsers,
+    HostPath,
+    Limits,
+    Policy,
+)
 from podling.core.policy import validate_spec
 from podling.core.spec import (
+    Capabilities,
     ContainerSpec,
+    Device,
     Mount,
     MountType,
     Port,
@@ -19,6 +29,7 @@ from podling.core.spec import (
     Runtime,
     TaskKind,
     TaskSpec,
+    Ulimit,
 )
 from tests.builders import build_spec
 
@@ -32,6 +43,14 @@ def task(**fields: Any) -> TaskSpec:
 
 def process(**fields: Any) -> TaskSpec:
     return build_spec(runtime=Runtime.PROCESS, containers=(ContainerSpec(command=("x",), **fields),))
+
+
+def device(path: str) -> TaskSpec:
+    return task(devices=(Device(host_path=path),))
+
+
+def adding(*names: str) -> TaskSpec:
+    return task(capabilities=Capabilities(add=names))
 
 
 def bind(source: str, read_only: bool = False) -> TaskSpec:
@@ -54,6 +73,13 @@ PATHS = Policy(host_paths=(HostPath(path="/srv", read_only=True), HostPath(path=
 NETWORKS = Policy(networks=Allowed(allow=("none", "team-*")))
 PORT_22 = Port(container_port=1, host_port=22)
 PORTS = Policy(host_ports=Allowed(allow=("8000-8999", "443")))
+
+GRANTS = Policy(
+    capabilities=AllowedByName(allow=("CAP_NET_ADMIN",)),
+    devices=AllowedByName(allow=("/dev/dri/*",)),
+    security_options=AllowedByName(allow=("apparmor=*",)),
+    ulimits=AllowedByName(allow=("nice",)),
+)
 
 DENIED: dict[str, tuple[str, str, Policy, TaskSpec]] = {
     "image": ("images.allow", "image", allowing(allow=("team/*",)), task()),
@@ -81,10 +107,30 @@ DENIED: dict[str, tuple[str, str, Policy, TaskSpec]] = {
     "host network": (
         "networks.allow", "network", Policy(networks=Allowed(allow=("*", "**"))), build_spec(network="host"),
     ),
+    "privileged": ("privileged", "privileged", GRANTS, task(privileged=True)),
+    "capability": (
+        "capabilities.allow", "capabilities.add.1", GRANTS, adding("CHOWN", "SYS_ADMIN"),
+    ),
+    "all": ("capabilities.allow", "capabilities.add.0", GRANTS, adding("ALL")),
+    "device": ("devices.allow", "devices.0.hostPath", GRANTS, device("/dev/dri/by-path/x")),
+    "no device": ("devices.allow", "devices.0.hostPath", Policy(), device("/dev/null")),
+    "seccomp": (
+        "securityOptions.allow", "securityOptions.0", GRANTS, task(security_options=("seccomp=unconfined",)),
+    ),
+    "ulimit": ("ulimits.allow", "ulimits.rtprio", GRANTS, task(ulimits={"rtprio": Ulimit(soft=1)})),
     "port": ("hostPorts.allow", "ports.0.hostPort", PORTS, task(ports=(PORT_22,))),
 }  # fmt: skip
 
 ACCEPTED: dict[str, tuple[Policy, TaskSpec]] = {
+    "privileged": (Policy(privileged=True), task(privileged=True)),
+    "capability": (GRANTS, adding("NET_ADMIN", "CAP_NET_ADMIN")),
+    "capabilities": (
+        Policy(capabilities=AllowedByName(allow=("ALL",))), adding("ALL", "BPF"),
+    ),
+    "one that all have": (Policy(), task(capabilities=Capabilities(add=("CHOWN",), drop=("ALL",)))),
+    "device": (GRANTS, device("/dev/dri/card0")),
+    "security option": (GRANTS, task(security_options=("apparmor=mine", "no-new-privileges"))),
+    "ulimits": (GRANTS, task(ulimits={"nofile": Ulimit(soft=-1), "nice": Ulimit(soft=1)})),
     "image": (allowing(allow=("busybox",)), task()),
     "every image": (allowing(allow=("*",)), task(image="reg.io/a/b")),
     "registry": (REGISTRIES, task(image="Reg.Example:5000/x")),
@@ -100,7 +146,7 @@ ACCEPTED: dict[str, tuple[Policy, TaskSpec]] = {
     "network": (NETWORKS, build_spec(network="team-a")),
     "host network": (Policy(networks=Allowed(allow=("host",))), build_spec(network="host")),
     "port": (PORTS, task(ports=(Port(container_port=1, host_port=8080), Port(container_port=2)))),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DENIED)

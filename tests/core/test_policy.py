@@ -14,9 +14,12 @@ from podling.core.permissions import Allowed, HostPath
 from podling.core.policy import Policy, validate_spec
 from podling.core.spec import (
     Affinity,
+    Capabilities,
     Constraint,
     ContainerSpec,
     Delivery,
+    Device,
+    Logging,
     Mount,
     MountType,
     OnDisconnect,
@@ -30,6 +33,7 @@ from podling.core.spec import (
     Runtime,
     TaskKind,
     TaskSpec,
+    Ulimit,
 )
 from tests.builders import build_spec
 
@@ -42,6 +46,10 @@ def container(**fields: Any) -> ContainerSpec:
 
 def with_container(**fields: Any) -> TaskSpec:
     return build_spec(containers=(container(**fields),))
+
+
+def devices(*given: Device) -> TaskSpec:
+    return with_container(devices=given)
 
 
 def pod(*containers: ContainerSpec) -> TaskSpec:
@@ -190,6 +198,30 @@ REFUSED: Mapping[str, tuple[str, TaskSpec]] = {
     "tmpfs source": ("mounts.0.source", mount(MountType.TMPFS)),
     "tmpfs": ("tmpfs", with_container(tmpfs={"tmp": ""})),
     "tmpfs option": ("tmpfs./tmp", with_container(tmpfs={"/tmp": "size=1g,bind"})),
+    "capability": ("capabilities.add.0", with_container(capabilities=Capabilities(add=("net_admin",)))),
+    "dropped": ("capabilities.drop.0", with_container(capabilities=Capabilities(drop=("EVERYTHING",)))),
+    "security": ("securityOptions.0", with_container(security_options=("no-new-privileges:false",))),
+    "profile": ("securityOptions.0", with_container(security_options=("seccomp=/etc/shadow",))),
+    "device": ("devices.0.hostPath", devices(Device(host_path="null"))),
+    "device ..": ("devices.0.containerPath", devices(Device(host_path="/dev/a", container_path="/../b"))),
+    "permissions": ("devices.0.permissions", devices(Device(host_path="/dev/a", permissions="rr"))),
+    "devices doubled": ("devices.1.containerPath", devices(Device(host_path="/a"), Device(host_path="/a"))),
+    "ulimit": ("ulimits", with_container(ulimits={"files": Ulimit(soft=1)})),
+    "ulimit -2": ("ulimits.nofile.soft", with_container(ulimits={"nofile": Ulimit(soft=-2)})),
+    "soft": ("ulimits.nofile.soft", with_container(ulimits={"nofile": Ulimit(soft=2, hard=1)})),
+    "soft -1": ("ulimits.nofile.soft", with_container(ulimits={"nofile": Ulimit(soft=-1, hard=1)})),
+    "shm": ("shmSize", with_container(shm_size=1)),
+    "hostname": ("hostname", with_container(hostname="a.b")),
+    "host": ("extraHosts", with_container(extra_hosts={"a b": "10.0.0.1"})),
+    "host's address": ("extraHosts.db", with_container(extra_hosts={"db": "localhost"})),
+    "dns": ("dns.0", with_container(dns=("ns.example",))),
+    "search": ("dnsSearch.0", with_container(dns_search=("a b",))),
+    "dns option": ("dnsOptions.0", with_container(dns_options=("ndots:2\nnameserver 1",))),
+    "log size": ("logging.maxSize", with_container(logging=Logging(max_size=1))),
+    "log files": ("logging.maxFiles", with_container(logging=Logging(max_files=1))),
+    "process logging": ("logging", process(logging=Logging())),
+    "process devices": ("devices", process(devices=(Device(host_path="/dev/null"),))),
+    "process root": ("readOnlyRoot", process(read_only_root=True)),
     "selector": ("placement.nodeSelector", placed(node_selector={"a b": "c"})),
     "constraint": ("placement.constraints.0.label", placed(constraints=(Constraint(label=""),))),
     "constraint in": ("placement.constraints.0.values", placed(constraints=(Constraint(label="a"),))),
@@ -299,6 +331,19 @@ ACCEPTED = {
         tmpfs={"/tmp": "rw,size=64m,mode=1777", "/run": ""},
     ),
     "signals": with_container(stop_signal="SIGRTMIN+3"),
+    "options": with_container(
+        read_only_root=True,
+        capabilities=Capabilities(add=("CAP_CHOWN",), drop=("ALL",)),
+        security_options=("no-new-privileges",),
+        ulimits={"nofile": Ulimit(soft=1024, hard=-1), "core": Ulimit(soft=0)},
+        shm_size=64 * MIB,
+        hostname="web-1",
+        extra_hosts={"db.internal": "10.0.0.5", "six": "::1", "node": "host-gateway"},
+        dns=("10.0.0.1", "fd00::1"),
+        dns_search=(".", "example.org"),
+        dns_options=("ndots:2", "rotate"),
+        logging=Logging(max_size=MIB, max_files=2),
+    ),
     "signal number": with_container(stop_signal="9"),
     "keep": build_spec(on_disconnect=OnDisconnect.KEEP, on_lost=OnLost.HOLD),
     "restart": build_spec(restart_policy=RestartPolicy.ALWAYS, max_attempts=5),

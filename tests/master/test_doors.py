@@ -37,10 +37,16 @@ DENIED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "root directory": ("never.kernelPaths", GOOD | mounted("/")),
     "kernel": ("never.kernelPaths", GOOD | mounted("/proc/1/root")),
     "device": ("never.kernelPaths", GOOD | mounted("/dev/sda")),
+    "privileged": ("privileged", GOOD | {"privileged": True}),
+    "capability": ("capabilities.allow", GOOD | {"capabilities": {"add": ["SYS_ADMIN"]}}),
+    "every capability": ("capabilities.allow", GOOD | {"capabilities": {"add": ["ALL"]}}),
+    "a device itself": ("devices.allow", GOOD | {"devices": [{"hostPath": "/dev/sda"}]}),
+    "no seccomp": ("securityOptions.allow", GOOD | {"securityOptions": ["seccomp=unconfined"]}),
+    "real time": ("ulimits.allow", GOOD | {"ulimits": {"rtprio": 99}}),
     "engine": ("never.engineSocket", GOOD | mounted("/var/run/docker.sock")),
     "engine's directory": ("never.engineSocket", GOOD | mounted("//run/./")),
 }
-PRIVILEGES = "privileged capabilities capAdd devices hostNetwork hostPid hostIpc pid ipc securityOpt".split()
+PRIVILEGES = "capAdd hostNetwork hostPid hostIpc pid ipc securityOpt".split()
 
 
 async def ended(master: RunningMaster, **fields: Any) -> str:

@@ -213,9 +213,18 @@ async def test_what_a_list_gave_can_be_posted_again(master: RunningMaster) -> No
         "mounts": [{"type": "volume", "source": "data", "target": "/data"}],
         "tmpfs": {"/scratch": "size=1m"},
         "maxAttempts": 3,
+        "readOnlyRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "ulimits": {"nofile": 1024, "core": {"soft": 0}},
+        "shmSize": "64Mi",
+        "extraHosts": {"db": "10.0.0.5"},
+        "dns": ["10.0.0.1"],
+        "logging": {"maxSize": "1Mi"},
     }
     first = await master.api.submit(**fields)
     assert first["resources"] == {"requests": {"cpu": 500, "memory": 256 * 2**20}, "limits": {"cpu": 2000}}
+    assert (first["shmSize"], first["logging"]) == (64 * 2**20, {"maxSize": 2**20, "maxFiles": 4})
+    assert first["ulimits"]["nofile"] == {"soft": 1024, "hard": None}
     answer = await master.api.post("/tasks", first)
     assert answer.status == 201, answer.text
     changing = {"taskId", "createdAt", "runAt"}

@@ -63,7 +63,11 @@ def test_every_fault_is_told_with_its_line_and_path() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("capabilities: [NET_ADMIN]", "line 1: capabilities: no task can ask for that in this version"),
+        ("hostPid: true", "line 1: hostPid: no task can ask for that in this version"),
+        ("capabilities: {allow: [NET_ADMN]}", "line 1: capabilities.allow.0: 'NET_ADMN' is no capability"),
+        ("devices: {allow: [dri]}", "line 1: devices.allow.0: 'dri' must be an absolute path"),
+        ("securityOptions: {allow: ['a b']}", "line 1: securityOptions.allow.0: 'a b' is no option"),
+        ("ulimits: {allow: [nofile]}", "line 1: ulimits.allow.0: 'nofile' is not one of nice, rtprio"),
         ("runtimes: {allow: [doker]}", "line 1: runtimes.allow.0: 'doker' is not one of docker, process"),
         ("hostPorts: {allow: [0]}", "line 1: hostPorts.allow.0: '0' is no port"),
         ("hostPorts: {allow: [9-1]}", "line 1: hostPorts.allow.0: '9-1' is no port"),

@@ -22,7 +22,7 @@ from podling.core.protocol import (
     ReportOutcome,
     StopOrder,
 )
-from podling.core.spec import ContainerSpec, Delivery, Mount, MountType, Port, RetryPolicy, TaskSpec
+from podling.core.spec import ContainerSpec, Delivery, Mount, MountType, Port, RetryPolicy, TaskSpec, Ulimit
 from podling.core.task import Attempt, AttemptStatus, ContainerState, ContainerStatus, StopReason
 from podling.wire import peers
 from podling.wire.codec import decode, encode, to_plain
@@ -61,6 +61,8 @@ SPEC = TaskSpec(
             ports=(Port(container_port=80, host_port=8080),),
             mounts=(Mount(type=MountType.VOLUME, source="data", target="/data"),),
             tmpfs={"/scratch": "size=1m"},
+            ulimits={"nofile": Ulimit(soft=1)},
+            extra_hosts={"db": "10.0.0.1"},
         ),
     ),
     labels={"a": ""},
@@ -144,7 +146,7 @@ def _with_more(plain: Any) -> Any:
 
 
 _MAPS = {"capacity", "allocatable", "labels", "env", "environment", "outcomes", "requests", "limits"}
-_MAPS |= {"tmpfs", "nodeSelector"}
+_MAPS |= {"tmpfs", "nodeSelector", "ulimits", "extraHosts"}
 
 
 def test_the_oldest_protocol_is_sent_no_field_that_it_does_not_know() -> None:

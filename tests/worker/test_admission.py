@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from podling.core.errors import RuntimeFailure
-from podling.core.permissions import Allowed, AllowedImages, HostPath, Policy, rule_in
+from podling.core.permissions import Allowed, AllowedByName, AllowedImages, HostPath, Policy, rule_in
 from podling.core.retry import ErrorCode
-from podling.core.spec import ContainerSpec, Mount, MountType
+from podling.core.spec import ContainerSpec, Device, Mount, MountType
 from podling.wire.session import Assign
 from podling.worker.admission import Admission
 from tests.worker.conftest import assignment, running_worker
@@ -34,6 +34,27 @@ def bound(source: Path, **fields: Any) -> Any:
 
 def admission(place: Path, *own: Path, read_only: bool = False) -> Admission:
     return Admission(Policy(host_paths=(HostPath(path=str(place), read_only=read_only),)), own)
+
+
+def with_device(path: Path) -> Any:
+    container = ContainerSpec(image="busybox:local", devices=(Device(host_path=str(path)),))
+    return assignment(containers=(container,))
+
+
+async def test_a_device_is_allowed_by_where_it_really_lies(place: Path) -> None:
+    allowing = Admission(Policy(devices=AllowedByName(allow=(f"{place}/*", "/dev/null"))))
+    (place / "good").symlink_to("/dev/null")
+    admitted = await allowing.admit(with_device(place / "good"))
+    expected = Device(host_path="/dev/null", container_path=str(place / "good"))
+    assert admitted.spec.main.devices == (expected,)
+    (place / "bad").symlink_to("/dev/zero")
+    failure = await refused(allowing, with_device(place / "bad"))
+    assert (failure.code, rule_in(failure.message)) == (ErrorCode.POLICY_DENIED, "devices.allow")
+    (place / "file").touch()
+    for nothing in ("file", "missing"):
+        failure = await refused(allowing, with_device(place / nothing))
+        assert failure.code == ErrorCode.CREATE
+        assert "devices.0.hostPath" in failure.message
 
 
 async def refused(admission: Admission, given: Any) -> RuntimeFailure:

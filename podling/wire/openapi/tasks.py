@@ -60,6 +60,9 @@ def _submission() -> Schema:
         {name: mapping(_QUANTITY) for name in ("requests", "limits")},
         optional=("requests", "limits"),
     )
+    fields["shmSize"] = nullable(_QUANTITY)
+    fields["logging"] = nullable(reference("LoggingSubmission"))
+    fields["ulimits"] = nullable(mapping({"anyOf": [INTEGER, reference("Ulimit")]}))
     short = STRING | {"description": "A rule's name, `mailto:ADDRESS` or `https://…`."}
     fields["alerts"] = array({"anyOf": [short, reference("AlertWish")]}) | {"maxItems": MOST_WISHES}
     ignored = {name: {"description": "Ignored: output only."} for name in sorted(OUTPUT_ONLY)}
@@ -107,6 +110,11 @@ SCHEMAS |= {
     "Task": _task(),
     "Attempt": _attempt(),
     "StatusReport": _status_report(),
+    "LoggingSubmission": closed(
+        "How much of its output stays with the engine.",
+        {"maxSize": _QUANTITY, "maxFiles": INTEGER},
+        optional=("maxSize", "maxFiles"),
+    ),
 }
 for _inner in ("TaskSpec", "ContainerSpec", "TaskKind", "StopReason"):  # shown as parts of Task
     del SCHEMAS[_inner]

@@ -5,13 +5,13 @@ an error code of `podling.core.retry`; every call has a deadline of its own.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from podling.core.logrecord import LogRecord
-from podling.core.spec import ContainerSpec
+from podling.core.spec import ContainerSpec, Logging
 from podling.core.value import value
 
 
@@ -76,6 +76,13 @@ class LogLimit:
 
     surely_kept_bytes: int
     size_of: Callable[[LogRecord], int]
+
+    def of(self, logging: Logging | None) -> "LogLimit":
+        """Return the limit of a container that may have sizes of its own."""
+        if logging is None:
+            return self
+        # The newest file may just have been begun.
+        return replace(self, surely_kept_bytes=(logging.max_files - 1) * logging.max_size)
 
 
 Observer = Callable[[Found | Gone], None]

@@ -7,6 +7,7 @@ from podling.core.spec import CPU, MEMORY, ContainerSpec, Mount, Port, ResourceR
 from podling.worker.runtime import docker_labels as label
 from podling.worker.runtime.base import ContainerWork
 from podling.worker.runtime.docker_logs import LogSize
+from podling.worker.runtime.docker_options import host_options
 
 LOG_SIZE = LogSize(file_bytes=32_000_000, files=4)
 """So much of one container's output stays with the engine: 96 to 128 MB."""
@@ -52,7 +53,7 @@ def create_config(
         },
         "ExposedPorts": {_port_name(port): {} for port in spec.ports},
         "HostConfig": _host_config(work, machine_cpu)
-        | {"LogConfig": {"Type": "json-file", "Config": _log_options(log_size)}},
+        | {"LogConfig": {"Type": "json-file", "Config": _log_options(_own_size(spec) or log_size)}},
     }
     return config | _command(spec)
 
@@ -64,6 +65,7 @@ def _command(spec: ContainerSpec) -> dict[str, Any]:
         "WorkingDir": spec.working_dir,
         "User": spec.user,
         "StopSignal": spec.stop_signal,
+        "Hostname": spec.hostname,
     }
     return {name: option for name, option in chosen.items() if option}
 
@@ -78,8 +80,15 @@ def _host_config(work: ContainerWork, machine_cpu: int | None) -> dict[str, Any]
         "Init": spec.init,
         "RestartPolicy": {"Name": "no"},
         "PidsLimit": PROCESS_LIMIT,
+        **host_options(spec),
         **_resources(spec.resources, machine_cpu),
     }
+
+
+def _own_size(spec: ContainerSpec) -> LogSize | None:
+    if spec.logging is None:
+        return None
+    return LogSize(file_bytes=spec.logging.max_size, files=spec.logging.max_files)
 
 
 def _log_options(size: LogSize) -> dict[str, str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import orjson
 import pytest
 
 from podling.core.errors import RuntimeFailure
@@ -25,22 +24,11 @@ from podling.core.spec import (
 from podling.worker.runtime.base import Condition
 from podling.worker.runtime.docker import DockerRuntime
 from tests.docker_engine import IMAGE, docker
+from tests.worker.runtime.containers import inspected, name, shell
 from tests.worker.runtime.recorder import DEADLINE_SECONDS, Recorder, output_of, run, text_of, work_of
 
 pytestmark = pytest.mark.docker
 MEBIBYTE = 1024 * 1024
-
-
-def shell(script: str, **options: Any) -> ContainerSpec:
-    return replace(ContainerSpec(image=IMAGE, command=("sh", "-c"), args=(script,)), **options)
-
-
-def name() -> str:
-    return f"podling-test-{uuid4().hex[:12]}"
-
-
-def inspected(container_id: str) -> Any:
-    return orjson.loads(docker("inspect", container_id))[0]
 
 
 async def saying(runtime: DockerRuntime, container_id: str, word: bytes) -> None:
