@@ -91,6 +91,7 @@ class WorkerSettings:
     runtimes: tuple[str, ...] = (Runtime.DOCKER.value,)
     allow_root_processes: bool = False
     docker_host: str | None = None
+    registry_config: Path | None = None
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
     heartbeat_interval: float | None = None
     shutdown_timeout: float = 30.0
@@ -184,6 +185,8 @@ WORKER = Program(
         _option("--allow-root-processes", parsers.switch, "let runtime process run as uid 0", is_switch=True),
         _option("--docker-host", parsers.text, "the Docker engine's address", metavar="URL",
                 variables=("PODLING_DOCKER_HOST", "DOCKER_HOST")),
+        _option("--registry-config", parsers.path, "credentials for registries, as in Docker's config.json",
+                metavar="FILE"),
         _option("--database", parsers.named_database, "a database for runtime sql; may be repeated",
                 field="databases", repeated=True, separator=" ", metavar="NAME=URL"),
         _option("--heartbeat-interval", parsers.seconds(0.05, 3600), "seconds, or 5s (follows the lease)"),

@@ -166,7 +166,9 @@ def _make_runtime(settings: WorkerSettings, name: str, cluster_id: str, node_id:
         case RuntimeName.DOCKER:
             from podling.worker.runtime.docker import DockerRuntime
 
-            return DockerRuntime(cluster_id, node_id, settings.docker_host)
+            return DockerRuntime(
+                cluster_id, node_id, settings.docker_host, registry_config=settings.registry_config
+            )
         case RuntimeName.PROCESS:
             from podling.worker.runtime.process import ProcessRuntime
 

@@ -13,6 +13,7 @@ class ErrorCode(StrEnum):
     OOM = "OOM"
     TIMEOUT = "TIMEOUT"
     IMAGE_PULL = "IMAGE_PULL"
+    IMAGE_AUTH = "IMAGE_AUTH"
     IMAGE_MISSING = "IMAGE_MISSING"
     CREATE = "CREATE"
     START = "START"
@@ -49,7 +50,9 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.SIGNAL: "Something sent it a signal; look for an operator, a limit or a crash in its log.",
     ErrorCode.OOM: "It used more memory than its limit; raise resources.limits.memory or use less.",
     ErrorCode.TIMEOUT: "It ran longer than timeoutSeconds; raise it or make the work shorter.",
-    ErrorCode.IMAGE_PULL: "The registry did not give the image; check its name and the credentials.",
+    ErrorCode.IMAGE_PULL: "The registry did not give the image; check its name, and whether it answers.",
+    ErrorCode.IMAGE_AUTH: "The registry wants credentials that its node has not; log in there with docker "
+    "login, or give the worker --registry-config.",
     ErrorCode.IMAGE_MISSING: "The node has no such image and may not pull it; check the name or pullPolicy.",
     ErrorCode.CREATE: "It could not be made as it was asked for; the error says what is wrong with that.",
     ErrorCode.START: "The container could not be started; check the command, user and working directory.",

@@ -19,6 +19,7 @@ _MADE = frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED})
 _NODE_AT_FAULT = frozenset(
     {
         ErrorCode.IMAGE_PULL,
+        ErrorCode.IMAGE_AUTH,
         ErrorCode.IMAGE_MISSING,
         ErrorCode.CREATE,
         ErrorCode.POLICY_DENIED,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from docker import APIClient
@@ -41,6 +42,7 @@ class DockerRuntime:
         node_id: str,
         docker_host: str | None = None,
         *,
+        registry_config: Path | None = None,
         threads: int = 16,
         log_size: LogSize = LOG_SIZE,
     ) -> None:
@@ -49,7 +51,7 @@ class DockerRuntime:
         self._cluster_id = cluster_id
         self._node_id = node_id
         self._engine = Engine(docker_host, threads=threads)
-        self._images = Images(self._engine)
+        self._images = Images(self._engine, registry_config)
         self._watch = Watch(self._engine, self._images, cluster_id, node_id)
         self._never_started: set[str] = set()
         self._kills: dict[str, asyncio.Task[None]] = {}

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from podling.core.errors import RuntimeFailure
 from podling.core.retry import ErrorCode
 from podling.core.spec import PullPolicy
 from podling.core.value import value
+from podling.worker.runtime import docker_credentials
 from podling.worker.runtime.docker_engine import CONNECT_SECONDS, Engine, Refused
 
 TRUST_SECONDS = 10.0
@@ -38,8 +40,11 @@ class _Failed:
 class Images:
     """Sees to it that an image is there before a container is made of it."""
 
-    def __init__(self, engine: Engine, *, pull_seconds: float = PULL_SECONDS) -> None:
+    def __init__(
+        self, engine: Engine, registry_config: Path | None = None, *, pull_seconds: float = PULL_SECONDS
+    ) -> None:
         self._engine = engine
+        self._registry_config = registry_config
         self._pull_seconds = pull_seconds
         self._seen: dict[str, tuple[str, float]] = {}
         self._digests: dict[str, str] = {}
@@ -122,14 +127,19 @@ class Images:
         for attempt in range(TRIES):
             try:
                 await self._engine.pull(
-                    lambda client: _pull(client, image, self._pull_seconds), self._pull_seconds + 10
+                    lambda client: _pull(client, image, self._registry_config, self._pull_seconds),
+                    self._pull_seconds + 10,
                 )
                 self._failed.pop(image, None)
                 self._pulled[image] += 1
                 return
             except RuntimeFailure as problem:
                 failure = problem
-            if attempt + 1 == TRIES or any(word in failure.message.lower() for word in _FINAL):
+            if (
+                attempt + 1 == TRIES
+                or failure.code == ErrorCode.IMAGE_AUTH
+                or any(word in failure.message.lower() for word in _FINAL)
+            ):
                 break
             await asyncio.sleep(FIRST_PAUSE * 2**attempt)
         raise self._remember(image, failure)
@@ -137,9 +147,10 @@ class Images:
     def _remember(self, image: str, problem: RuntimeFailure) -> RuntimeFailure:
         before = self._failed.get(image)
         times = before.times + 1 if before else 1
+        refused = problem.code == ErrorCode.IMAGE_AUTH or docker_credentials.is_refusal(problem.message)
         failure = RuntimeFailure(
             f"The image {image} could not be pulled: {problem.message}",
-            code=ErrorCode.IMAGE_PULL,
+            code=ErrorCode.IMAGE_AUTH if refused else ErrorCode.IMAGE_PULL,
         )
         cooldown = min(2.0 ** (times - 1), LONGEST_COOLDOWN)
         self._failed[image] = _Failed(failure=failure, times=times, until=time.monotonic() + cooldown)
@@ -156,11 +167,11 @@ def _digest(data: dict[str, Any]) -> str:
     return str(data["Id"])
 
 
-def _pull(client: APIClient, image: str, seconds: float) -> None:
-    """Pull with the credentials of Docker's own configuration, which the client has just read."""
+def _pull(client: APIClient, image: str, registry_config: Path | None, seconds: float) -> None:
+    """Pull with the credentials as they are now. Raises RuntimeFailure with what the engine says."""
     repository, tag = parse_repository_tag(image)
     registry, _ = auth.resolve_repository_name(repository)
-    credentials = auth.get_config_header(client, registry)
+    credentials = docker_credentials.header(registry, registry_config)
     response = client.post(
         f"{client.base_url}/v{client.api_version}/images/create",
         params={"fromImage": repository, "tag": tag or "latest"},

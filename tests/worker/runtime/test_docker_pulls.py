@@ -1,6 +1,7 @@
 """Pulls from a real registry on loopback."""
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from podling.worker.runtime.docker_engine import Engine, Refused
 from podling.worker.runtime.docker_images import Images
 from tests.docker_engine import IMAGE, docker
 from tests.support import require
-from tests.worker.runtime.recorder import work_of
+from tests.worker.runtime.recorder import Recorder, work_of
 
 pytestmark = pytest.mark.docker
 USER = "puller:$2b$04$CRVeQa2o5mj7gotJXUrS2uzR7KDFxAEm0yMdjBo97zjswR8HM7Cxm"  # its password is `secret`
@@ -171,7 +172,7 @@ async def test_credentials_are_read_at_each_pull(
         RuntimeFailure, match=r"could not be pulled: .*(unauthorized|no basic auth)"
     ) as caught:
         await docker_runtime.prepare(work)
-    assert caught.value.code == "IMAGE_PULL"
+    assert caught.value.code == "IMAGE_AUTH"
     log_in(credentials, registry, "secret")
     with pytest.raises(RuntimeFailure, match="next try in"):
         await docker_runtime.prepare(work)
@@ -198,3 +199,53 @@ async def test_an_image_that_is_there_is_not_pulled(docker_runtime: DockerRuntim
     found = await docker_runtime.prepare(work_of(f"podling-test-{uuid4().hex[:12]}", spec(IMAGE)))
     assert pulls_of(IMAGE, begin) == 0
     await docker_runtime.remove(found.container_id)
+
+
+async def test_a_worker_may_have_a_file_of_credentials_of_its_own(
+    image: str,
+    cluster: str,
+    recorder: Recorder,
+    pushed: str,
+    registry: str,
+    credentials: Path,
+    tmp_path: Path,
+) -> None:
+    log_in(credentials, registry, "wrong")
+    file = tmp_path / "registries.json"
+    runtime = DockerRuntime(cluster, "node-1", registry_config=file)
+    await runtime.open(recorder)
+    work = work_of(f"podling-test-{uuid4().hex[:12]}", spec(pushed))
+    with pytest.raises(RuntimeFailure, match=r"registries\.json cannot be read: No such file") as caught:
+        await runtime.prepare(work)
+    assert caught.value.code == "IMAGE_AUTH"
+    (credentials / "config.json").unlink()
+    log_in(tmp_path, registry, "secret")
+    (tmp_path / "config.json").rename(file)
+    runtime._images._failed.clear()
+    await runtime.remove((await runtime.prepare(work)).container_id)
+    await runtime.close()
+
+
+@pytest.mark.filterwarnings("ignore:docker-credential-test not installed")
+@pytest.mark.parametrize("installed", [True, False])
+async def test_a_helper_that_the_file_names_is_asked(
+    docker_runtime: DockerRuntime,
+    pushed: str,
+    registry: str,
+    credentials: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    installed: bool,
+) -> None:
+    (credentials / "config.json").write_bytes(orjson.dumps({"credHelpers": {registry: "test"}}))
+    if installed:
+        helper = credentials / "docker-credential-test"
+        helper.write_text('#!/bin/sh\necho \'{"Username": "puller", "Secret": "secret"}\'\n')
+        helper.chmod(0o755)
+        monkeypatch.setenv("PATH", str(credentials), prepend=os.pathsep)
+    work = work_of(f"podling-test-{uuid4().hex[:12]}", spec(pushed))
+    if installed:
+        await docker_runtime.remove((await docker_runtime.prepare(work)).container_id)
+        return
+    with pytest.raises(RuntimeFailure, match="docker-credential-test not installed") as caught:
+        await docker_runtime.prepare(work)
+    assert caught.value.code == "IMAGE_AUTH"
