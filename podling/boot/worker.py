@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import platform
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from podling import __version__
 from podling.boot.failure import run
 from podling.boot.policy import reloading
 from podling.boot.settings import WorkerSettings, read_worker
+from podling.core.platforms import platform_labels
 from podling.core.spec import Runtime as RuntimeName
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ async def make_options(
         master_urls=settings.master_urls,
         capacity=capacity,
         allocatable=allocatable,
-        labels=settings.labels,
+        labels={**platform_labels(platform.system(), platform.machine()), **settings.labels},
         runtimes=settings.runtimes,
         heartbeat_interval=settings.heartbeat_interval,
         shutdown_timeout=settings.shutdown_timeout,
@@ -135,14 +137,15 @@ async def make_options(
         tls=trust_of(settings, directory),
         version=__version__,
         policy=settings.policy,
-        engine_sockets=_engine_sockets(settings),
+        own_files=_own_files(settings),
     )
 
 
-def _engine_sockets(settings: WorkerSettings) -> tuple[Path, ...]:
-    """Return the sockets that make whoever has them master of this machine."""
+def _own_files(settings: WorkerSettings) -> tuple[Path, ...]:
+    """Return what no task may see: the engine's socket, which makes its holder root, and credentials."""
     scheme, _, path = (settings.docker_host or "").partition("://")
-    return (Path(path),) if scheme == "unix" and path else ()
+    sockets = [Path(path)] if scheme == "unix" and path else []
+    return (*sockets, *([settings.registry_config] if settings.registry_config else []))
 
 
 def _detected(settings: WorkerSettings) -> Mapping[str, int]:

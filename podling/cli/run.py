@@ -169,6 +169,9 @@ def run(
     ] = None,
     strategy: Annotated[str | None, typer.Option(help="Among nodes that fit: spread or binpack.")] = None,
     pull: Annotated[str | None, typer.Option(help="always, missing or never.")] = None,
+    platform: Annotated[
+        str | None, typer.Option(metavar="OS/ARCH", help="What the image is for: linux/arm64.")
+    ] = None,
     restart: Annotated[
         str | None, typer.Option(help="Inside one attempt: always, on-failure or never.")
     ] = None,

@@ -77,6 +77,7 @@ class Wishes:
     spread: str | None = None
     strategy: str | None = None
     pull: str | None = None
+    platform: str | None = None
     restart: str | None = None
     init: bool = False
     stop_signal: str | None = None
@@ -173,6 +174,7 @@ def _flags(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
             strategy=wishes.strategy,
         ),
         "pullPolicy": choice("--pull", wishes.pull, _PULL),
+        "platform": wishes.platform,
         "restartPolicy": choice("--restart", wishes.restart, _RESTART),
         "init": wishes.init or None,
         "stopSignal": wishes.stop_signal,

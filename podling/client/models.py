@@ -293,6 +293,7 @@ class Task(TypedDict):
     mounts: list["Mount"]
     tmpfs: dict[str, str]
     pullPolicy: "PullPolicy"
+    platform: str | None
     stopSignal: str | None
     stopGraceSeconds: float
     init: bool
@@ -367,6 +368,7 @@ class TaskFields(TypedDict):
     mounts: NotRequired["list[Mount] | None"]
     tmpfs: NotRequired[dict[str, str] | None]
     pullPolicy: NotRequired["PullPolicy | None"]
+    platform: NotRequired[str | None]
     stopSignal: NotRequired[str | None]
     stopGraceSeconds: NotRequired[float | None]
     init: NotRequired[bool | None]

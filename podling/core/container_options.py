@@ -30,10 +30,13 @@ ULIMITS = frozenset(
 )
 
 _OPTIONS = frozenset(
-    "read_only_root privileged capabilities security_options devices ulimits shm_size hostname extra_hosts"
-    " dns dns_search dns_options logging".split()
+    "platform read_only_root privileged capabilities security_options devices ulimits shm_size hostname"
+    " extra_hosts dns dns_search dns_options logging".split()
 )
 _DEFAULT = ContainerSpec()
+_PLATFORM = re.compile(
+    r"(?:linux|windows)/(?:386|amd64|arm|arm64|loong64|mips64le|ppc64le|riscv64|s390x)(?:/v[0-9])?", re.ASCII
+)
 _PERMISSIONS = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}", re.ASCII)
 _SECURITY_OPTION = re.compile(
     r"no-new-privileges(?::true)?|seccomp=unconfined|(?:apparmor|label)[=:][A-Za-z0-9_.:,/-]{1,200}", re.ASCII
@@ -56,6 +59,9 @@ def options_given(container: ContainerSpec) -> Mapping[str, bool]:
 
 def check_options(container: ContainerSpec, prefix: str) -> None:
     """Check the form of all options; what of them is allowed is the policy's to say."""
+    if container.platform is not None:
+        problem = f"{container.platform[:40]!r} is not of the form linux/amd64 or linux/arm64/v8"
+        check_pattern(f"{prefix}platform", container.platform, _PLATFORM, problem)
     _check_capabilities(container.capabilities, f"{prefix}capabilities")
     _check_security(container.security_options, f"{prefix}securityOptions")
     _check_devices(container.devices, f"{prefix}devices")

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 from podling.core.node import Node, NodeStatus
+from podling.core.platforms import platform_constraints
 from podling.core.spec import (
     SLOTS,
     Affinity,
@@ -62,9 +63,17 @@ def requirement_of(spec: TaskSpec) -> Requirement:
     return Requirement(
         runtime=spec.runtime,
         requests=requests,
-        placement=spec.placement,
+        placement=_placement(spec),
         host_ports=_host_ports(spec),
     )
+
+
+def _placement(spec: TaskSpec) -> Placement:
+    """Return what was asked for, and where the platforms of its containers exist."""
+    more = tuple(rule for container in spec.containers for rule in platform_constraints(container))
+    if not more:
+        return spec.placement
+    return replace(spec.placement, constraints=(*spec.placement.constraints, *more))
 
 
 def _requests(container: ContainerSpec) -> dict[str, int]:
@@ -84,11 +93,12 @@ def _host_ports(spec: TaskSpec) -> tuple[str, ...]:
 def shape_of(spec: TaskSpec) -> str:
     """Return the hash of what placement looks at: 16 hexadecimal digits, the same everywhere."""
     requirement = requirement_of(spec)
+    placement = requirement.placement
     return _hash(
         requirement.runtime,
         tuple(sorted(requirement.requests.items())),
         requirement.host_ports,
-        _NOWHERE_IN_PARTICULAR if spec.placement == _ANYWHERE else _wishes(spec.placement),
+        _NOWHERE_IN_PARTICULAR if placement == _ANYWHERE else _wishes(placement),
     )
 
 

@@ -153,6 +153,7 @@ class ContainerSpec:
     mounts: tuple[Mount, ...] = ()
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    platform: str | None = None
     stop_signal: str | None = None
     stop_grace_seconds: float = 10.0
     init: bool = False

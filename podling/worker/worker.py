@@ -75,7 +75,7 @@ class WorkerOptions:
     token: str | None
     version: str
     policy: Policy = field(default_factory=Policy)
-    engine_sockets: tuple[Path, ...] = ()
+    own_files: tuple[Path, ...] = ()
     credential: NodeCredential | None = None  # this node's own; then `token` is None
     tls: SSLContext | None = None  # whom to trust, and what to show; None: whom this machine trusts
 
@@ -104,7 +104,7 @@ class Worker:
         self._journal = journal
         self._make_runtimes = make_runtimes
         self._clock = clock
-        self._admission = Admission(options.policy, (directory.path, *options.engine_sockets))
+        self._admission = Admission(options.policy, (directory.path, *options.own_files))
         self._masters = Masters(options.master_urls)
         self._kept_lease = KeptLease(journal, boot_id())
         self._port = options.port

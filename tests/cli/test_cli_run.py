@@ -60,8 +60,9 @@ def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
         "--volume /etc:/host:ro --tmpfs /tmp:size=1m --workdir /w --user 1000:1000 --entrypoint /bin/x "
         "--network none --runtime docker --node-selector zone=a --constraint disk=ssd,nvme "
         "--constraint arch!=arm --constraint gpu --constraint !old --pull missing --restart on-failure "
-        "--init --stop-signal SIGINT --read-only --privileged --cap-add net_admin --cap-drop ALL "
-        "--security-opt no-new-privileges --device /dev/fuse --device /dev/dri/card0:/dev/card:rw "
+        "--init --stop-signal SIGINT --platform linux/arm64 --read-only --privileged "
+        "--cap-add net_admin --cap-drop ALL --security-opt no-new-privileges --device /dev/fuse "
+        "--device /dev/dri/card0:/dev/card:rw "
         "--ulimit nofile=1024 --ulimit core=0:-1 --shm-size 64Mi --hostname web --add-host db:10.0.0.5 "
         "--add-host six:[::1] --dns 10.0.0.1 --dns-search example.org --dns-option ndots:2 "
         "--log-max-size 1Mi --log-max-files 3 -- arg"
@@ -108,6 +109,7 @@ def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
         "restartPolicy": "OnFailure",
         "init": True,
         "stopSignal": "SIGINT",
+        "platform": "linux/arm64",
         "readOnlyRoot": True,
         "privileged": True,
         "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},

@@ -15,6 +15,7 @@ from podling.core.placement import (
     requirement_of,
     shape_of,
 )
+from podling.core.platforms import platform_labels
 from podling.core.room import Room
 from podling.core.spec import (
     Affinity,
@@ -206,3 +207,13 @@ def _counted(member: Node, index: NodeIndex, requirement: Requirement) -> set[st
     never = mismatches(member, requirement.runtime, requirement.placement)
     lacks = never or lacks_of(member, index.rooms[member.node_id], requirement)
     return {lack.reason for lack in lacks}
+
+
+@pytest.mark.parametrize(("machine", "fits"), [("aarch64", True), ("arm64", True), ("x86_64", False)])
+def test_a_platform_is_a_demand_on_the_machine(machine: str, fits: bool) -> None:
+    spec = build_spec(containers=(ContainerSpec(image="a", platform="linux/arm64/v8"),))
+    requirement = requirement_of(spec)
+    member = replace(node("n"), labels=platform_labels("Linux", machine))
+    lacks = mismatches(member, requirement.runtime, requirement.placement)
+    assert [lack.reason for lack in lacks] == ([] if fits else ["label kubernetes.io/arch != arm64"])
+    assert shape_of(spec) != shape_of(build_spec(containers=(ContainerSpec(image="a"),)))

@@ -198,6 +198,8 @@ REFUSED: Mapping[str, tuple[str, TaskSpec]] = {
     "tmpfs source": ("mounts.0.source", mount(MountType.TMPFS)),
     "tmpfs": ("tmpfs", with_container(tmpfs={"tmp": ""})),
     "tmpfs option": ("tmpfs./tmp", with_container(tmpfs={"/tmp": "size=1g,bind"})),
+    "platform": ("platform", with_container(platform="x86_64")),
+    "platform's machine": ("platform", with_container(platform="linux/x86_64")),
     "capability": ("capabilities.add.0", with_container(capabilities=Capabilities(add=("net_admin",)))),
     "dropped": ("capabilities.drop.0", with_container(capabilities=Capabilities(drop=("EVERYTHING",)))),
     "security": ("securityOptions.0", with_container(security_options=("no-new-privileges:false",))),
@@ -332,6 +334,7 @@ ACCEPTED = {
     ),
     "signals": with_container(stop_signal="SIGRTMIN+3"),
     "options": with_container(
+        platform="linux/arm64/v8",
         read_only_root=True,
         capabilities=Capabilities(add=("CAP_CHOWN",), drop=("ALL",)),
         security_options=("no-new-privileges",),

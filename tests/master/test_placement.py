@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from podling.core.platforms import platform_labels
 from podling.core.protocol import Assignment, ReportKind
 from podling.core.task import StopReason
 from tests.master.fake_worker import FakeWorker
@@ -46,6 +47,14 @@ async def test_labels_and_resources_decide_where(master: RunningMaster) -> None:
     big = {"placement": elsewhere, "resources": {"requests": {"cpu": "3"}}}
     await plain.assigned((await master.api.submit(**big))["taskId"])
     assert "cpu" in (await master.api.submit(**big))["schedulingError"]
+
+
+async def test_a_platform_that_no_node_has_is_waited_for_with_that_reason(master: RunningMaster) -> None:
+    await master.worker("intel", labels=platform_labels("Linux", "x86_64"))
+    task = await master.api.submit(platform="linux/arm64")
+    assert "label kubernetes.io/arch != arm64" in task["schedulingError"]
+    arm = await master.worker("arm", labels=platform_labels("Linux", "aarch64"))
+    await arm.assigned(task["taskId"])
 
 
 async def test_what_fits_nowhere_never_holds_up_the_others(master: RunningMaster) -> None:

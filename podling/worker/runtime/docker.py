@@ -100,12 +100,14 @@ class DockerRuntime:
         if not spec.image:
             raise RuntimeFailure("A container needs an image.", code=ErrorCode.CREATE)
         try:
-            return await self._create(work, await self._images.ensure(spec.image, spec.pull_policy))
+            return await self._create(
+                work, await self._images.ensure(spec.image, spec.pull_policy, spec.platform)
+            )
         except Refused as refusal:
             if not _misses_image(refusal):
                 raise docker_errors.failure(refusal, ErrorCode.CREATE) from refusal
-        self._images.forget(spec.image)
-        digest = await self._images.ensure(spec.image, spec.pull_policy)
+        self._images.forget(spec.image, spec.platform)
+        digest = await self._images.ensure(spec.image, spec.pull_policy, spec.platform)
         try:
             return await self._create(work, digest)
         except Refused as refusal:
@@ -121,7 +123,7 @@ class DockerRuntime:
         )
 
         def create(client: APIClient) -> Any:
-            return client.create_container_from_config(config, work.engine_name)  # type: ignore[no-untyped-call]
+            return client.create_container_from_config(config, work.engine_name, work.container.platform)  # type: ignore[no-untyped-call]
 
         try:
             container_id = (await self._engine.call("create", create))["Id"]

@@ -8,6 +8,7 @@ import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -249,3 +250,21 @@ async def test_a_helper_that_the_file_names_is_asked(
     with pytest.raises(RuntimeFailure, match="docker-credential-test not installed") as caught:
         await docker_runtime.prepare(work)
     assert caught.value.code == "IMAGE_AUTH"
+
+
+async def test_an_image_for_another_platform_does_not_count(
+    docker_runtime: DockerRuntime, pushed: str
+) -> None:
+    other = replace(spec(IMAGE, PullPolicy.NEVER), platform="linux/s390x")
+    with pytest.raises(RuntimeFailure, match="no image podling-busybox:local for linux/s390x") as caught:
+        await docker_runtime.prepare(work_of(f"podling-test-{uuid4().hex[:12]}", other))
+    assert caught.value.code == "IMAGE_MISSING"
+    with pytest.raises(RuntimeFailure, match="was pulled, and it is not for linux/s390x") as caught:
+        await docker_runtime.prepare(
+            work_of("podling-test-s390x", replace(other, image=pushed, pull_policy=PullPolicy.IF_NOT_PRESENT))
+        )
+    assert caught.value.code == "IMAGE_MISSING"
+    system, architecture = docker("image", "inspect", "-f", "{{.Os}} {{.Architecture}}", IMAGE).split()
+    own = replace(spec(pushed), platform=f"{system}/{architecture}")
+    found = await docker_runtime.prepare(work_of(f"podling-test-{uuid4().hex[:12]}", own))
+    await docker_runtime.remove(found.container_id)
