@@ -109,6 +109,12 @@ def resource(given: str) -> tuple[str, int]:
     return name, count(0, 10**9 - 1)(amount)
 
 
+def gpu(given: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9:/_.-]{0,127}", given, re.ASCII):
+        raise ValueError("write the number or the id that the driver shows, such as 0 or GPU-8932f937")
+    return given
+
+
 def label(given: str) -> tuple[str, str]:
     key, equals, content = given.partition("=")
     if not equals or not _LABEL_NAME.fullmatch(key) or len(content) > 256 or not content.isprintable():

@@ -18,7 +18,7 @@ from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError
 from podling.core.joining import JoinToken
 from podling.core.permissions import Policy
-from podling.core.spec import Runtime
+from podling.core.spec import GPU, Runtime
 from podling.core.value import value
 
 LEAST_TOKEN_LENGTH = 16
@@ -88,6 +88,7 @@ class WorkerSettings:
     memory: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, int] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = (Runtime.DOCKER.value,)
     allow_root_processes: bool = False
     docker_host: str | None = None
@@ -180,6 +181,8 @@ WORKER = Program(
                 repeated=True, metavar="K=V"),
         _option("--resource", parsers.resource, "a countable resource, such as gpu=2; may be repeated",
                 field="resources", repeated=True, metavar="NAME=COUNT"),
+        _option("--gpu", parsers.gpu, "a GPU's number or id, given to one task at a time; may be repeated",
+                field="gpus", repeated=True, metavar="ID"),
         _option("--runtime", parsers.one_of(*Runtime), "docker, process (comma separated; docker)",
                 field="runtimes", repeated=True, metavar="NAMES"),
         _option("--allow-root-processes", parsers.switch, "let runtime process run as uid 0", is_switch=True),
@@ -234,6 +237,9 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     given["policy"] = _policy(given, faults)
     for name in ("labels", "resources", "databases"):
         given[name] = dict(given.get(name, ()))
+    given["gpus"] = tuple(dict.fromkeys(given.get("gpus", ())))
+    if given["gpus"] and given["resources"].setdefault(GPU, len(given["gpus"])) != len(given["gpus"]):
+        faults.add("--resource gpu=… says another number than --gpu names; leave the former out")
     given["runtimes"] = tuple(dict.fromkeys(given.get("runtimes") or (Runtime.DOCKER.value,)))
     settings = WorkerSettings(**given, notices=_token_notices(given))
     _check_host(settings.host, settings.token, faults)

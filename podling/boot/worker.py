@@ -137,6 +137,7 @@ async def make_options(
         tls=trust_of(settings, directory),
         version=__version__,
         policy=settings.policy,
+        gpus=settings.gpus,
         own_files=_own_files(settings),
     )
 

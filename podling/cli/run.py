@@ -108,6 +108,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=COUNT", help="Another resource to reserve, such as gpu=1. Repeatable."),
     ] = None,
+    gpus: Annotated[int | None, typer.Option(metavar="N", help="GPUs that it alone has.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label. Repeatable.")] = None,
     queue: Annotated[str | None, typer.Option(help="The queue to wait in.")] = None,
     priority: Annotated[int | None, typer.Option(help="Higher starts earlier.")] = None,

@@ -49,6 +49,7 @@ class Wishes:
     cpu: str | None = None
     memory: str | None = None
     resource: Sequence[str] | None = None
+    gpus: int | None = None
     label: Sequence[str] | None = None
     queue: str | None = None
     priority: int | None = None
@@ -260,7 +261,7 @@ def _number(text: str, digits: str) -> int:
 
 def _resources(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
     """What is reserved; a container is also limited to it."""
-    amounts = {"cpu": wishes.cpu, "memory": wishes.memory}
+    amounts: dict[str, Any] = {"cpu": wishes.cpu, "memory": wishes.memory, "gpu": wishes.gpus}
     amounts = {name: amount for name, amount in amounts.items() if amount is not None}
     requests = amounts | pairs("--resource", wishes.resource)
     sections = {"requests": requests, "limits": amounts if _is_container(wishes, base) else {}}

@@ -19,6 +19,7 @@ from podling.core.fields import (
 )
 from podling.core.permission_rules import plain_path
 from podling.core.spec import (
+    GPU,
     SLOTS,
     ContainerSpec,
     Mount,
@@ -167,6 +168,9 @@ def _check_resources(resources: ResourceRequirements, field: str) -> None:
     for resource, limit in resources.limits.items():
         if limit < resources.requests.get(resource, 0):
             raise InvalidInput.field(f"{field}.limits.{resource}", "must not be below the request")
+    both = [part[GPU] for part in (resources.requests, resources.limits) if GPU in part]
+    if len(set(both)) > 1:
+        raise InvalidInput.field(f"{field}.limits.{GPU}", "must be the same as the request: none is shared")
 
 
 def _check_resource_name(field: str, resource: str) -> None:

@@ -10,6 +10,7 @@ from podling.core.value import value
 
 CPU = "cpu"  # millicores
 MEMORY = "memory"  # bytes
+GPU = "gpu"
 SLOTS = "slots"  # tasks side by side
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from podling.core.agent import AgentState, step
 from podling.core.agent_attempt import Held
@@ -56,6 +56,8 @@ from podling.core.protocol import AttemptKey
 from podling.kit.clock import Clock
 from podling.kit.wakeup import Wakeup
 from podling.worker.admission import Admission
+from podling.worker.answer import answer as _answer
+from podling.worker.gpus import Gpus
 from podling.worker.journal import AttemptJournal
 from podling.worker.kept_lease import Lease
 from podling.worker.runtime.base import Found, Gone, Runtime
@@ -71,7 +73,6 @@ SAVES_AT_ONCE = 4
 
 _log = logging.getLogger(__name__)
 
-_Answer = TypeVar("_Answer")
 SaveLog = Callable[[AttemptKey], Awaitable[None]]
 
 
@@ -86,11 +87,13 @@ class Shell:
         journal: AttemptJournal,
         clock: Clock,
         admission: Admission,
+        gpus: Gpus | None = None,
     ) -> None:
         self.cluster_id = cluster_id
         self.runtimes = runtimes
         self.clock = clock
         self.admission = admission
+        self.gpus = gpus or Gpus()
         self.sending = Wakeup()
         self.spans = Spans()
         self.save_logs: SaveLog = _save_nothing
@@ -177,6 +180,9 @@ class Shell:
     def held(self, key: AttemptKey) -> Held | None:
         return self.state.attempts.get(key)
 
+    def _has_ended(self, key: AttemptKey) -> bool:
+        return (held := self.held(key)) is None or held.final is not None
+
     def latest(self, task_id: str) -> Held | None:
         """Return the newest attempt of a task that is here."""
         found = [held for key, held in self.state.attempts.items() if key.task_id == task_id]
@@ -212,6 +218,7 @@ class Shell:
             there = await _answer(runtime.inventory())
             self._owners |= {one.container_id: runtime for one in there}
             found += there
+        self.gpus.adopt(found)
         return tuple(seen_from(one) for one in found)
 
     # Instructions
@@ -274,8 +281,10 @@ class Shell:
             async with self._preparing:
                 admitted = await _answer(self.admission.admit(held.assignment))
                 work = work_of(self.cluster_id, admitted, instruction.container)
+                work = self.gpus.given(work, self._has_ended)
                 with metered() as engine:
                     found = await _answer(self._runtime(held).prepare(work))
+                self.gpus.adopt((found,))
         except RuntimeFailure as error:
             self.feed(PrepareFailed(**names, error_code=error.code, error=error.message))
         else:
@@ -378,17 +387,6 @@ class Shell:
     def runtime_of(self, held: Held) -> Runtime | None:
         """Return the runtime that has the attempt's containers, if this worker has it."""
         return self.runtimes.get(held.assignment.spec.runtime)
-
-
-async def _answer(call: Awaitable[_Answer]) -> _Answer:
-    """Return a runtime's answer. Raises RuntimeFailure, also for a fault that it did not foresee."""
-    try:
-        return await call
-    except RuntimeFailure:
-        raise
-    except Exception as error:
-        _log.exception("a runtime failed unexpectedly")
-        raise RuntimeFailure(f"The runtime failed unexpectedly: {error}") from error
 
 
 async def _save_nothing(key: AttemptKey) -> None:

@@ -28,6 +28,7 @@ from podling.worker.api import WorkerApi, check_address
 from podling.worker.credential import NodeCredential
 from podling.worker.datadir import DataDirectory
 from podling.worker.facts import FACTS_SECONDS, FactsSender
+from podling.worker.gpus import Gpus
 from podling.worker.joining import CHECK_SECONDS, Renewal, headers_of
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.kept_lease import KeptLease, boot_id
@@ -76,6 +77,7 @@ class WorkerOptions:
     version: str
     policy: Policy = field(default_factory=Policy)
     own_files: tuple[Path, ...] = ()
+    gpus: tuple[str, ...] = ()  # their ids
     credential: NodeCredential | None = None  # this node's own; then `token` is None
     tls: SSLContext | None = None  # whom to trust, and what to show; None: whom this machine trusts
 
@@ -199,6 +201,7 @@ class Worker:
             journal=self._journal,
             clock=self._clock,
             admission=self._admission,
+            gpus=Gpus(self._options.gpus),
         )
         files = LogFiles(self._directory.path / "logs")
         tails = TailSender(files, http, self._options.node_id, lambda: session.url)

@@ -257,6 +257,14 @@ def test_help_and_version_print_and_end_well(flag: str, capsys: pytest.CaptureFi
     assert "podling-master" in capsys.readouterr().out
 
 
+def test_gpus_are_counted_by_their_ids() -> None:
+    settings = worker(PODLING_GPU="0,GPU-8932f937,0")
+    assert (settings.gpus, dict(settings.resources)) == (("0", "GPU-8932f937"), {"gpu": 2})
+    for bad in ({"PODLING_GPU": "a b"}, {"PODLING_GPU": "0", "PODLING_RESOURCE": "gpu=2"}):
+        with pytest.raises(ConfigurationError, match="--gpu"):
+            worker(**bad)
+
+
 def test_countable_resources_are_read_and_checked() -> None:
     assert dict(worker(PODLING_RESOURCE="gpu=2,licence=1").resources) == {"gpu": 2, "licence": 1}
     for wrong in ("gpu", "gpu=-1", "gpu=x", "cpu=2", "slots=1", "=1"):

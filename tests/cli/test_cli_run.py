@@ -55,12 +55,12 @@ def test_flags_between_image_and_command_are_ours(cli: Cli, master: FakeMaster) 
 
 def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
     line = (
-        "run full -i box -e A=1 -e B=x=y -p 8080:80 -p 53:53/udp --cpu 500m --memory 256Mi --resource gpu=1 "
-        "--label team=a --queue q --priority -5 --max-attempts 3 --timeout 1m30s --volume data:/data "
+        "run full -i box -e A=1 -e B=x=y -p 8080:80 -p 53:53/udp --cpu 500m --memory 256Mi "
+        "--resource licence=1 --label team=a --queue q --priority -5 --max-attempts 3 --timeout 1m30s --volume data:/data "
         "--volume /etc:/host:ro --tmpfs /tmp:size=1m --workdir /w --user 1000:1000 --entrypoint /bin/x "
         "--network none --runtime docker --node-selector zone=a --constraint disk=ssd,nvme "
         "--constraint arch!=arm --constraint gpu --constraint !old --pull missing --restart on-failure "
-        "--init --stop-signal SIGINT --platform linux/arm64 --read-only --privileged "
+        "--gpus 2 --init --stop-signal SIGINT --platform linux/arm64 --read-only --privileged "
         "--cap-add net_admin --cap-drop ALL --security-opt no-new-privileges --device /dev/fuse "
         "--device /dev/dri/card0:/dev/card:rw "
         "--ulimit nofile=1024 --ulimit core=0:-1 --shm-size 64Mi --hostname web --add-host db:10.0.0.5 "
@@ -80,8 +80,8 @@ def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
             {"containerPort": 53, "hostPort": 53, "protocol": "UDP"},
         ],
         "resources": {
-            "requests": {"cpu": "500m", "memory": "256Mi", "gpu": "1"},
-            "limits": {"cpu": "500m", "memory": "256Mi"},
+            "requests": {"cpu": "500m", "memory": "256Mi", "gpu": 2, "licence": "1"},
+            "limits": {"cpu": "500m", "memory": "256Mi", "gpu": 2},
         },
         "labels": {"team": "a"},
         "queue": "q",

@@ -156,6 +156,10 @@ REFUSED: Mapping[str, tuple[str, TaskSpec]] = {
         "resources.limits.cpu",
         with_container(resources=ResourceRequirements(requests={"cpu": 2}, limits={"cpu": 1})),
     ),
+    "gpus": (
+        "resources.limits.gpu",
+        with_container(resources=ResourceRequirements(requests={"gpu": 1}, limits={"gpu": 2})),
+    ),
     "port 0": ("ports.0.containerPort", with_container(ports=(Port(container_port=0),))),
     "port 70000": ("ports.0.containerPort", with_container(ports=(Port(container_port=70000),))),
     "host port": ("ports.0.hostPort", with_container(ports=(Port(container_port=1, host_port=-1),))),

@@ -66,6 +66,7 @@ class MemoryRuntime:
                 attempt=work.attempt,
                 container_name=work.container.name,
                 condition=Condition.CREATED,
+                gpus=work.gpus,
             )
         return self.containers[work.engine_name]
 

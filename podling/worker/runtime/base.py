@@ -26,6 +26,7 @@ class ContainerWork:
     network: str
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
 
 
 class Condition(StrEnum):
@@ -49,6 +50,7 @@ class Found:
     container_name: str
     condition: Condition
     image_digest: str | None = None
+    gpus: tuple[str, ...] = ()
     started_at: datetime | None = None
     finished_at: datetime | None = None
     exit_code: int | None = None

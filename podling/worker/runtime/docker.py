@@ -139,6 +139,7 @@ class DockerRuntime:
             container_name=work.container.name,
             condition=Condition.CREATED,
             image_digest=digest,
+            gpus=work.gpus,
         )
         self._never_started.add(container_id)
         self._watch.created(found)

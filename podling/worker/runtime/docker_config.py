@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from podling.core.spec import CPU, MEMORY, ContainerSpec, Mount, Port, ResourceRequirements
+from podling.core.spec import CPU, GPU, MEMORY, ContainerSpec, Mount, Port, ResourceRequirements
 from podling.worker.runtime import docker_labels as label
 from podling.worker.runtime.base import ContainerWork
 from podling.worker.runtime.docker_logs import LogSize
-from podling.worker.runtime.docker_options import host_options
+from podling.worker.runtime.docker_options import gpu_request, host_options
 
 LOG_SIZE = LogSize(file_bytes=32_000_000, files=4)
 """So much of one container's output stays with the engine: 96 to 128 MB."""
@@ -50,6 +50,7 @@ def create_config(
             label.TASK: work.task_id,
             label.ATTEMPT: str(work.attempt),
             label.CONTAINER: spec.name,
+            **({label.GPUS: ",".join(work.gpus)} if work.gpus else {}),
         },
         "ExposedPorts": {_port_name(port): {} for port in spec.ports},
         "HostConfig": _host_config(work, machine_cpu)
@@ -81,6 +82,7 @@ def _host_config(work: ContainerWork, machine_cpu: int | None) -> dict[str, Any]
         "RestartPolicy": {"Name": "no"},
         "PidsLimit": PROCESS_LIMIT,
         **host_options(spec),
+        **gpu_request(spec.resources.limits.get(GPU, 0), work.gpus),
         **_resources(spec.resources, machine_cpu),
     }
 

@@ -23,6 +23,7 @@ _SENTENCES = [
     (r"Bind for \S*?:(?P<it>\d+) failed: port is already allocated", "The host port {it} is in use."),
     (r"listen (tcp|udp)\d? \S*?:(?P<it>\d+): bind: address already in use", "The host port {it} is in use."),
     (r"bind source path does not exist: (?P<it>\S+)", "The node has no {it} to mount."),
+    (r"could not select device driver .*gpu", "The node's engine has no driver for GPUs."),
     (r"No command specified", "The image names no command, and neither does the task."),
 ]
 _PATTERNS = [(re.compile(pattern), sentence) for pattern, sentence in _SENTENCES]

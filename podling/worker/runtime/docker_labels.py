@@ -14,6 +14,7 @@ NODE = "podling.io/node"
 TASK = "podling.io/task"
 ATTEMPT = "podling.io/attempt"
 CONTAINER = "podling.io/container"
+GPUS = "podling.io/gpus"  # ids, with commas
 
 UNKNOWN_EXIT_MARK = 255
 """What the engine reports for a container that ended while nobody watched it."""
@@ -64,6 +65,7 @@ def _found(container_id: str, engine_name: str, labels: Mapping[str, str], **kno
         task_id=labels.get(TASK, ""),
         attempt=int(labels.get(ATTEMPT, "0")),
         container_name=labels.get(CONTAINER, ""),
+        gpus=tuple(filter(None, labels.get(GPUS, "").split(","))),
         **known,
     )
 

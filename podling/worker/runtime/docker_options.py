@@ -1,5 +1,6 @@
 """The engine's words for a container's further options. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from podling.core.spec import ContainerSpec, Device, Ulimit
@@ -22,6 +23,14 @@ def host_options(spec: ContainerSpec) -> dict[str, Any]:
         "DnsOptions": list(spec.dns_options),
     }
     return {name: option for name, option in chosen.items() if option}
+
+
+def gpu_request(count: int, ids: Sequence[str]) -> dict[str, Any]:
+    """Return the request for so many GPUs: these if they are named, else whichever the driver takes."""
+    if not count:
+        return {}
+    chosen: dict[str, Any] = {"DeviceIDs": list(ids)} if ids else {"Count": count}
+    return {"DeviceRequests": [{"Capabilities": [["gpu"]], **chosen}]}
 
 
 def _device(device: Device) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """What a task asks of Docker beside its program holds in the container, by the real engine."""
 
+from dataclasses import replace
+
 import pytest
 
-from podling.core.spec import Capabilities, Device, Logging, Ulimit
+from podling.core.errors import RuntimeFailure
+from podling.core.spec import Capabilities, Device, Logging, ResourceRequirements, Ulimit
 from podling.worker.runtime.docker import DockerRuntime
 from tests.worker.runtime.containers import inspected, name, shell
 from tests.worker.runtime.recorder import Recorder, output_of, run, text_of, work_of
@@ -48,3 +51,22 @@ async def test_a_privileged_container_is_made_as_one(docker_runtime: DockerRunti
     # Not started: the machine of the tests may itself lack what a privileged container would have.
     found = await docker_runtime.prepare(work_of(name(), shell("true", privileged=True)))
     assert inspected(found.container_id)["HostConfig"]["Privileged"] is True
+
+
+async def test_gpus_are_asked_of_the_engine_by_id_or_number(docker_runtime: DockerRuntime) -> None:
+    spec = shell("true", resources=ResourceRequirements(limits={"gpu": 2}))
+    chosen = await docker_runtime.prepare(replace(work_of(name(), spec), gpus=("GPU-a", "1")))
+    (asked,) = inspected(chosen.container_id)["HostConfig"]["DeviceRequests"]
+    assert (asked["DeviceIDs"], asked["Count"], asked["Capabilities"]) == (["GPU-a", "1"], 0, [["gpu"]])
+    assert {one.gpus for one in await docker_runtime.inventory()} == {("GPU-a", "1")}
+    counted = await docker_runtime.prepare(work_of(name(), spec))
+    (asked,) = inspected(counted.container_id)["HostConfig"]["DeviceRequests"]
+    assert (asked["DeviceIDs"], asked["Count"]) == (None, 2)
+
+
+async def test_an_engine_without_gpus_says_so(docker_runtime: DockerRuntime) -> None:
+    spec = shell("true", resources=ResourceRequirements(limits={"gpu": 1}))
+    prepared = await docker_runtime.prepare(work_of(name(), spec))
+    with pytest.raises(RuntimeFailure, match="engine has no driver for GPUs") as caught:
+        await docker_runtime.start(prepared.container_id)
+    assert caught.value.code == "START"
