@@ -115,10 +115,11 @@ def _report(turn: Turn, held: Held) -> Held:
     if held.reported is None and any(one.phase not in _STARTED for one in held.containers):
         return held
     states = tuple(container.state for container in held.containers)
-    if states == held.reported:
+    if (states, held.health) == (held.reported, held.reported_health):
         return held
     kind = ReportKind.RUNNING if held.reported is None else ReportKind.UPDATE
-    return turn.report(replace(held, reported=states), report_of(held, kind, turn.now.wall))
+    told = replace(held, reported=states, reported_health=held.health)
+    return turn.report(told, report_of(held, kind, turn.now.wall))
 
 
 # Towards its end

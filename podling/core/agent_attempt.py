@@ -55,6 +55,7 @@ class HeldContainer:
     restart_count: int = 0
     quick_exits: int = 0  # ends in a row that count for the backoff
     kill_by: float | None = None
+    health: HealthStatus = HealthStatus.UNKNOWN
     is_doubtful: bool = False  # the runtime did not answer, so nobody knows whether it runs
 
     @property
@@ -110,6 +111,7 @@ class Held:
     noted: Notes = Notes()
     durable_notes: Notes = Notes()
     reported: tuple[ContainerState, ...] | None = None
+    reported_health: HealthStatus = HealthStatus.UNKNOWN
     outstanding: tuple[int, ...] = ()  # its reports in the outbox
 
     @property
@@ -162,6 +164,13 @@ class Held:
             logs_saved=self.are_logs_saved,
         )
 
+    @property
+    def health(self) -> HealthStatus:
+        """Return the worst of what its containers' checks say; those without one do not count."""
+        told = {container.health for container in self.containers}
+        worst = (HealthStatus.UNHEALTHY, HealthStatus.HEALTHY)
+        return next((health for health in worst if health in told), HealthStatus.UNKNOWN)
+
     def container(self, name: str) -> HeldContainer | None:
         return next((container for container in self.containers if container.name == name), None)
 
@@ -187,7 +196,7 @@ def report_of(held: Held, kind: ReportKind, at: datetime) -> Report:
         kind=kind,
         at=at,
         started_at=held.started_at,
-        health_status=HealthStatus.UNKNOWN,
+        health_status=held.health,
         containers=tuple(container.state for container in held.containers),
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from podling.core.protocol import Assignment, AttemptKey, Report, ReportOutcome, StopOrder
-from podling.core.task import StopReason
+from podling.core.task import HealthStatus, StopReason
 from podling.core.value import value
 
 
@@ -38,6 +38,7 @@ class Seen:
     exit_code: int | None = None
     error_code: str | None = None
     error: str | None = None
+    health: HealthStatus = HealthStatus.UNKNOWN
 
     @property
     def key(self) -> AttemptKey:
@@ -218,6 +219,13 @@ class Exited:
 
 
 @value
+class HealthTold:
+    """The image's own health check has come to another result."""
+
+    seen: Seen
+
+
+@value
 class Vanished:
     """A container was removed behind Podling's back."""
 
@@ -298,6 +306,7 @@ Event = (
     | StartFailed
     | StopFailed
     | Exited
+    | HealthTold
     | Vanished
     | Looked
     | LookFailed

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+from podling.core.agent_advance import change_container
 from podling.core.agent_attempt import LIVE, Held, HeldContainer, Phase, failure_of
-from podling.core.agent_events import Condition, Seen, Timer, TimerKind
+from podling.core.agent_events import Condition, HealthTold, Seen, Timer, TimerKind
 from podling.core.agent_instructions import Look, SetTimer, Start
 from podling.core.agent_turn import Turn
 from podling.core.retry import ErrorCode
 from podling.core.spec import RestartPolicy
+from podling.core.task import HealthStatus
 
 RESTART_BASE_SECONDS = 1.0
 RESTART_MAX_SECONDS = 300.0
@@ -59,6 +61,7 @@ def _saw_start(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> 
         error_code=None,
         error=None,
         kill_by=None,
+        health=container.health if seen.health is HealthStatus.UNKNOWN else seen.health,
         is_doubtful=False,
     )
     held = held.change(container.name, lambda _: started)
@@ -90,6 +93,7 @@ def saw_exit(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> He
         exit_code=seen.exit_code,
         error_code=seen.error_code,
         error=seen.error,
+        health=HealthStatus.UNKNOWN,
         is_doubtful=False,
     )
     if failure := failure_of(ended):
@@ -98,6 +102,18 @@ def saw_exit(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> He
         ended = _back_off(turn, held, ended)
     started_at = held.started_at or ended.started_at
     return replace(held, started_at=started_at).change(container.name, lambda _: ended)
+
+
+def health_told(turn: Turn, event: HealthTold) -> None:
+    """Take over what a check says of a container that runs, or whose start is about to be told."""
+    seen = event.seen
+
+    def change(held: Held, container: HeldContainer) -> Held:
+        if container.phase not in LIVE:
+            return held
+        return held.change(container.name, lambda one: replace(one, health=seen.health))
+
+    change_container(turn, seen.key, seen.container_name, change)
 
 
 def _is_restarted(held: Held, container: HeldContainer) -> bool:

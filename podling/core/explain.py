@@ -177,7 +177,7 @@ def _live(task: Task, view: View, now: datetime) -> Explanation:
     summary, reason = _live_words(task, view)
     reasons = [reason, *_node_reasons(task, view)]
     if task.health_status is HealthStatus.UNHEALTHY:
-        reasons.append(Reason(code="unhealthy", message="its liveness probe fails"))
+        reasons.append(Reason(code="unhealthy", message="its health check fails"))
     if task.restart_count:
         count = {"restartCount": task.restart_count}
         reasons.append(Reason(code="restarted", message="containers were started again", details=count))

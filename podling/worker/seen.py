@@ -1,6 +1,6 @@
 """What a runtime found, in the words of the agent."""
 
-from podling.core.agent_events import Condition, Seen
+from podling.core.agent_events import Condition, Exited, HealthTold, Seen
 from podling.worker.runtime.base import Found
 
 
@@ -18,4 +18,11 @@ def seen_from(found: Found) -> Seen:
         exit_code=found.exit_code,
         error_code=found.error_code,
         error=found.error,
+        health=found.health,
     )
+
+
+def news_of(found: Found) -> Exited | HealthTold:
+    """Return what the runtime tells: of one that runs it is another health."""
+    seen = seen_from(found)
+    return HealthTold(seen=seen) if seen.condition is Condition.RUNNING else Exited(seen=seen)

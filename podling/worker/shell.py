@@ -10,7 +10,6 @@ from podling.core.agent import AgentState, step
 from podling.core.agent_attempt import Held
 from podling.core.agent_events import (
     Event,
-    Exited,
     ExitNotWritten,
     ExitWritten,
     IntentFailed,
@@ -62,7 +61,7 @@ from podling.worker.journal import AttemptJournal
 from podling.worker.kept_lease import Lease
 from podling.worker.runtime.base import Found, Gone, Runtime
 from podling.worker.runtime.meter import Meter, metered
-from podling.worker.seen import seen_from
+from podling.worker.seen import news_of, seen_from
 from podling.worker.spans import Spans, StartSpans
 from podling.worker.work import work_of
 
@@ -206,7 +205,7 @@ class Shell:
         if self._early is not None:
             self._early.append(told)
         elif isinstance(told, Found):
-            self.feed(Exited(seen=seen_from(told)))
+            self.feed(news_of(told))
         else:
             key = AttemptKey(task_id=told.task_id, attempt=told.attempt)
             self.feed(Vanished(key=key, container=told.container_name))

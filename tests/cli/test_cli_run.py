@@ -56,7 +56,8 @@ def test_flags_between_image_and_command_are_ours(cli: Cli, master: FakeMaster) 
 def test_every_flag_reaches_its_field(cli: Cli, master: FakeMaster) -> None:
     line = (
         "run full -i box -e A=1 -e B=x=y -p 8080:80 -p 53:53/udp --cpu 500m --memory 256Mi "
-        "--resource licence=1 --label team=a --queue q --priority -5 --max-attempts 3 --timeout 1m30s --volume data:/data "
+        "--resource licence=1 --label team=a --queue q --priority -5 --max-attempts 3 "
+        "--timeout 1m30s --volume data:/data "
         "--volume /etc:/host:ro --tmpfs /tmp:size=1m --workdir /w --user 1000:1000 --entrypoint /bin/x "
         "--network none --runtime docker --node-selector zone=a --constraint disk=ssd,nvme "
         "--constraint arch!=arm --constraint gpu --constraint !old --pull missing --restart on-failure "

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from podling.core.errors import RuntimeFailure
 from podling.core.logrecord import LogRecord, Stream
 from podling.core.retry import ErrorCode
+from podling.core.task import HealthStatus
 from podling.worker.runtime.base import Condition, ContainerWork, Found, Gone, LogLimit, Observer
 
 
@@ -84,6 +85,7 @@ class MemoryRuntime:
             started_at=datetime.now(UTC),
             finished_at=None,
             exit_code=None,
+            health=HealthStatus.UNKNOWN,
         )
         self.containers[container_id] = found
         return found
@@ -141,6 +143,11 @@ class MemoryRuntime:
         )
         self.containers[container_id] = found
         self._wake()
+        if self._tell is not None:
+            self._tell(found)
+
+    def judge(self, container_id: str, health: HealthStatus) -> None:
+        self.containers[container_id] = found = replace(self.there(container_id), health=health)
         if self._tell is not None:
             self._tell(found)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from podling.core.logrecord import LogRecord
 from podling.core.spec import ContainerSpec, Logging
+from podling.core.task import HealthStatus
 from podling.core.value import value
 
 
@@ -56,6 +57,7 @@ class Found:
     exit_code: int | None = None
     error_code: str | None = None
     error: str | None = None
+    health: HealthStatus = HealthStatus.UNKNOWN
 
 
 @value
@@ -91,7 +93,8 @@ Observer = Callable[[Found | Gone], None]
 
 
 class Runtime(Protocol):
-    """A runtime watches its containers from `open` to `close` and tells the observer every exit.
+    """A runtime watches its containers from `open` to `close` and tells the observer every exit, and of
+    one that runs every change of its health.
 
     An exit may be told twice, never not at all: after a break in the engine's stream of events the
     runtime compares its inventory and tells what it missed.

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from podling.core.retry import ErrorCode
+from podling.core.task import HealthStatus
 from podling.worker.runtime.base import Condition, Found
 
 MANAGED = "podling.io/managed"
@@ -20,6 +21,7 @@ UNKNOWN_EXIT_MARK = 255
 """What the engine reports for a container that ended while nobody watched it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HEALTH = {str(health): health for health in HealthStatus}
 _CONDITIONS = {
     "created": Condition.CREATED,
     "running": Condition.RUNNING,
@@ -49,7 +51,18 @@ def found_from_inspect(data: Mapping[str, Any], image_digest: str | None) -> Fou
         exit_code=state["ExitCode"] if ended else None,
         error_code=code,
         error=error,
+        health=HealthStatus.UNKNOWN if ended else health_of((state.get("Health") or {}).get("Status", "")),
     )
+
+
+def health_of(word: str) -> HealthStatus:
+    """Return the health for the engine's word; one that is only starting is not known yet."""
+    return _HEALTH.get(word, HealthStatus.UNKNOWN)
+
+
+def listed_health(status: str) -> HealthStatus:
+    """Return the health in a line such as `Up 2 minutes (healthy)`."""
+    return health_of(status.rpartition("(")[2].removesuffix(")"))
 
 
 def found_from_event(event: Mapping[str, Any], **known: Any) -> Found:

@@ -16,7 +16,7 @@ from podling.worker.runtime.docker_images import Images
 
 START_EVENT_SECONDS = 2.0
 COMPARE_PAUSE_SECONDS = 1.0
-_ACTIONS = ["start", "die", "oom", "kill", "destroy"]
+_ACTIONS = ["start", "die", "oom", "kill", "destroy", "health_status"]
 _ENDING_SIGNALS = {"9", "15"}
 _ENGINE_SIGNALS = {137: "KILL", 143: "TERM"}
 
@@ -48,6 +48,7 @@ class Watch:
             "oom": self._on_oom,
             "kill": self._on_kill,
             "destroy": self._on_destroy,
+            "health_status": self._on_health,
         }
 
     async def open(self, observer: Observer) -> None:
@@ -133,7 +134,7 @@ class Watch:
     async def _look(self, entry: Mapping[str, Any], before: Mapping[str, Found]) -> Found | None:
         container_id = entry["Id"]
         known = before.get(container_id)
-        if known is not None and known.condition is label.condition_of(entry["State"]):
+        if known is not None and _is_as_listed(known, entry):
             return known
         try:
             data = await self._engine.call("inspect", lambda client: client.inspect_container(container_id))
@@ -151,6 +152,8 @@ class Watch:
             return now or found
         if found.condition is not Condition.EXITED or before is None:
             self._known[found.container_id] = found
+            if before is not None and before.health is not found.health:
+                self._tell(found)
             return found
         if found.container_id not in self._stopping and found.error_code is None:
             found = _ended_by_engine(found)
@@ -177,7 +180,7 @@ class Watch:
                 await asyncio.sleep(COMPARE_PAUSE_SECONDS)
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
-        handler = self._handlers.get(event.get("Action", ""))
+        handler = self._handlers.get(event.get("Action", "").partition(":")[0])
         if handler is not None:
             handler(event["Actor"]["ID"], event)
 
@@ -243,6 +246,14 @@ class Watch:
             return replace(found, error_code=ErrorCode.EXTERNAL, error=sentence)
         return found
 
+    def _on_health(self, container_id: str, event: Mapping[str, Any]) -> None:
+        known = self._known.get(container_id)
+        health = label.health_of(event["Action"].partition(": ")[2])
+        if known is None or known.condition is not Condition.RUNNING:
+            return
+        self._known[container_id] = found = replace(known, health=health)
+        self._tell(found)
+
     def _on_oom(self, container_id: str, event: Mapping[str, Any]) -> None:
         self._short_of_memory.add(container_id)
 
@@ -284,6 +295,12 @@ class Watch:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_as_listed(known: Found, entry: Mapping[str, Any]) -> bool:
+    if known.condition is not label.condition_of(entry["State"]):
+        return False
+    return known.condition is not Condition.RUNNING or known.health is label.listed_health(entry["Status"])
 
 
 def _code_of(signal: str) -> int | None:

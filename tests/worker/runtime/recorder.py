@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from podling.core.logrecord import LogRecord, Stream
 from podling.core.spec import ContainerSpec
+from podling.core.task import HealthStatus
 from podling.worker.runtime.base import Condition, ContainerWork, Found, Gone, Runtime
 
 DEADLINE_SECONDS = 60.0
@@ -37,6 +38,17 @@ class Recorder:
         """Return the news that a container has vanished."""
         await self._until(lambda: bool(self._gone(container_id)))
         return self._gone(container_id)[0]
+
+    async def judged(self, container_id: str, health: HealthStatus) -> None:
+        """Return once this health of a container that runs was told."""
+        running = (container_id, Condition.RUNNING, health)
+        await self._until(
+            lambda: any(
+                (one.container_id, one.condition, one.health) == running
+                for one in self.told
+                if isinstance(one, Found)
+            )
+        )
 
     def _exits(self, container_id: str) -> list[Found]:
         found = [news for news in self.told if isinstance(news, Found)]
