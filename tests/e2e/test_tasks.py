@@ -109,6 +109,12 @@ def test_a_timeout_ends_an_attempt(running: Programs) -> None:
     assert (task["status"], task["errorCode"]) == ("failed", "TIMEOUT")
 
 
+def own_platform(running: Programs) -> str:
+    """The platform of the nodes, as their labels have it."""
+    node = next(iter(running.client.list_all(nodes.listing)))
+    return f"{node['labels']['kubernetes.io/os']}/{node['labels']['kubernetes.io/arch']}"
+
+
 def test_options_reach_the_container(running: Programs) -> None:
     port = free_port()
     task_id = submit(
@@ -123,6 +129,13 @@ def test_options_reach_the_container(running: Programs) -> None:
         ports=[{"containerPort": 80, "hostPort": port}],
         tmpfs={"/scratch": "size=1m"},
         stopGraceSeconds=0,
+        readOnlyRoot=True,
+        shmSize="1Mi",
+        ulimits={"nofile": 512},
+        capabilities={"drop": ["ALL"]},
+        extraHosts={"db": "10.0.0.5"},
+        logging={"maxSize": "1Mi", "maxFiles": 2},
+        platform=own_platform(running),
     )
     wait_for_output(running, task_id, "up")
     container = running.engine.containers.get(running.task(task_id)["containerId"]).attrs
@@ -131,6 +144,10 @@ def test_options_reach_the_container(running: Programs) -> None:
     assert (container["Config"]["WorkingDir"], container["Config"]["User"]) == ("/tmp", "1000:1000")
     host = container["HostConfig"]
     assert (host["Memory"], host["Init"]) == (64 * 2**20, True)
+    assert (host["ReadonlyRootfs"], host["ShmSize"], host["CapDrop"]) == (True, 2**20, ["ALL"])
+    assert host["Ulimits"] == [{"Name": "nofile", "Soft": 512, "Hard": 512}]
+    assert host["ExtraHosts"] == ["db:10.0.0.5"]
+    assert host["LogConfig"]["Config"]["max-size"] == str(2**20)
     assert "/scratch" in host["Tmpfs"]
     assert host["RestartPolicy"]["Name"] in ("", "no")
     assert container["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"] == str(port)

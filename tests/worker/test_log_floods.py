@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from podling.core.logrecord import LogRecord, Stream
-from podling.core.spec import ContainerSpec
+from podling.core.spec import ContainerSpec, Logging
 from podling.wire.session import Assign, OpenStream
 from podling.worker.runtime.base import Condition, LogLimit
 from podling.worker.runtime.docker import DockerRuntime
@@ -48,8 +49,8 @@ async def worker(tmp_path: Path, master: SmallMaster) -> AsyncIterator[None]:
         yield
 
 
-async def run(master: SmallMaster, script: str) -> None:
-    container = ContainerSpec(image=IMAGE, command=("sh", "-c"), args=(script,))
+async def run(master: SmallMaster, script: str, **options: Any) -> None:
+    container = ContainerSpec(image=IMAGE, command=("sh", "-c"), args=(script,), **options)
     await master.send(Assign(items=(assignment(containers=(container,), network="none"),)))
 
 
@@ -85,6 +86,16 @@ async def test_a_flood_that_is_over_before_anybody_looked_has_a_gap(
     assert lines[0] == MISSING and MISSING not in lines[1:]
     left = numbers(lines)
     assert left == list(range(left[0], 601)) and left[0] > 1
+
+
+async def test_a_container_with_sizes_of_its_own_is_measured_by_those(
+    worker: None, master: SmallMaster
+) -> None:
+    await run(master, numbered(1, 200), logging=Logging(max_size=100_000, max_files=2))
+    await saved(master)
+    lines = await read(master)
+    assert lines[0] == MISSING
+    assert (left := numbers(lines)) == list(range(left[0], 201)) and left[0] > 1
 
 
 async def test_what_the_engine_surely_kept_has_none(worker: None, master: SmallMaster) -> None:
