@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from ipaddress import ip_address
+from operator import attrgetter
 
 from podling.core.errors import InvalidInput
 from podling.core.fields import check_count, check_number, check_path, check_pattern, check_text
@@ -59,6 +60,8 @@ def options_given(container: ContainerSpec) -> Mapping[str, bool]:
 
 def check_options(container: ContainerSpec, prefix: str) -> None:
     """Check the form of all options; what of them is allowed is the policy's to say."""
+    if _asks_for_none(container):  # as nearly all of them
+        return
     if container.platform is not None:
         problem = f"{container.platform[:40]!r} is not of the form linux/amd64 or linux/arm64/v8"
         check_pattern(f"{prefix}platform", container.platform, _PLATFORM, problem)
@@ -71,6 +74,14 @@ def check_options(container: ContainerSpec, prefix: str) -> None:
     _check_names(container, prefix)
     if container.logging is not None:
         _check_logging(container.logging, f"{prefix}logging")
+
+
+_options_of = attrgetter(*sorted(_OPTIONS))
+_NO_OPTIONS = _options_of(_DEFAULT)
+
+
+def _asks_for_none(container: ContainerSpec) -> bool:
+    return bool(_options_of(container) == _NO_OPTIONS)
 
 
 def plain_capability(name: str) -> str:
