@@ -19,8 +19,8 @@ from podling.core.protocol import ReportKind
 from podling.core.task import Task, TaskStatus
 from podling.master.committer import Applied, Happening
 from podling.master.loops.changes import ChangesFeed
-from podling.store.base import Batch, Store, WriteResult
-from tests.builders import build_report, build_task
+from podling.store.base import Batch, Store, TaskWrite, WriteResult
+from tests.builders import at, build_report, build_task
 from tests.master.world import Faulty, World, assigned, away, insert
 
 
@@ -69,6 +69,31 @@ async def test_what_the_store_cannot_keep_is_refused_by_itself(world: World, rej
     assert [isinstance(answer, InvalidInput) for answer in answers] == [n == rejected for n in range(7)]
     stored = await world.store.load_tasks([task.task_id for task in tasks])
     assert {task.spec.name for task in stored.values()} == {"fine"} and len(stored) == 6
+
+
+async def test_a_start_and_an_end_that_meet_are_one_write(world: World) -> None:
+    class Watched(Faulty):
+        async def commit(self, batch: Batch) -> Sequence[WriteResult]:
+            written.extend(batch.tasks)
+            return await self._store.commit(batch)
+
+    written: list[TaskWrite] = []
+    context = world.context(store=Watched(world.store))
+    task = await assigned(await world.leader("two"))
+    started = build_report(task, ReportKind.RUNNING, started_at=at(1))
+    over = build_report(task, ReportKind.ENDED, exit_code=0, at=at(2), finished_at=at(2))
+    answers = await asyncio.gather(
+        *(
+            context.committer.apply(task.task_id, Reported(report=report, node_id="node-1"))
+            for report in (started, over)
+        )
+    )
+    assert [write.task.status for write in written] == [TaskStatus.COMPLETED]
+    assert {answer.status for answer in answers} == {TaskStatus.COMPLETED}
+    stored = (await world.store.load_tasks([task.task_id]))[task.task_id]
+    [attempt] = await world.store.load_attempts(task.task_id)
+    assert (stored.started_at, stored.finished_at) == (at(1), at(2))
+    assert (attempt.started_at, attempt.finished_at) == (at(1), at(2))
 
 
 async def test_two_masters_that_change_one_task_both_succeed(world: World) -> None:
