@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,9 +26,15 @@ if TYPE_CHECKING:
 else:  # generic in its stubs alone
     _Base = asyncpg.Connection
 
-# A generic plan made while the hot tables were empty would be kept when they are full.
-# And statistics taken while they were empty would make a join read all of one.
-_PLAN_SETTINGS = {"plan_cache_mode": "force_custom_plan", "jit": "off", "enable_seqscan": "off"}
+# A generic plan made while the hot tables were empty would be kept when they are full. And statistics
+# taken while they were empty would make a join read all of one, or a page be sorted out of all that waits
+# instead of read in the order of its index.
+_PLAN_SETTINGS = {
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
 _KEEPALIVE_SETTINGS = {
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
@@ -230,12 +236,16 @@ class Pool:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def connection(self, urgent: bool = False) -> AsyncIterator[Connection]:
+    async def connection(
+        self, urgent: bool = False, settings: Sequence[str] = ()
+    ) -> AsyncIterator[Connection]:
         """Lend a connection for single statements; raises the driver's own errors.
 
-        A pooler may lead every step of a statement elsewhere, unless a transaction holds them together.
+        With `settings` they run in a transaction. A pooler may lead every step of a statement elsewhere,
+        unless a transaction holds them together.
         """
-        source = self.transaction(urgent=urgent) if self._address.pooled else self._lent(urgent)
+        in_transaction = self._address.pooled or bool(settings)
+        source = self.transaction(*settings, urgent=urgent) if in_transaction else self._lent(urgent)
         async with source as connection:
             yield connection
 

@@ -6,7 +6,6 @@ from datetime import datetime
 
 import asyncpg
 
-from podling.core.spec import Constraint
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.store.base import (
     Batch,
@@ -22,6 +21,7 @@ from podling.store.postgres.commit import Committer, read_batch
 from podling.store.postgres.errors import translated
 from podling.store.postgres.hints import Notifier
 from podling.store.postgres.leader import LeaderGuard
+from podling.store.postgres.lists import list_of
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
 from podling.store.postgres.rows import event_row, read_all, read_task, to_json
@@ -58,21 +58,8 @@ class Tasks:
         return {task.task_id: task for task in tasks}
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
-        after_at, after_id = query.after or (None, None)
-        arguments = [
-            query.node_id,
-            query.kind,
-            query.queue,
-            query.name,
-            to_json(query.labels) if query.labels else None,
-            after_at,
-            after_id,
-            query.limit,
-            _selectors(query.selectors),
-        ]
-        if query.statuses:
-            return await self._read(_SQL.list_by_status, *arguments, list(dict.fromkeys(query.statuses)))
-        return await self._read(_SQL.list_newest, *arguments)
+        listing = list_of(query)
+        return await self._read(listing.sql, *listing.arguments, settings=listing.settings)
 
     async def load_attempts(
         self, task_id: str, after: int = 0, limit: int | None = None
@@ -148,9 +135,9 @@ class Tasks:
         rows = await self._pool.fetch(_SQL.changes_kept)
         return {row["master_id"]: (row["oldest"], row["newest"]) for row in rows}
 
-    async def _read(self, sql: str, *arguments: object) -> list[Task]:
+    async def _read(self, sql: str, *arguments: object, settings: Sequence[str] = ()) -> list[Task]:
         with translated():
-            async with self._pool.connection() as connection:
+            async with self._pool.connection(settings=settings) as connection:
                 return await self._with_specs(connection, await connection.fetch(sql, *arguments))
 
     async def _with_specs(self, connection: Connection, rows: Sequence[asyncpg.Record]) -> list[Task]:
@@ -163,14 +150,6 @@ class Tasks:
             async with self._pool.transaction(*self._guard.settings(epoch)) as connection:
                 await self._guard.check(connection, epoch)
                 yield connection
-
-
-def _selectors(selectors: Sequence[Constraint]) -> str | None:
-    plain = [
-        {"label": selector.label, "operator": selector.operator, "values": selector.values}
-        for selector in selectors
-    ]
-    return to_json(plain) if plain else None
 
 
 def _overdue_kind(row: asyncpg.Record) -> OverdueKind:

@@ -1,6 +1,7 @@
 """Lists of tasks: filters, order, pages, counts."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -167,6 +168,66 @@ async def test_a_page_of_a_filter_is_full_if_there_are_enough(store: Store) -> N
     tasks = [build_task(task_id=f"t{n:03}", labels={"odd": str(n % 2)}, created_at=at(n)) for n in range(60)]
     await submit(store, *tasks)
     assert await ids(store, labels={"odd": "1"}, limit=5) == ["t059", "t057", "t055", "t053", "t051"]
+
+
+def fits(task: Task, filters: dict[str, Any]) -> bool:
+    return (
+        task.status in filters.get("statuses", tuple(TaskStatus))
+        and task.node_id == filters.get("node_id", task.node_id)
+        and task.spec.queue == filters.get("queue", task.spec.queue)
+        and task.spec.name == filters.get("name", task.spec.name)
+        and filters.get("labels", {}).items() <= task.spec.labels.items()
+    )
+
+
+async def test_filters_mean_the_same_in_every_combination(store: Store) -> None:
+    choices = [
+        {
+            "node_id": f"node-{n % 2}",
+            "queue": f"q{n // 2 % 2}",
+            "name": f"n{n // 4 % 2}",
+            "app": str(n // 8 % 2),
+        }
+        for n in range(16)
+    ]
+    tasks: list[Task] = []
+    for status in TaskStatus:
+        for chosen in choices:
+            spec = {"queue": chosen["queue"], "name": chosen["name"], "labels": {"app": chosen["app"]}}
+            task = build_task(created_at=at(len(tasks)), **spec)
+            await submit(store, task)
+            tasks.append(await moved_to(store, task, status, chosen["node_id"]))
+    filters: dict[str, Any] = {"node_id": "node-1", "queue": "q1", "name": "n1", "labels": {"app": "1"}}
+    states: list[tuple[TaskStatus, ...]] = [(), *((status,) for status in TaskStatus)]
+    states += [(TaskStatus.PENDING, TaskStatus.RUNNING), (TaskStatus.FAILED, TaskStatus.CANCELLED)]
+    for wanted in states:
+        for size in range(len(filters) + 1):
+            for names in combinations(filters, size):
+                query = {name: filters[name] for name in names} | ({"statuses": wanted} if wanted else {})
+                expected = [task.task_id for task in reversed(tasks) if fits(task, query)]
+                assert await ids(store, **query) == expected, query
+                if len(expected) > 1:
+                    after = next(
+                        (task.created_at, task.task_id) for task in tasks if task.task_id == expected[0]
+                    )
+                    assert await ids(store, **query, after=after, limit=1) == expected[1:2], query
+
+
+async def moved_to(store: Store, task: Task, status: TaskStatus, node_id: str) -> Task:
+    """Bring a pending task there by the way that tasks take."""
+    if status is TaskStatus.PENDING:
+        return task
+    task = await write(store, assignment(task, node_id))
+    if status is TaskStatus.CANCELLED:
+        task = await write(store, happening(task, Cancel()))
+        return await write(store, happening(task, ended(task, exit_code=None, error_code="CANCELLED")))
+    if status is not TaskStatus.SCHEDULED:
+        task = await write(store, happening(task, reported(task, ReportKind.RUNNING)))
+    if status is TaskStatus.COMPLETED:
+        return await write(store, happening(task, ended(task)))
+    if status is TaskStatus.FAILED:
+        return await write(store, happening(task, ended(task, exit_code=1, error_code="EXIT_CODE")))
+    return task
 
 
 async def test_few_of_many_are_found_by_their_state(store: Store) -> None:

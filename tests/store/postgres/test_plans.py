@@ -75,6 +75,15 @@ async def test_the_ready_page_reads_one_index_in_its_order(store: PostgresStore,
     assert not [node for node in nodes if node["Node Type"] == "Sort"]
 
 
+async def test_the_next_ready_page_is_read_no_further_than_it_is_long(
+    store: PostgresStore, churned: list[Task]
+) -> None:
+    async with store._pool.connection() as connection:
+        rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {TASKS.ready}", 100, [])
+    [read] = [node for node in nodes_of(json.loads(rows[0][0])[0]["Plan"]) if "Index Name" in node]
+    assert read["Actual Rows"] + read.get("Rows Removed by Filter", 0) == 100
+
+
 async def test_a_doctor_reads_the_heads_of_the_queue(
     store: PostgresStore, connection: asyncpg.Connection, churned: list[Task]
 ) -> None:
@@ -128,12 +137,33 @@ async def test_no_pass_of_a_loop_reads_a_whole_table(store: PostgresStore, churn
         (TASKS.block, ([last.task_id],)),
         (TASKS.ready_ahead_of, (0, NOW, NOW, last.task_id, 1000)),
         (TASKS.changes_after, (["master-1"], [5], 100)),
+        (TASKS.live, ()),
+        (TASKS.count_pending, (1000,)),
         (NODES.beat, (["node-1"], [1], NOW)),
         (NODES.mark_lost, ("node-1", 1)),
     ]
     async with store._pool.connection() as connection:
         for sql, arguments in statements:
             assert scans(await explain(connection, sql, *arguments)) == set(), sql
+
+
+async def test_look_ups_by_ids_read_nothing_else(store: PostgresStore, churned: list[Task]) -> None:
+    ids = [task.task_id for task in churned[:500]]
+    statements: list[tuple[str, tuple[Any, ...]]] = [
+        (TASKS.load, (ids,)),
+        (TASKS.specs, (ids,)),
+        (TASKS.block, (ids,)),
+        (TASKS.attempts, (ids[0],)),
+        (TASKS.events, (ids[0],)),
+        (TASKS.events_of_type, (ids, "restored")),
+        (COMMIT.key_owners, (ids,)),
+        (NODES.beat, (["node-1"], [1], NOW)),
+        (NODES.mark_lost, ("node-1", 1)),
+    ]
+    async with store._pool.connection() as connection:
+        for sql, arguments in statements:
+            nodes = await explain(connection, sql, *arguments)
+            assert scans(nodes) | walks(nodes) == set(), sql
 
 
 async def test_the_overdue_are_found_by_their_index(store: PostgresStore, churned: list[Task]) -> None:

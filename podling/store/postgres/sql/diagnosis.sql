@@ -3,7 +3,7 @@ WITH RECURSIVE firsts AS (
     (
         SELECT precedence, run_at, task_id
         FROM live_tasks
-        WHERE status = 'pending' AND due AND NOT blocked
+        WHERE due AND NOT blocked
         ORDER BY precedence, run_at, created_at, task_id
         LIMIT 1
     )
@@ -13,7 +13,7 @@ WITH RECURSIVE firsts AS (
     CROSS JOIN LATERAL (
         SELECT l.precedence, l.run_at, l.task_id
         FROM live_tasks l
-        WHERE l.status = 'pending' AND l.due AND NOT l.blocked AND l.precedence > firsts.precedence
+        WHERE l.due AND NOT l.blocked AND l.precedence > firsts.precedence
         ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
         LIMIT 1
     ) following
@@ -25,7 +25,7 @@ SELECT task_id,
            FROM (
                SELECT
                FROM live_tasks
-               WHERE status = 'pending' AND due AND NOT blocked
+               WHERE due AND NOT blocked
                ORDER BY precedence, run_at, created_at, task_id
                LIMIT $1
            ) counted
@@ -64,7 +64,8 @@ LIMIT $1
 SELECT l.*
 FROM live_tasks l
 LEFT JOIN node_records n ON n.node_id = l.node_id
-WHERE l.status IN ('scheduled', 'running')
+WHERE l.node_id IS NOT NULL
+  AND l.status IN ('scheduled', 'running')
   AND (
       n.node_id IS NULL
       OR n.status <> 'online'

@@ -4,50 +4,58 @@ SELECT * FROM all_tasks WHERE task_id = ANY ($1::text[])
 -- name: specs
 SELECT task_id, body FROM task_specs WHERE task_id = ANY ($1::text[])
 
--- name: list_newest
-SELECT t.*
-FROM all_tasks t
-JOIN task_specs s ON s.task_id = t.task_id AND s.created_at = t.created_at
-WHERE ($1::text IS NULL OR t.node_id = $1)
-  AND ($2::text IS NULL OR s.kind = $2)
-  AND ($3::text IS NULL OR s.queue = $3)
-  AND ($4::text IS NULL OR s.name = $4)
-  AND ($5::jsonb IS NULL OR s.labels @> $5)
-  AND ($9::jsonb IS NULL OR NOT EXISTS (
+-- name: spec_filter
+($1::text IS NULL OR s.kind = $1)
+  AND ($2::text IS NULL OR s.queue = $2)
+  AND ($3::text IS NULL OR s.name = $3)
+  AND ($4::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> $4)
+  AND ($5::jsonb IS NULL OR NOT EXISTS (
       SELECT
-      FROM jsonb_to_recordset($9) AS wanted (label text, operator text, values jsonb)
+      FROM jsonb_to_recordset($5) AS wanted (label text, operator text, values jsonb)
       WHERE (s.labels ? wanted.label AND (
                 wanted.operator IN ('in', 'exists')
                 AND (wanted.operator = 'exists' OR wanted.values ? (s.labels ->> wanted.label))
                 OR wanted.operator = 'notIn' AND NOT wanted.values ? (s.labels ->> wanted.label)
             ) OR NOT s.labels ? wanted.label AND wanted.operator IN ('notIn', 'doesNotExist')) IS NOT TRUE
   ))
+
+-- name: list_by_spec
+-- Each list walks one index in the order of its pages, and looks up one row for each that it finds there:
+-- OFFSET 0 keeps the planner from anything else, whatever its statistics say.
+SELECT t.*
+FROM task_specs s
+CROSS JOIN LATERAL (SELECT * FROM all_tasks a WHERE a.task_id = s.task_id OFFSET 0) t
+WHERE
+-- include: spec_filter
+  AND ($6::timestamptz IS NULL OR (s.created_at, s.task_id) < ($6, $7::text))
+  AND ($9::text IS NULL OR t.node_id = $9)
+  AND ($10::text[] IS NULL OR t.status = ANY ($10))
+ORDER BY s.created_at DESC, s.task_id DESC
+LIMIT $8
+
+-- name: list_on_node
+SELECT t.*
+FROM all_tasks t
+CROSS JOIN LATERAL (SELECT * FROM task_specs o WHERE o.task_id = t.task_id OFFSET 0) s
+WHERE
+-- include: spec_filter
   AND ($6::timestamptz IS NULL OR (t.created_at, t.task_id) < ($6, $7::text))
+  AND t.node_id = $9
+  AND ($10::text[] IS NULL OR t.status = ANY ($10))
 ORDER BY t.created_at DESC, t.task_id DESC
 LIMIT $8
 
 -- name: list_by_status
 SELECT newest.*
-FROM unnest($10::text[]) AS wanted (status)
+FROM unnest($9::text[]) AS wanted (status)
 CROSS JOIN LATERAL (
     SELECT t.*
     FROM all_tasks t
-    JOIN task_specs s ON s.task_id = t.task_id
+    CROSS JOIN LATERAL (SELECT * FROM task_specs o WHERE o.task_id = t.task_id OFFSET 0) s
     WHERE t.status = wanted.status
-      AND ($1::text IS NULL OR t.node_id = $1)
-      AND ($2::text IS NULL OR s.kind = $2)
-      AND ($3::text IS NULL OR s.queue = $3)
-      AND ($4::text IS NULL OR s.name = $4)
-      AND ($5::jsonb IS NULL OR s.labels @> $5)
-      AND ($9::jsonb IS NULL OR NOT EXISTS (
-          SELECT
-          FROM jsonb_to_recordset($9) AS wanted (label text, operator text, values jsonb)
-          WHERE (s.labels ? wanted.label AND (
-                    wanted.operator IN ('in', 'exists')
-                    AND (wanted.operator = 'exists' OR wanted.values ? (s.labels ->> wanted.label))
-                    OR wanted.operator = 'notIn' AND NOT wanted.values ? (s.labels ->> wanted.label)
-                ) OR NOT s.labels ? wanted.label AND wanted.operator IN ('notIn', 'doesNotExist')) IS NOT TRUE
-      ))
+      AND t.lane = CASE WHEN wanted.status IN ('scheduled', 'running') THEN 'placed' ELSE wanted.status END
+      AND
+-- include: spec_filter
       AND ($6::timestamptz IS NULL OR (t.created_at, t.task_id) < ($6, $7::text))
     ORDER BY t.created_at DESC, t.task_id DESC
     LIMIT $8
@@ -70,12 +78,18 @@ ORDER BY new.place
 SELECT body FROM task_events WHERE task_id = $1 ORDER BY event_id
 
 -- name: events_of_type
-SELECT body FROM task_events WHERE task_id = ANY ($1::text[]) AND type = $2 ORDER BY event_id
+-- Task by task, or statistics taken while there were few would make it read all in the order of events.
+SELECT told.body
+FROM unnest($1::text[]) AS wanted (task_id)
+CROSS JOIN LATERAL (
+    SELECT e.event_id, e.body FROM task_events e WHERE e.task_id = wanted.task_id AND e.type = $2 OFFSET 0
+) told
+ORDER BY told.event_id
 
 -- name: ready
 SELECT *
 FROM live_tasks
-WHERE status = 'pending' AND due AND NOT blocked AND NOT task_id = ANY ($2::text[])
+WHERE due AND NOT blocked AND NOT task_id = ANY ($2::text[])
 ORDER BY precedence, run_at, created_at, task_id
 LIMIT $1
 
@@ -84,7 +98,7 @@ SELECT count(*) AS ahead
 FROM (
     SELECT
     FROM live_tasks
-    WHERE status = 'pending' AND due AND NOT blocked
+    WHERE due AND NOT blocked
       AND (precedence, run_at, created_at, task_id) < ($1::bigint, $2::timestamptz, $3::timestamptz, $4::text)
     LIMIT $5
 ) ready
@@ -93,7 +107,7 @@ FROM (
 WITH chosen AS (
     SELECT task_id
     FROM live_tasks
-    WHERE status = 'pending' AND NOT due AND run_at <= $1
+    WHERE node_id IS NULL AND NOT due AND run_at <= $1
     ORDER BY run_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
@@ -104,7 +118,7 @@ promoted AS (
 SELECT count(*) AS promoted FROM promoted
 
 -- name: next_run_at
-SELECT min(run_at) AS run_at FROM live_tasks WHERE status = 'pending' AND NOT due
+SELECT min(run_at) AS run_at FROM live_tasks WHERE node_id IS NULL AND NOT due
 
 -- name: block
 WITH chosen AS (
@@ -186,15 +200,15 @@ CROSS JOIN LATERAL (
 -- name: count_pending
 SELECT
     (SELECT count(*) FROM (
-        SELECT FROM live_tasks WHERE status = 'pending' AND due AND NOT blocked LIMIT $1
+        SELECT FROM live_tasks WHERE due AND NOT blocked LIMIT $1
     ) found) AS ready,
     (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked LIMIT $1) found) AS blocked,
     (SELECT count(*) FROM (
-        SELECT FROM live_tasks WHERE status = 'pending' AND NOT due LIMIT $1
+        SELECT FROM live_tasks WHERE node_id IS NULL AND NOT due LIMIT $1
     ) found) AS later
 
 -- name: live
-SELECT * FROM live_tasks WHERE status IN ('scheduled', 'running')
+SELECT * FROM live_tasks WHERE node_id IS NOT NULL AND status IN ('scheduled', 'running')
 
 -- name: cursors
 WITH RECURSIVE writers AS (

@@ -1,0 +1,152 @@
+"""What the path of every task costs the server, in counts: statements, rows written, rewrites in place."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import pytest
+
+from podling.core.protocol import ReportKind
+from podling.core.task import Task
+from podling.store.base import TaskWrite, WriteStatus
+from podling.store.postgres.store import PostgresStore
+from tests.builders import (
+    NOW,
+    assignment,
+    build_batch,
+    build_node,
+    build_task,
+    ended,
+    happening,
+    insertion,
+    reported,
+)
+
+BATCH = 100
+BACKLOG = 1000
+IN_FLIGHT = 300
+MANY = 3000
+
+_WRITTEN = """
+SELECT relname, n_tup_ins AS inserted, n_tup_upd AS updated, n_tup_hot_upd AS in_place, n_tup_del AS deleted
+FROM pg_stat_user_tables
+"""
+
+
+@pytest.fixture
+async def store(dsn: str) -> AsyncIterator[PostgresStore]:
+    """A store whose every statement takes the one connection, so that all of them can be counted."""
+    opened = PostgresStore(dsn, pool_size=1)
+    await opened.open()
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest.fixture
+async def statements(store: PostgresStore) -> list[str]:
+    """What the store has told its server so far; it grows with every statement."""
+    told: list[str] = []
+    async with store._pool.connection() as connection:
+        connection.add_query_logger(lambda record: told.append(record.query))
+    return told
+
+
+async def written(store: PostgresStore, table: str) -> asyncpg.Record:
+    """Return what has been written to the table, told by the server."""
+    async with store._pool.connection() as connection:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        row = await connection.fetchrow(f"{_WRITTEN} WHERE relname = $1", table)
+    assert row is not None
+    return row
+
+
+async def commit(store: PostgresStore, writes: Sequence[TaskWrite]) -> list[Task]:
+    await store.commit(build_batch(writes))
+    return [write.task for write in writes]
+
+
+@pytest.mark.parametrize("size", [1, BATCH, 5 * BATCH])
+async def test_a_batch_takes_as_many_statements_whatever_its_size(
+    store: PostgresStore, statements: list[str], size: int
+) -> None:
+    async def count(writes: Sequence[TaskWrite], epoch: int | None = None) -> int:
+        before = len(statements)
+        results = await store.commit(build_batch(writes, epoch=epoch))
+        assert {result.status for result in results} == {WriteStatus.APPLIED}
+        return len(statements) - before
+
+    epoch = await store.take_leadership("one", await store.leadership())
+    plain = [build_task() for _ in range(size)]
+    keyed = [build_task(idempotency_key=f"key-{number}") for number in range(size)]
+    # BEGIN, specs and states, attempts and events with the batch's number, COMMIT.
+    assert await count([insertion(task) for task in plain]) == 4
+    # And the keys, the epoch.
+    assert await count([insertion(task, "hash") for task in keyed]) == 5
+    assigned = [assignment(task) for task in plain]
+    assert await count(assigned, epoch) == 5
+    running = [happening(write.task, reported(write.task, ReportKind.RUNNING)) for write in assigned]
+    assert await count(running) == 4
+    assert await count([happening(write.task, ended(write.task)) for write in running]) == 4
+
+
+async def drive(store: PostgresStore) -> None:
+    """Take tasks from submit to end in batches, with some waiting and some running all the time."""
+    pending: list[Task] = []
+    scheduled: list[Task] = []
+    running: list[Task] = []
+    made = 0
+    while made < MANY or pending or running:
+        if made < MANY and len(pending) < BACKLOG:
+            pending += await commit(store, [insertion(build_task()) for _ in range(BATCH)])
+            made += BATCH
+            continue
+        scheduled = await commit(store, [assignment(task) for task in pending[:BATCH]])
+        del pending[:BATCH]
+        running += await commit(
+            store, [happening(task, reported(task, ReportKind.RUNNING)) for task in scheduled]
+        )
+        if len(running) >= IN_FLIGHT or not pending:
+            await commit(store, [happening(task, ended(task)) for task in running[:BATCH]])
+            del running[:BATCH]
+
+
+async def test_what_leaves_no_index_is_rewritten_in_its_page(store: PostgresStore) -> None:
+    await drive(store)
+    live, attempts = await written(store, "live_tasks"), await written(store, "attempts")
+    # Of a task's two updates the first takes it out of the ready order, so that one is in no case in place.
+    assert live["updated"] == 2 * MANY
+    assert live["in_place"] > 0.9 * MANY
+    assert attempts["updated"] == 2 * MANY
+    assert attempts["in_place"] > 0.9 * attempts["updated"]
+
+
+async def test_beats_and_renewals_are_rewritten_in_their_page(store: PostgresStore) -> None:
+    sessions = {f"node-{number}": 0 for number in range(200)}
+    for node_id in sessions:
+        sessions[node_id] = await store.open_session(build_node(node_id))
+    epoch = await store.take_leadership("one", await store.leadership())
+    assert epoch is not None
+    before = {table: await written(store, table) for table in ("node_beats", "leadership")}
+    for _ in range(50):
+        assert len(await store.beat(sessions, NOW)) == len(sessions)
+        assert await store.renew_leadership("one", epoch)
+    for table, then in before.items():
+        now = await written(store, table)
+        updated = now["updated"] - then["updated"]
+        assert updated == 50 * (len(sessions) if table == "node_beats" else 1)
+        assert now["in_place"] - then["in_place"] > 0.9 * updated
+
+
+async def test_a_start_and_an_end_in_one_batch_are_one_write_of_the_row(store: PostgresStore) -> None:
+    (task,) = await commit(store, [insertion(build_task())])
+    (task,) = await commit(store, [assignment(task)])
+    before = await written(store, "live_tasks"), await written(store, "attempts")
+    started = happening(task, reported(task, ReportKind.RUNNING))
+    over = happening(started.task, ended(started.task))
+    both = TaskWrite(task=over.task, expected_version=task.version, attempts=over.attempts)
+    await store.commit(build_batch([both]))
+    live, attempts = await written(store, "live_tasks"), await written(store, "attempts")
+    assert live["updated"] == before[0]["updated"]
+    assert live["deleted"] == before[0]["deleted"] + 1
+    assert attempts["updated"] == before[1]["updated"] + 1
