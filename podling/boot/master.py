@@ -169,5 +169,6 @@ async def opened_store(settings: MasterSettings) -> AsyncIterator["Store"]:
         yield PostgresStore(
             dsn,
             direct_dsn=settings.database_direct_url,
+            read_dsn=settings.database_read_url,
             leader_timeout_seconds=settings.lease_seconds / 4,
         )

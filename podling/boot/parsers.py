@@ -144,6 +144,13 @@ def database_url(given: str) -> str:
     return given
 
 
+def server_url(given: str) -> str:
+    """The address of a PostgreSQL server that somebody runs."""
+    if not given.startswith(("postgres://", "postgresql://")):
+        raise ValueError("write postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=disable")
+    return given
+
+
 def named_database(given: str) -> tuple[str, str]:
     key, equals, url = given.partition("=")
     if not equals or not _NAME.fullmatch(key):

@@ -48,6 +48,7 @@ class MasterSettings:
     store_type: str = "memory"
     database_url: str | None = field(default=None, repr=False)
     database_direct_url: str | None = field(default=None, repr=False)
+    database_read_url: str | None = field(default=None, repr=False)
     advertise_url: str | None = None
     allow_simulated: bool = False
     alert_hosts: tuple[str, ...] = ()
@@ -140,6 +141,8 @@ MASTER = Program(
                 variables=("DATABASE_URL", "PODLING_DATABASE_URL")),
         _option("--database-direct-url", parsers.database_url, "the same past a pooler, for LISTEN",
                 variables=("DATABASE_DIRECT_URL", "PODLING_DATABASE_DIRECT_URL"), metavar="URL"),
+        _option("--database-read-url", parsers.server_url, "a standby of it, for lists and history",
+                variables=("DATABASE_READ_URL", "PODLING_DATABASE_READ_URL"), metavar="URL"),
         _option("--advertise-url", parsers.http_url, "the address that others use", metavar="URL"),
         _option("--tls-cert", parsers.path, "a certificate chain in PEM; makes it https", metavar="FILE"),
         _option("--tls-key", parsers.path, "the certificate's key in PEM", metavar="FILE"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from podling.core.facts import DatabaseFacts, OpenTransaction
+from podling.core.facts import DatabaseFacts, OpenTransaction, ReplicaFacts
 from podling.core.findings import Finding, Severity, size_of, span
 
 DATABASE = "database"
@@ -10,6 +10,7 @@ OLDEST_VERSION, NEWEST_VERSION, OLDEST_MAINTAINED = 12, 18, 14
 IDLE_WARNING_SECONDS, IDLE_PROBLEM_SECONDS, LONG_SECONDS = 60.0, 600.0, 600.0
 BLOAT_ROWS, BLOAT_TIMES = 20_000, 4
 FULL_SHARE, NEARLY_FULL_SHARE = 0.95, 0.80
+LATE_SECONDS = 10.0
 CONNECTIONS_BESIDE_POOL = 2  # one listens, one notifies
 
 _PSQL = "podling db psql"
@@ -29,6 +30,7 @@ def examine_database(facts: DatabaseFacts, masters: int) -> Iterator[Finding]:
         _transactions,
         _bloat,
         _hidden,
+        _replica,
     )
     for rule in rules:
         yield from rule(facts)
@@ -193,3 +195,32 @@ def _hidden(facts: DatabaseFacts) -> Iterator[Finding]:
             "let Podling's login see them",
             f"{_administrator(facts)} -c 'GRANT pg_monitor TO podling'",
         )
+
+
+def _replica(facts: DatabaseFacts) -> Iterator[Finding]:
+    replica = facts.replica
+    if replica is None:
+        return
+    if replica.problem is not None:
+        yield _found(
+            Severity.WARNING,
+            "replica_away",
+            f"the replica at {replica.where} cannot be used: {replica.problem}",
+            "lists are read from the primary, which has that work too",
+            "see that it runs, follows the primary, and is what DATABASE_READ_URL names",
+        )
+    elif replica.lag_seconds is None or replica.lag_seconds >= LATE_SECONDS:
+        yield _lag(Severity.WARNING, replica, "see what keeps it from following: disk, network, long queries")
+    else:
+        yield _lag(Severity.NOTE, replica, "nothing: a task by its id comes from the primary")
+
+
+def _lag(severity: Severity, replica: ReplicaFacts, remedy: str) -> Finding:
+    lag = "by a time that is not known" if replica.lag_seconds is None else f"by {replica.lag_seconds:.1f} s"
+    return _found(
+        severity,
+        "replica_lag",
+        f"the replica at {replica.where} is behind {lag}",
+        "lists show what was true then",
+        remedy,
+    )

@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podling.core.fields import MAX_NAME_CHARACTERS, check_count, check_number, check_text
 from podling.core.value import value
 
 MOST_COUNTED_READY = 10_000
+LATELY = timedelta(days=1)
+MOST_BLOCKED_SHAPES = 20
+MOST_BLOCKED_ROWS = 1000  # of each shape
+MOST_COUNTED_FAILED = 10_000
+MOST_PRIORITIES = 1000
+"""The bounds of what a store looks at for a doctor."""
+
 MOST_DISKS = MOST_ENGINES = 32
 MOST_BYTES = 2.0**63
 
@@ -81,6 +88,19 @@ class TableFacts:
 
 
 @value
+class ReplicaFacts:
+    """The standby that lists are read from; with a `problem` the primary is read instead.
+
+    `lag_seconds` is what was found last, `fallbacks` counts the reads that went to the primary.
+    """
+
+    where: str
+    lag_seconds: float | None = None
+    problem: str | None = None
+    fallbacks: int = 0
+
+
+@value
 class DatabaseFacts:
     """`settings` are those of Podling's own sessions. `hidden_sessions` belong to other logins."""
 
@@ -98,6 +118,7 @@ class DatabaseFacts:
     idle_slots: tuple[str, ...] = ()
     tables: tuple[TableFacts, ...] = ()
     total_bytes: int = 0
+    replica: ReplicaFacts | None = None
 
 
 @value

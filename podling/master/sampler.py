@@ -4,10 +4,22 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
+from podling.core.facts import ReplicaFacts
 from podling.core.task import TERMINAL, TaskStatus
-from podling.kit.metrics import Cell, Gauge, Histogram, Instrument, Labels, gauge, process_numbers, quantile
+from podling.kit.metrics import (
+    Cell,
+    Counter,
+    Gauge,
+    Histogram,
+    Instrument,
+    Labels,
+    gauge,
+    process_numbers,
+    quantile,
+)
 from podling.master.context import MasterContext
 from podling.master.measures import NEW
 from podling.master.sessions.registry import Sessions
@@ -67,7 +79,11 @@ class Sampler:
 
     def instruments(self) -> list[Instrument]:
         """Return everything that there is to see of this master."""
-        return [*self._context.measures.instruments(), *self._gauges()]
+        return [
+            *self._context.measures.instruments(),
+            *self._gauges(),
+            *_of_replica(self._context.store.replica),
+        ]
 
     def _gauges(self) -> list[Gauge]:
         context = self._context
@@ -150,6 +166,18 @@ class Sampler:
             texts: cell for texts, cell in store.cells.items() if texts == ("commit",)
         }
         return self._histograms | {"commitSeconds": Histogram(store.name, store.help, cells=commits)}
+
+
+def _of_replica(replica: ReplicaFacts | None) -> list[Instrument]:
+    if replica is None:
+        return []
+    lag = nan if replica.lag_seconds is None else replica.lag_seconds
+    fallbacks: dict[Labels, float] = {(): float(replica.fallbacks)}
+    return [
+        gauge("podling_read_replica_up", "1 if lists are read from it.", int(replica.problem is None)),
+        gauge("podling_read_replica_lag_seconds", "How far the replica is behind.", lag),
+        Counter("podling_read_replica_fallbacks", "Lists that the primary gave instead.", values=fallbacks),
+    ]
 
 
 def _keyed(numbers: Mapping[str, int]) -> dict[tuple[str, ...], float]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from podling.core.alerts import Alert
-from podling.core.facts import StoreFacts
+from podling.core.facts import ReplicaFacts, StoreFacts
 from podling.core.node import Drain, Node, NodeChange, NodeStatus
 from podling.core.spec import Constraint
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
@@ -144,6 +144,7 @@ class TaskQuery:
     kind: str | None = None
     after: tuple[datetime, str] | None = None
     limit: int = 500
+    fresh: bool = False  # not from a replica, which may be a little behind
 
 
 class OverdueKind(StrEnum):
@@ -189,14 +190,6 @@ class PendingCounts:
     later: int = 0
 
 
-LATELY = timedelta(days=1)
-MOST_BLOCKED_SHAPES = 20
-MOST_BLOCKED_ROWS = 1000  # of each shape
-MOST_COUNTED_FAILED = 10_000
-MOST_PRIORITIES = 1000
-"""The bounds of what `diagnose` looks at."""
-
-
 @value
 class PeerMessage:
     """What one master leaves for another. It is read once, or lost: whoever waits has a deadline."""
@@ -213,6 +206,9 @@ class Store(Protocol):
     audit: Audit
     decisions: Decisions
     alerts: Alerts
+
+    @property
+    def replica(self) -> ReplicaFacts | None: ...
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date. Raises ConfigurationError with the way out."""

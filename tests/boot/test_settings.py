@@ -121,6 +121,15 @@ def test_flags_may_name_the_store_too() -> None:
     assert settings.database_url == "postgresql://localhost/podling"
 
 
+def test_lists_may_be_read_from_another_server() -> None:
+    assert master().database_read_url is None
+    settings = master(DATABASE_READ_URL="postgres://podling:hunter22@standby/podling")
+    assert settings.database_read_url == "postgres://podling:hunter22@standby/podling"
+    assert "hunter22" not in repr(settings)
+    (fault,) = faults_of(DATABASE_READ_URL="embedded:/var/lib/podling")
+    assert "DATABASE_READ_URL" in fault and "postgres://" in fault
+
+
 def test_no_password_is_told_or_shown() -> None:
     (fault,) = faults_of(DATABASE_URL="mysql://podling:hunter22@db/podling")
     assert "hunter22" not in fault

@@ -19,6 +19,7 @@ from podling.core.facts import (
     DiskFacts,
     EngineFacts,
     OpenTransaction,
+    ReplicaFacts,
     StoreFacts,
     TableFacts,
     WaitingTasks,
@@ -217,6 +218,9 @@ def test_a_setting_that_must_be_on(name: str) -> None:
             [("warning", "prepared_transaction"), ("warning", "idle_slot")],
         ),
         ({"hidden_sessions": 1}, 1, [("note", "hidden_sessions")]),
+        ({"replica": ReplicaFacts(where="b", lag_seconds=0.5)}, 1, [("note", "replica_lag")]),
+        ({"replica": ReplicaFacts(where="b", lag_seconds=10)}, 1, [("warning", "replica_lag")]),
+        ({"replica": ReplicaFacts(where="b", problem="away")}, 1, [("warning", "replica_away")]),
     ],
 )
 def test_a_database(fields: dict[str, Any], masters: int, expected: Any) -> None:

@@ -25,10 +25,13 @@ _SETTINGS = {"fsync": "off", "shared_buffers": "32MB", "wal_level": "replica", "
 
 
 class OwnPostgres:
-    """Debian's PostgreSQL 15 on a free port of loopback, as the user `postgres` where this is root."""
+    """PostgreSQL on a free port of loopback (Debian's 15), as the user `postgres` where this is root."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, environment: Mapping[str, str] | None = None, binaries: Path = DEBIAN_BINARIES
+    ) -> None:
         self.home = home
+        self.binaries = binaries
         self.data = home / "data"
         self.port = free_port()
         self.password = secrets.token_urlsafe(16)
@@ -72,7 +75,7 @@ class OwnPostgres:
         pairs = [part for pair in (_SETTINGS | settings).items() for part in ("-c", "=".join(pair))]
         with (self.home / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(DEBIAN_BINARIES / "postgres"), "-D", str(self.data), "-p", str(self.port),
+                [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(self.port),
                  "-h", "127.0.0.1", "-k", str(self.home), *pairs],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._options(),
             )  # fmt: skip
@@ -89,7 +92,7 @@ class OwnPostgres:
         raise AssertionError(f"PostgreSQL did not come up: {self.log()}")
 
     def _answers(self) -> bool:
-        command = [str(DEBIAN_BINARIES / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [str(self.binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(command, check=False, timeout=10).returncode == 0
 
     def runs(self) -> bool:
@@ -133,7 +136,7 @@ class OwnPostgres:
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
     def _run(self, program: str, *arguments: str) -> None:
-        command: Sequence[str] = [str(DEBIAN_BINARIES / program), *arguments]
+        command: Sequence[str] = [str(self.binaries / program), *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, timeout=PATIENCE_SECONDS, **self._options()
         )

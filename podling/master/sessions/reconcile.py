@@ -78,7 +78,7 @@ async def _supposed(context: MasterContext, node_id: str, starts_afresh: bool) -
     """
     if not starts_afresh:
         return [task.task_id for task in context.view.live_tasks_on(node_id)]
-    query = TaskQuery(statuses=tuple(LIVE), node_id=node_id, limit=MOST_ON_A_NODE)
+    query = TaskQuery(statuses=tuple(LIVE), node_id=node_id, limit=MOST_ON_A_NODE, fresh=True)
     return [task.task_id for task in await context.store.list_tasks(query)]
 
 

@@ -5,14 +5,11 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from podling.core.facts import StoreFacts
+from podling.core.facts import LATELY, MOST_BLOCKED_SHAPES, MOST_COUNTED_FAILED, StoreFacts
 from podling.core.node import Drain, Node, NodeStatus
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.kit.clock import Clock, SystemClock
 from podling.store.base import (
-    LATELY,
-    MOST_BLOCKED_SHAPES,
-    MOST_COUNTED_FAILED,
     Batch,
     Beat,
     ChangeBatch,
@@ -62,6 +59,7 @@ class MemoryStore(Store):
     """
 
     kind = "memory"
+    replica = None
 
     def __init__(
         self,

@@ -5,19 +5,17 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from podling.core.facts import (
+    LATELY,
+    MOST_BLOCKED_ROWS,
+    MOST_BLOCKED_SHAPES,
+    MOST_COUNTED_FAILED,
     MOST_COUNTED_READY,
+    MOST_PRIORITIES,
     DatabaseFacts,
     OpenTransaction,
     StoreFacts,
     TableFacts,
     WaitingTasks,
-)
-from podling.store.base import (
-    LATELY,
-    MOST_BLOCKED_ROWS,
-    MOST_BLOCKED_SHAPES,
-    MOST_COUNTED_FAILED,
-    MOST_PRIORITIES,
 )
 from podling.store.postgres.migrations import shipped
 from podling.store.postgres.pool import Connection, Pool

@@ -1,9 +1,10 @@
 """The store on PostgreSQL 12 to 18."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from podling.core.facts import StoreFacts
+from podling.core.facts import ReplicaFacts, StoreFacts
 from podling.core.task import Task
 from podling.store.base import Snapshot, ignore
 from podling.store.ports.alerts import Alerts
@@ -24,6 +25,7 @@ from podling.store.postgres.migrations import migrate
 from podling.store.postgres.nodes import Nodes, read_nodes
 from podling.store.postgres.pool import Address, Pool
 from podling.store.postgres.queries import load
+from podling.store.postgres.replica import Replica
 from podling.store.postgres.specs import SpecCache
 from podling.store.postgres.tasks import Tasks
 from podling.store.postgres.tokens import TokenTable
@@ -38,7 +40,8 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
     """A `Store` whose truth is a PostgreSQL database.
 
     `direct_dsn` leads to the server itself where `dsn` leads to a transaction pooler; hints travel
-    on it. `leader_timeout_seconds` bounds a leader's waits inside a transaction: a quarter lease.
+    on it. `read_dsn` leads to a standby for lists. `leader_timeout_seconds` bounds a leader's waits inside
+    a transaction: a quarter lease.
     """
 
     kind = "postgres"
@@ -48,6 +51,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         dsn: str,
         *,
         direct_dsn: str | None = None,
+        read_dsn: str | None = None,
         pool_size: int = 10,
         command_timeout_seconds: float = 10.0,
         leader_timeout_seconds: float = 3.0,
@@ -58,6 +62,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self._pool_size = pool_size
         self._pool = Pool(address, pool_size)
         self.leader_timeout_seconds = leader_timeout_seconds
+        self._replica = None if read_dsn is None else Replica(read_dsn, self._pool)
         self._guard = LeaderGuard(leader_timeout_seconds)
         self._committer = Committer(self._pool, self._guard)
         self._notifier = Notifier(self._direct)
@@ -67,10 +72,17 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.audit: Audit = AuditTable(self._pool)
         self.decisions: Decisions = DecisionTable(self._pool)
 
+    @property
+    def replica(self) -> ReplicaFacts | None:
+        """What is known of the standby that lists are read from."""
+        return None if self._replica is None else self._replica.facts
+
     async def open(self) -> None:
         """See `Store.open`."""
         self._pool.address.check()
         self._direct.check()
+        if self._replica is not None:
+            self._replica.check()
         try:
             with translated_at_open(self._pool.address.where):
                 await self._pool.open()
@@ -80,8 +92,12 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
             await self._pool.close()
             raise
         self._notifier.start()
+        if self._replica is not None:
+            await self._replica.start()
 
     async def close(self) -> None:
+        if self._replica is not None:
+            await self._replica.stop()
         await self._notifier.stop()
         await self._pool.close()
 
@@ -93,7 +109,11 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
 
     async def diagnose(self, now: datetime) -> StoreFacts:
         with translated():
-            return await diagnosis.diagnose(self._pool, self._pool_size, now)
+            facts = await diagnosis.diagnose(self._pool, self._pool_size, now)
+        if self._replica is None or facts.database is None:
+            return facts
+        await self._replica.look()
+        return replace(facts, database=replace(facts.database, replica=self._replica.facts))
 
     async def suspects(self, scheduled_before: datetime, limit: int) -> Sequence[Task]:
         return await self._read(_DIAGNOSIS.suspects, scheduled_before, limit)

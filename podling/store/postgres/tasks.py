@@ -24,6 +24,7 @@ from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.lists import list_of
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
+from podling.store.postgres.replica import Replica
 from podling.store.postgres.rows import event_row, read_all, read_task, to_json
 from podling.store.postgres.specs import SpecCache
 
@@ -36,6 +37,7 @@ class Tasks:
     """The part of the store about tasks; see `Store` for what each method means."""
 
     _pool: Pool
+    _replica: Replica | None
     _guard: LeaderGuard
     _committer: Committer
     _notifier: Notifier
@@ -59,7 +61,13 @@ class Tasks:
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
         listing = list_of(query)
-        return await self._read(listing.sql, *listing.arguments, settings=listing.settings)
+
+        async def ask(pool: Pool) -> list[Task]:
+            return await self._read_from(pool, listing.sql, *listing.arguments, settings=listing.settings)
+
+        if self._replica is None or query.fresh:
+            return await ask(self._pool)
+        return await self._replica.read(ask)
 
     async def load_attempts(
         self, task_id: str, after: int = 0, limit: int | None = None
@@ -135,9 +143,14 @@ class Tasks:
         rows = await self._pool.fetch(_SQL.changes_kept)
         return {row["master_id"]: (row["oldest"], row["newest"]) for row in rows}
 
-    async def _read(self, sql: str, *arguments: object, settings: Sequence[str] = ()) -> list[Task]:
+    async def _read(self, sql: str, *arguments: object) -> list[Task]:
+        return await self._read_from(self._pool, sql, *arguments)
+
+    async def _read_from(
+        self, pool: Pool, sql: str, *arguments: object, settings: Sequence[str] = ()
+    ) -> list[Task]:
         with translated():
-            async with self._pool.connection(settings=settings) as connection:
+            async with pool.connection(settings=settings) as connection:
                 return await self._with_specs(connection, await connection.fetch(sql, *arguments))
 
     async def _with_specs(self, connection: Connection, rows: Sequence[asyncpg.Record]) -> list[Task]:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from podling.core.facts import WaitingTasks
+from podling.core.facts import LATELY, WaitingTasks
 from podling.core.node import NodeStatus
-from podling.store.base import LATELY, Store, TaskWrite
+from podling.store.base import Store, TaskWrite
 from tests.builders import (
     NOW,
     assignment,
