@@ -25,6 +25,7 @@ from podling.master.measured_store import measured
 from podling.master.measures import Measures
 from podling.master.node_rows import NodeRows
 from podling.master.policy import PolicyInForce
+from podling.master.tally import Tally
 from podling.store.base import Master, Store
 
 
@@ -96,6 +97,7 @@ class MasterContext:
     feed: Feed
     events: EventLog
     measures: Measures
+    tally: Tally
     committer: Committer
     credentials: Credentials
     alerts: AlertBook
@@ -163,9 +165,11 @@ def build(
     alerts = AlertBook(store, view, feed)
     events = EventLog(store)
     feed.listen(events.remember)
+    tally = Tally(store, view, lambda: committer.in_flight is not None)
 
     def publish(applied: Sequence[Applied]) -> None:
         feed.publish(applied)
+        tally.committed(applied)
         measures.committed(applied)
 
     committer = Committer(store, clock, draw, options.master_id, view.task, publish, alerts.about)
@@ -177,6 +181,7 @@ def build(
         feed=feed,
         events=events,
         measures=measures,
+        tally=tally,
         committer=committer,
         credentials=Credentials(store.tokens, clock, options.token),
         alerts=alerts,

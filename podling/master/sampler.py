@@ -74,6 +74,7 @@ class Sampler:
         if self._counted_at is None or now - self._counted_at >= COUNT_SECONDS:
             self._counted_at = now
             self.pending = await self._context.store.count_pending(MOST_COUNTED)
+            await self._context.tally.count()
         self._expected_at = asyncio.get_running_loop().time() + LOOK_SECONDS
         return LOOK_SECONDS
 
@@ -102,12 +103,8 @@ class Sampler:
         ]  # fmt: skip
 
     def _states(self) -> dict[str, int]:
-        live = self._context.view.live_statuses()
-        return {
-            TaskStatus.PENDING.value: sum(self._waiting().values()),
-            TaskStatus.SCHEDULED.value: live[TaskStatus.SCHEDULED],
-            TaskStatus.RUNNING.value: live[TaskStatus.RUNNING],
-        }
+        counts = self._context.tally.counts()
+        return {status.value: count for status, count in counts.items() if status not in TERMINAL}
 
     def _waiting(self) -> dict[str, int]:
         pending = self.pending

@@ -129,6 +129,7 @@ class Snapshot:
     nodes: tuple[Node, ...]
     live_tasks: tuple[Task, ...]
     cursors: Mapping[str, int]
+    counts: Mapping[TaskStatus, int]  # as of `count_tasks`
 
 
 @value
@@ -321,7 +322,7 @@ class Store(Protocol):
     async def next_overdue_at(self) -> datetime | None: ...
 
     async def count_tasks(self) -> Mapping[TaskStatus, int]:
-        """Count live and pending tasks exactly, ended ones as far as it is cheap."""
+        """Count live tasks exactly, pending and ended ones as far as it is cheap."""
 
     async def count_pending(self, limit: int) -> PendingCounts:
         """Count pending tasks, up to `limit` of each kind."""

@@ -55,6 +55,7 @@ class ChangesFeed:
 
     def _go_on_after(self, snapshot: Snapshot) -> None:
         self._cursors = dict(snapshot.cursors)
+        self._context.tally.begin(snapshot.counts)
         self._context.events.jump(snapshot.cursors)
 
     async def run_once(self) -> float | None:
@@ -66,6 +67,8 @@ class ChangesFeed:
             self._context.events.tell(batches)
             answered = [batch for batch in batches if not self._is_in_flight(batch)]
             news = [batch for batch in answered if self._is_news(batch)]
+            for batch in news:
+                self._context.tally.told(batch.changes)
             await self._take_over(change.task_id for batch in news for change in batch.changes)
             for batch in answered:
                 self._cursors[batch.master_id] = batch.number

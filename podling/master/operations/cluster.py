@@ -13,7 +13,7 @@ async def overview(context: MasterContext) -> dict[str, Any]:
     masters = await context.store.load_masters()
     leadership = await context.store.leadership()
     leader = leader_of(masters, leadership)
-    counts = await context.store.count_tasks()
+    counts = context.tally.counts()
     nodes = context.view.nodes()
     return {
         "clusterId": context.cluster_id,

@@ -240,6 +240,7 @@ class MemoryStore(Store):
             nodes=tuple(self._nodes.load(None)),
             live_tasks=tuple(self._tasks.live()),
             cursors=self._changes.cursors(),
+            counts=self._tasks.counts(),
         )
 
     async def changes_after(self, cursors: Mapping[str, int], limit: int) -> Sequence[ChangeBatch]:

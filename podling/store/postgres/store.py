@@ -125,10 +125,12 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
                 cursors = await connection.fetch(_TASKS.cursors)
                 nodes = await connection.fetch(_NODES.load, None)
                 live = await self._with_specs(connection, await connection.fetch(_TASKS.live))
+                counts = await self._count(connection)
         return Snapshot(
             nodes=tuple(read_nodes(nodes)),
             live_tasks=tuple(live),
             cursors={row["master_id"]: row["number"] for row in cursors},
+            counts=counts,
         )
 
     async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:

@@ -31,6 +31,7 @@ from podling.store.postgres.specs import SpecCache
 _SQL = load("tasks")
 # Ended tasks are counted up to here; more would read all of history.
 _MAX_COUNT = 10_000
+_MAX_PENDING = 100_000  # of those that are ready, blocked, or not due yet
 
 
 class Tasks:
@@ -126,7 +127,12 @@ class Tasks:
         return None if row is None else row["at"]
 
     async def count_tasks(self) -> Mapping[TaskStatus, int]:
-        rows = await self._pool.fetch(_SQL.count, _MAX_COUNT)
+        with translated():
+            async with self._pool.connection() as connection:
+                return await self._count(connection)
+
+    async def _count(self, connection: Connection) -> Mapping[TaskStatus, int]:
+        rows = await connection.fetch(_SQL.count, _MAX_COUNT, _MAX_PENDING)
         counts = {TaskStatus(row["status"]): int(row["tasks"]) for row in rows}
         return {status: counts.get(status, 0) for status in TaskStatus}
 

@@ -77,6 +77,7 @@ async def test_a_batch_takes_as_many_statements_whatever_its_size(
         return len(statements) - before
 
     epoch = await store.take_leadership("one", await store.leadership())
+    await count([insertion(build_task())])  # with what the driver asks once on each connection
     plain = [build_task() for _ in range(size)]
     keyed = [build_task(idempotency_key=f"key-{number}") for number in range(size)]
     # BEGIN, specs and states, attempts and events with the batch's number, COMMIT.

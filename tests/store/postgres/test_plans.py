@@ -139,6 +139,7 @@ async def test_no_pass_of_a_loop_reads_a_whole_table(store: PostgresStore, churn
         (TASKS.changes_after, (["master-1"], [5], 100)),
         (TASKS.live, ()),
         (TASKS.count_pending, (1000,)),
+        (TASKS.count, (1000, 1000)),
         (NODES.beat, (["node-1"], [1], NOW)),
         (NODES.mark_lost, ("node-1", 1)),
     ]
