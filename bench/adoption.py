@@ -12,6 +12,8 @@ import aiohttp
 from bench.cluster import POLL_SECONDS, Cluster, cluster
 from bench.containers import IMAGE
 from bench.report import Result
+from bench.steady import watched
+from bench.trial import Trial
 
 CONTAINERS = 50
 START_SECONDS = 300.0
@@ -19,11 +21,12 @@ ADOPT_SECONDS = 60.0
 SETTINGS = f"{CONTAINERS} containers without network, image {IMAGE}"
 
 
-async def run(store: str) -> Result:
+async def run(trial: Trial) -> Result:
     """Return `adopted` containers and `seconds` until the last of them."""
-    async with cluster(store, "--capacity", str(CONTAINERS)) as started:
+    count = trial.sized(CONTAINERS)
+    async with cluster(trial.store, "--capacity", str(count)) as started, watched(started) as used:
         spec = {"name": "bench", "image": IMAGE, "command": ["sleep", "600"], "network": "none"}
-        ids = await started.submit_all([spec | {"stopGraceSeconds": 0}] * CONTAINERS)
+        ids = await started.submit_all([spec | {"stopGraceSeconds": 0}] * count)
         await _until_running(started, ids, START_SECONDS)
         await started.worker.kill()
         begin = time.perf_counter()
@@ -33,7 +36,7 @@ async def run(store: str) -> Result:
         for task_id in ids:
             await started.post(f"/tasks/{task_id}/cancel", {})
         await started.wait_until_ended(START_SECONDS)
-    return {"adopted": len(ids), "seconds": seconds}
+    return {"adopted": len(ids), "seconds": seconds} | used
 
 
 async def _until_running(started: Cluster, ids: list[str], seconds: float) -> None:

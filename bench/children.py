@@ -3,29 +3,35 @@
 import asyncio
 import os
 import sys
-import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from podling.core.errors import PodlingError
+
 STEP_SECONDS = 0.25
+LINE_BYTES = 1 << 26
 
 
 class Child:
-    """`python -m bench.<name>`; `latest` is the last line that it told, all the `waits` are kept."""
+    """`python -m bench.<name>`; `told` reads its last line, and all its `waits` are kept by name."""
 
     def __init__(self, name: str, *flags: str) -> None:
-        self._command = [sys.executable, "-m", f"bench.{name}", *flags]
-        self.latest: dict[str, Any] = {}
-        self.waits: list[float] = []
+        self._name = name
+        self._flags = flags
+        self._latest: dict[str, Any] = {}
+        self.waits: defaultdict[str, list[float]] = defaultdict(list)
 
     async def __aenter__(self) -> "Child":
         pipe = asyncio.subprocess.PIPE
+        # Its own session keeps the terminal's Ctrl-C away; it ends with its standard input.
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, limit=1 << 26
-        )
+            sys.executable, "-m", f"bench.{self._name}", *self._flags,
+            stdin=pipe, stdout=pipe, limit=LINE_BYTES, start_new_session=True,
+        )  # fmt: skip
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -35,39 +41,50 @@ class Child:
             self._process.kill()
         await self._process.wait()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     async def _read(self) -> None:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
-            self.latest = orjson.loads(line)
-            self.waits += self.latest["waits"]
+            self._latest = orjson.loads(line)
+            for name, waits in self._latest["waits"].items():
+                self.waits[name] += waits
 
     def send(self, line: str) -> None:
+        """Give an order. Raises PodlingError if the program has ended by itself."""
+        self.check()
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
 
     def told(self, name: str) -> int:
-        return int(self.latest.get(name, 0))
+        return int(self._latest.get(name, 0))
 
     def check(self) -> None:
-        """Raise if it has ended by itself."""
+        """Raise PodlingError if it has ended by itself."""
         if self._process.returncode is not None:
-            raise RuntimeError(f"{self._command[2]} ended with exit code {self._process.returncode}")
+            raise PodlingError(f"bench.{self._name} ended with exit code {self._process.returncode}")
 
 
-async def steady(
-    seconds: float, read: Callable[[], int], step: Callable[[], None] = lambda: None
-) -> tuple[float, float]:
-    """Return by how much `read` grew a second over the time, and that time; `step` is called on the way."""
-    begin, before = time.monotonic(), read()
-    while time.monotonic() - begin < seconds:
+Step = Callable[[], Awaitable[None]]
+
+
+async def keep_on(seconds: float, step: Step) -> float:
+    """Call `step` all the time; return how long it was in the end."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    while loop.time() - begin < seconds:
         await asyncio.sleep(STEP_SECONDS)
-        step()
-    took = time.monotonic() - begin
-    return (read() - before) / took, took
+        await step()
+    return loop.time() - begin
+
+
+async def until(holds: Callable[[], bool], seconds: float, step: Step, what: str) -> None:
+    """Call `step` until it holds. Raises PodlingError at the deadline, which says `what` did not come."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not holds():
+        if loop.time() > deadline:
+            raise PodlingError(f"after {seconds:g} s there were not {what}")
+        await asyncio.sleep(STEP_SECONDS)
+        await step()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -76,7 +93,6 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident_megabytes(pid: int) -> float:
+def resident_bytes(pid: int) -> int:
     """Return how much memory the process has at the moment."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

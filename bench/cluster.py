@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,11 +15,17 @@ from typing import Any
 
 import aiohttp
 
+from bench.metrics import Reading
 from podling.core.errors import PodlingError
 
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 POLL_SECONDS = 0.05
+# The kernel ends it with SIGTERM (15) when the bench is gone, whatever has become of that.
+PROGRAM = (
+    "import ctypes; ctypes.CDLL(None).prctl(1, 15); "
+    "from podling.boot.{name} import main; raise SystemExit(main())"
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,15 @@ class Master:
     directory: Path
     http: aiohttp.ClientSession
     program: "Program"
+
+    @staticmethod
+    def clock() -> float:
+        return time.monotonic()
+
+    async def reading(self) -> Reading:
+        """Return what it tells at /metrics."""
+        async with self.http.get(f"{self.url}/metrics") as response:
+            return Reading(await response.text())
 
     async def get(self, path: str, **query: str) -> Any:
         """Return the JSON of a path below /api/v1."""
@@ -73,7 +89,10 @@ class Cluster(Master):
 
 @asynccontextmanager
 async def lone_master(store: str) -> AsyncIterator[Master]:
-    """Start a master, wait until it is ready, and end it afterwards."""
+    """Start a master, wait until it is ready, and end it afterwards.
+
+    Its embedded PostgreSQL, if any, is the directory `postgres` beside its own.
+    """
     directory = Path(tempfile.mkdtemp(prefix="podling-bench-"))
     directory.chmod(0o755)
     port = _free_port()
@@ -106,8 +125,7 @@ class Program:
     """One of Podling's programs; as a context it is started, and ended afterwards."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str], name: str, *flags: str) -> None:
-        code = f"from podling.boot.{name} import main; raise SystemExit(main())"
-        self._command = [sys.executable, "-c", code, *flags]
+        self._command = [sys.executable, "-c", PROGRAM.format(name=name), *flags]
         self._directory = directory
         self._environment = os.environ | dict(environment)
         self._log = directory / f"{name}.log"
@@ -130,8 +148,9 @@ class Program:
     async def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, env=self._environment, stdout=log, stderr=log, cwd=self._directory
-            )
+                *self._command, env=self._environment, stdout=log, stderr=log, cwd=self._directory,
+                start_new_session=True,
+            )  # fmt: skip
 
     @property
     def pid(self) -> int:

@@ -15,6 +15,8 @@ import docker
 
 from bench.cluster import POLL_SECONDS, Cluster, cluster
 from bench.report import Result
+from bench.steady import watched
+from bench.trial import Trial
 
 IMAGE = "podling-busybox:local"
 COMMAND = ["true"]
@@ -25,19 +27,21 @@ SIDE_SECONDS = 300.0
 SETTINGS = f"{PAIRS} interleaved pairs of {CONTAINERS} containers, {PARALLEL} at a time, image {IMAGE}"
 
 
-async def run(store: str) -> Result:
+async def run(trial: Trial) -> Result:
     """Return `ratio`, `rate` and `raw_rate` (containers per second)."""
     engine = docker.from_env(max_pool_size=PARALLEL + 2)
-    async with cluster(store, "--capacity", str(PARALLEL)) as started:
+    async with cluster(trial.store, "--capacity", str(PARALLEL)) as started:
         await asyncio.to_thread(_raw, engine, PARALLEL)
         await _podling(started, engine, PARALLEL)
-        pairs = [await _pair(started, engine, raw_first=bool(n % 2)) for n in range(PAIRS)]
+        async with watched(started) as used:
+            numbers = range(trial.sized(PAIRS))
+            pairs = [await _pair(started, engine, raw_first=bool(n % 2)) for n in numbers]
     engine.close()
     return {
         "ratio": median(rate / raw for raw, rate in pairs),
         "rate": median(rate for _, rate in pairs),
         "raw_rate": median(raw for raw, _ in pairs),
-    }
+    } | used
 
 
 async def _pair(started: Cluster, engine: docker.DockerClient, *, raw_first: bool) -> tuple[float, float]:

@@ -1,22 +1,22 @@
 """Many simulated workers in one process: each speaks the worker protocol and ends what it is given.
 
-`python -m bench.farm --master URL --workers N --slots M` prints a JSON line four times a second:
-how many attempts have been acknowledged as ended, and how long the last reports waited for that.
+`python -m bench.farm --master URL --workers N --slots M` prints a JSON line four times a second: how
+many are connected, how many attempts have been acknowledged as ended, how many beats were not
+answered within the lease, how many sessions were lost, and the waits for answers to reports and beats.
 """
 
 import argparse
 import asyncio
-import sys
+import math
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
 import aiohttp
-import orjson
 import uvloop
 
+from bench.orders import TELL_SECONDS, Waits, cancel_all, orders, tell
 from podling.core.protocol import PROTOCOL_VERSION, Assignment, Report, ReportKind
 from podling.wire.session import (
     Assign,
@@ -32,56 +32,67 @@ from podling.wire.session import (
     unpack,
 )
 
-TELL_SECONDS = 0.25
-MOST_WAITS = 100_000
+CONNECT_AT_ONCE = 20
+RECONNECT_SECONDS = 1.0
+
+
+class SessionLost(Exception):
+    """The master has sent a worker away, or does not answer it any more."""
 
 
 class Count:
     """What all workers of this process have done."""
 
     def __init__(self) -> None:
+        self.connected = 0
         self.ended = 0
-        self.beats_missed = 0
-        self.waits: deque[float] = deque(maxlen=MOST_WAITS)
+        self.missed = 0
+        self.lost = 0
+        self.reports = Waits()
+        self.beats = Waits()
 
     def tell(self) -> None:
-        waits, self.waits = self.waits, deque(maxlen=MOST_WAITS)
-        line = {
-            "at": time.monotonic(),
-            "ended": self.ended,
-            "missed": self.beats_missed,
-            "waits": [round(wait * 1000, 2) for wait in waits],
-        }
-        sys.stdout.buffer.write(orjson.dumps(line) + b"\n")
-        sys.stdout.buffer.flush()
+        tell(
+            connected=self.connected,
+            ended=self.ended,
+            missed=self.missed,
+            lost=self.lost,
+            waits={"report": self.reports.take(), "beat": self.beats.take()},
+        )
 
 
 class Worker:
-    """One session; an attempt ends as soon as it is assigned, unless `holds` says that it goes on."""
+    """A node whose attempts run for so many seconds: 0 reports start and end together, inf never ends."""
 
-    def __init__(self, node_id: str, slots: int, counted: Count, *, holds: bool) -> None:
+    def __init__(self, node_id: str, slots: int, run_seconds: float, counted: Count) -> None:
         self._node_id = node_id
         self._slots = slots
+        self._run_seconds = run_seconds
         self._count = counted
-        self._holds = holds
-        self._numbers = count(1)
-        self._sent: dict[int, float] = {}
-        self._unanswered: dict[int, float] = {}
-        self._due: list[Report] = []
-        self._news = asyncio.Event()
 
-    async def run(self, http: aiohttp.ClientSession, url: str) -> None:
-        address = f"{url}/api/v1/nodes/{self._node_id}/session"
-        async with http.ws_connect(address, max_msg_size=0) as socket:
+    async def run(self, http: aiohttp.ClientSession, url: str, gate: asyncio.Semaphore) -> None:
+        """Be connected until cancelled; a lost session is counted, and another one follows."""
+        while True:
+            try:
+                await self._live(http, url, gate)
+            except* (SessionLost, aiohttp.ClientError, OSError):
+                self._count.lost += 1
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _live(self, http: aiohttp.ClientSession, url: str, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            address = f"{url}/api/v1/nodes/{self._node_id}/session"
+            socket = await http.ws_connect(address, max_msg_size=0)
             await socket.send_str(pack(self._hello()))
-            welcome = unpack(await socket.receive_str())
-            if not isinstance(welcome, Welcome):
-                raise RuntimeError(f"{self._node_id} was not admitted: {welcome}")
-            self._take(welcome.desired.assign)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(socket))
-                group.create_task(self._report(socket))
-                group.create_task(self._beat(socket, welcome.lease_seconds))
+            welcome = await _receive(socket)
+        if not isinstance(welcome, Welcome):
+            raise SessionLost(welcome)
+        self._count.connected += 1
+        try:
+            await Session(socket, self._run_seconds, self._count).run(welcome)
+        finally:
+            self._count.connected -= 1
+            await socket.close()
 
     def _hello(self) -> Hello:
         capacity = {"cpu": 1_000_000, "memory": 1 << 40, "slots": self._slots}
@@ -96,74 +107,126 @@ class Worker:
             starts_afresh=True,
         )
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+
+class Session:
+    """One connection, from its welcome on."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, run_seconds: float, counted: Count) -> None:
+        self._socket = socket
+        self._run_seconds = run_seconds
+        self._count = counted
+        self._numbers = count(1)
+        self._sent: dict[int, float] = {}
+        self._unanswered: dict[int, float] = {}
+        self._due: list[Report] = []
+        self._news = asyncio.Event()
+
+    async def run(self, welcome: Welcome) -> None:
+        self._take(welcome.desired.assign)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read())
+            group.create_task(self._report())
+            group.create_task(self._beat(welcome.lease_seconds))
+
+    async def _read(self) -> None:
         while True:
-            match unpack(await socket.receive_str()):
+            match await _receive(self._socket):
                 case Assign(items=items) | Desired(assign=items):
                     self._take(items)
                 case ReportsAcknowledged(outcomes=outcomes):
                     self._acknowledge(outcomes)
                 case BeatAcknowledged(counter=counter):
-                    self._unanswered = {n: at for n, at in self._unanswered.items() if n > counter}
-                case Goodbye(reason=reason):
-                    raise RuntimeError(f"{self._node_id} was sent away: {reason}")
+                    self._answered(counter)
+                case Goodbye() as goodbye:
+                    raise SessionLost(goodbye.reason)
 
     def _take(self, items: Sequence[Assignment]) -> None:
-        if not self._holds:
+        if not items:
+            return
+        if self._run_seconds:
             now = datetime.now(UTC)
-            self._due += [self._end(item, now) for item in items]
-            self._news.set()
+            self._tell([self._news_of(item, ReportKind.RUNNING, now, now) for item in items])
+            if math.isfinite(self._run_seconds):
+                asyncio.get_running_loop().call_later(self._run_seconds, self._end, items, now)
+        else:
+            self._end(items, datetime.now(UTC))
 
-    def _end(self, item: Assignment, now: datetime) -> Report:
+    def _end(self, items: Sequence[Assignment], started: datetime) -> None:
+        now = datetime.now(UTC)
+        self._tell([self._news_of(item, ReportKind.ENDED, now, started) for item in items])
+
+    def _news_of(self, item: Assignment, kind: ReportKind, now: datetime, started: datetime) -> Report:
+        ended = kind is ReportKind.ENDED
         return Report(
-            sequence=next(self._numbers),
+            sequence=next(self._numbers) * 2 + ended,  # an odd one is an end
             task_id=item.task_id,
             attempt=item.attempt,
-            kind=ReportKind.ENDED,
+            kind=kind,
             at=now,
-            started_at=now,
-            finished_at=now,
-            exit_code=0,
+            started_at=started,
+            finished_at=now if ended else None,
+            exit_code=0 if ended else None,
         )
+
+    def _tell(self, reports: list[Report]) -> None:
+        self._due += reports
+        self._news.set()
 
     def _acknowledge(self, sequences: Iterable[int]) -> None:
         now = time.monotonic()
         for sequence in sequences:
-            self._count.waits.append(now - self._sent.pop(sequence))
-            self._count.ended += 1
+            self._count.reports.add(now - self._sent.pop(sequence))
+            self._count.ended += sequence % 2
 
-    async def _report(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _report(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
             due, self._due = self._due, []
             now = time.monotonic()
             self._sent.update((report.sequence, now) for report in due)
-            await socket.send_str(pack(Reports(items=tuple(due))))
+            await self._socket.send_str(pack(Reports(items=tuple(due))))
 
-    async def _beat(self, socket: aiohttp.ClientWebSocketResponse, lease_seconds: float) -> None:
+    async def _beat(self, lease_seconds: float) -> None:
         for counter in count(1):
             now = time.monotonic()
             late = [number for number, at in self._unanswered.items() if now - at > lease_seconds]
-            self._count.beats_missed += len(late)
+            self._count.missed += len(late)
             for number in late:
                 del self._unanswered[number]
             self._unanswered[counter] = now
-            await socket.send_str(pack(BeatMessage(counter=counter)))
+            await self._socket.send_str(pack(BeatMessage(counter=counter)))
             await asyncio.sleep(lease_seconds / 3)
 
+    def _answered(self, counter: int) -> None:
+        now = time.monotonic()
+        for number in [number for number in self._unanswered if number <= counter]:
+            self._count.beats.add(now - self._unanswered.pop(number))
 
-async def farm(url: str, workers: int, slots: int, prefix: str, holds: bool) -> None:
-    """Run until killed; a worker that is sent away ends it all."""
-    counted = Count()
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as group:
-        for number in range(workers):
-            worker = Worker(f"{prefix}-{number}", slots, counted, holds=holds)
-            group.create_task(worker.run(http, url))
+
+async def _receive(socket: aiohttp.ClientWebSocketResponse) -> object:
+    message = await socket.receive()
+    if message.type is not aiohttp.WSMsgType.TEXT:
+        raise SessionLost(message.data)
+    return unpack(message.data)
+
+
+async def farm(url: str, workers: Sequence[Worker], counted: Count) -> None:
+    """Run until the bench has ended."""
+
+    async def report() -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
             counted.tell()
+
+    gate = asyncio.Semaphore(CONNECT_AT_ONCE)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as group:
+        lives = [group.create_task(worker.run(http, url, gate)) for worker in workers]
+        lives.append(group.create_task(report()))
+        async for _ in orders():
+            pass
+        cancel_all(lives)
 
 
 def main() -> None:
@@ -172,9 +235,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--slots", type=int, default=100)
     parser.add_argument("--prefix", default="sim")
-    parser.add_argument("--holds", action="store_true", help="never end what is assigned")
+    parser.add_argument("--run-seconds", type=float, default=0.0, help="how long each attempt runs; inf")
     given = parser.parse_args()
-    uvloop.run(farm(given.master, given.workers, given.slots, given.prefix, given.holds))
+    counted = Count()
+    workers = [
+        Worker(f"{given.prefix}-{number}", given.slots, given.run_seconds, counted)
+        for number in range(given.workers)
+    ]
+    uvloop.run(farm(given.master, workers, counted))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import Any
 from bench.cluster import Cluster, cluster
 from bench.containers import IMAGE
 from bench.report import Result, percentile
+from bench.steady import watched
+from bench.trial import Trial
 
 TASKS = 60
 WARM_UP = 5
@@ -21,18 +23,19 @@ TASK_SECONDS = 60.0
 SETTINGS = f"{TASKS} tasks one by one on an idle cluster after {WARM_UP} for warming up, image {IMAGE}"
 
 
-async def run(store: str) -> Result:
+async def run(trial: Trial) -> Result:
     """Return `start_over_raw_ms_p50`, `_p99` and the engine's own part, in milliseconds."""
-    async with cluster(store) as started:
+    async with cluster(trial.store) as started:
         for _ in range(WARM_UP):
             await _one(started)
-        spans = [await _one(started) for _ in range(TASKS)]
+        async with watched(started) as used:
+            spans = [await _one(started) for _ in range(trial.sized(TASKS))]
     over = [own for own, _ in spans]
     return {
         "start_over_raw_ms_p50": percentile(over, 50),
         "start_over_raw_ms_p99": percentile(over, 99),
         "engine_ms_p50": percentile([engine for _, engine in spans], 50),
-    }
+    } | used
 
 
 async def _one(started: Cluster) -> tuple[float, float]:

@@ -1,14 +1,15 @@
 """What a run prints: the machine, a line a repetition, the medians."""
 
+import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 from podling import __version__
 
-Result = Mapping[str, float]
+Result = dict[str, float]
 
 
 def machine() -> str:
@@ -33,15 +34,21 @@ def result_line(scenario: str, store: str, result: Result) -> str:
     return f"BENCH_RESULT scenario={scenario} store={store} {numbers}"
 
 
-def summary(results: Sequence[Result]) -> str:
+def medians(results: Sequence[Result]) -> Result:
     """Return the median of every number over the repetitions."""
-    medians = {key: median(result[key] for result in results) for key in results[0]}
-    numbers = ", ".join(f"{key} {number:.4g}" for key, number in medians.items())
+    return {key: median(result[key] for result in results) for key in results[0]}
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Return the medians in one line."""
+    numbers = ", ".join(f"{key} {number:.4g}" for key, number in medians(results).items())
     return f"medians of {len(results)}: {numbers}"
 
 
 def percentile(numbers: Sequence[float], percent: float) -> float:
-    """Return the smallest number that at least `percent` of all do not exceed."""
+    """Return the smallest number that at least `percent` of all do not exceed; NaN without any."""
+    if not numbers:
+        return math.nan
     ordered = sorted(numbers)
     rank = max(1, -(-len(ordered) * percent // 100))
     return ordered[int(rank) - 1]

@@ -3,39 +3,37 @@
 The node is full after its first tasks, so nearly all of them stay pending.
 """
 
-from bench.children import Child, cpu_seconds, steady
+from bench.children import Child
 from bench.cluster import lone_master
 from bench.report import Result, percentile
+from bench.steady import farm, steady
+from bench.trial import Trial
 
-BATCH = 1
 CONNECTIONS = 32
-WARM_UP_SECONDS = 5.0
-STEADY_SECONDS = 60.0
-SETTINGS = f"{CONNECTIONS} connections, an idempotency key each, one node, {STEADY_SECONDS:g} s measured"
+SETTINGS = f"{CONNECTIONS} connections, an idempotency key each, one node"
 
 
-async def run(store: str, batch: int = BATCH, connections: int = CONNECTIONS) -> Result:
+async def run(trial: Trial) -> Result:
     """Return `rate` (tasks a second) and the answers' waits."""
-    async with lone_master(store) as master:
-        flags = ["--connections", str(connections), "--batch", str(batch)]
-        flags += ["--keyed"] if batch == 1 else []
-        async with (
-            Child("farm", "--master", master.url, "--workers", "1", "--holds") as farm,
-            Child("load", "--port", str(master.port), *flags) as load,
-        ):
+    return await submits(trial, "--connections", str(CONNECTIONS), "--keyed")
 
-            def go_on() -> None:
-                farm.check()
-                load.check()
 
-            await steady(WARM_UP_SECONDS, lambda: load.told("accepted"), go_on)
-            load.waits.clear()
-            used = cpu_seconds(master.program.pid)
-            rate, took = await steady(STEADY_SECONDS, lambda: load.told("accepted"), go_on)
-            return {
-                "rate": rate,
-                "p50_ms": percentile(load.waits, 50),
-                "p99_ms": percentile(load.waits, 99),
-                "master_cpu": (cpu_seconds(master.program.pid) - used) / took,
-                "refused": load.told("refused"),
-            }
+async def submits(trial: Trial, *flags: str) -> Result:
+    """Have the load submit with these flags, as fast as it can."""
+    async with (
+        lone_master(trial.store) as master,
+        farm(master, 1, 100, "--run-seconds", "inf") as node,
+        Child("load", "--port", str(master.port), *flags) as load,
+    ):
+
+        async def go_on() -> None:
+            node.check()
+            load.check()
+
+        result = await steady(trial, master, [load], lambda: load.told("accepted"), go_on)
+        answers = load.waits["answer"]
+        return result | {
+            "p50_ms": percentile(answers, 50),
+            "p99_ms": percentile(answers, 99),
+            "refused": load.told("refused"),
+        }

@@ -9,6 +9,7 @@ from podling.master.committer import Applied
 
 BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 LAGS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+PLANS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
 NEW = "new"
 
 
@@ -34,6 +35,7 @@ class Measures:
             "podling_store_call_failures", "Calls of the store that failed.", ("call",)
         )
         self.passes = Histogram("podling_loop_pass_seconds", "Passes of control loops.", ("loop",))
+        self.plans = Histogram("podling_plan_seconds", "Planning one page of ready tasks.", (), PLANS)
         self.pass_failures = Counter(
             "podling_loop_pass_failures", "Passes of control loops that failed.", ("loop",)
         )

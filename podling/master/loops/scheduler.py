@@ -108,7 +108,10 @@ class Scheduler:
             await self._place(sorted(fresh, key=_claim_order))
 
     async def _place(self, page: Sequence[Task]) -> tuple[Plan, list[Task | PodlingError]]:
-        decided = plan(self._context.view, page, self._context.clock.monotonic())
+        clock = self._context.clock
+        begin = clock.monotonic()
+        decided = plan(self._context.view, page, begin)
+        self._context.measures.plans.observe(clock.monotonic() - begin)
         return decided, await self._context.committer.apply_as_leader(_assignments(page, decided))
 
     async def _place_page(self) -> bool:

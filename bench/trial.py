@@ -1,0 +1,22 @@
+"""How long and how big one repetition is; small ones are for trying whether all of it runs."""
+
+from dataclasses import dataclass
+
+WARM_UP_SECONDS = 10.0
+WARM_UP_SHARE = 1 / 6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`scale` below 1 makes the big numbers of a scenario smaller."""
+
+    store: str = "postgres"
+    seconds: float = 60.0
+    scale: float = 1.0
+
+    @property
+    def warm_up(self) -> float:
+        return min(WARM_UP_SECONDS, self.seconds * WARM_UP_SHARE)
+
+    def sized(self, number: int, least: int = 1) -> int:
+        return max(least, round(number * self.scale))
