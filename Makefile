@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 SOAK_MINUTES ?= 60
 SOAK_FLAGS ?=
-SCENARIO ?= containers
+SCENARIO ?=
 STORE ?= postgres
 PYTEST_FLAGS ?=
 TEST_PROCESSES ?= auto
@@ -52,7 +52,7 @@ run-cluster: setup ## a master and two workers in the background, files in var/c
 stop-cluster: ## end what run-cluster started; tasks' containers go on, and it names them
 	@bin/cluster stop
 
-bench: setup ## SCENARIO=containers|latency|… STORE=memory|postgres
+bench: setup ## all scenarios, or SCENARIO=lifecycle|containers|… STORE=memory|postgres
 	@bin/ensure-docker && bin/make-image
 	@$(PYTHON) -m bench $(SCENARIO) --store $(STORE)
 

@@ -14,13 +14,15 @@ from podling.core.errors import PodlingError
 
 STEP_SECONDS = 0.25
 LINE_BYTES = 1 << 26
+ROOT = Path(__file__).parent.parent
 
 
 class Child:
-    """`python -m bench.<name>`; `told` reads its last line, and all its `waits` are kept by name."""
+    """`python -m bench.<name>`, by that interpreter. `told` reads its last line; `waits` are kept by name."""
 
-    def __init__(self, name: str, *flags: str) -> None:
+    def __init__(self, name: str, *flags: str, python: Path | str = sys.executable) -> None:
         self._name = name
+        self._python = python
         self._flags = flags
         self._latest: dict[str, Any] = {}
         self.waits: defaultdict[str, list[float]] = defaultdict(list)
@@ -29,8 +31,8 @@ class Child:
         pipe = asyncio.subprocess.PIPE
         # Its own session keeps the terminal's Ctrl-C away; it ends with its standard input.
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"bench.{self._name}", *self._flags,
-            stdin=pipe, stdout=pipe, limit=LINE_BYTES, start_new_session=True,
+            self._python, "-m", f"bench.{self._name}", *self._flags,
+            stdin=pipe, stdout=pipe, limit=LINE_BYTES, start_new_session=True, cwd=ROOT,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read())
         return self

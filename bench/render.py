@@ -1,0 +1,59 @@
+"""Writes what was measured into docs/benchmarks.md, between two markers."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.records import Record
+from bench.sheet import Bar, find
+from podling.core.errors import InvalidInput
+
+BEGIN = "<!-- what make bench has measured: written by it -->"
+END = "<!-- the end of what make bench has measured -->"
+HEAD = "| scenario | store | key | median (range) | bar | met |\n|---|---|---|---|---|---|"
+
+
+def render(docs: Path, records: Sequence[Record], drawn: Sequence[tuple[str, str]]) -> None:
+    """Replace what lies between the markers; `drawn` are the plots, each its file's name and its title.
+
+    Raises InvalidInput if the markers are not there.
+    """
+    page = docs / "benchmarks.md"
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise InvalidInput(f"{page} lacks the lines {BEGIN!r} and {END!r}, between which the table goes")
+    pictures = "".join(f"\n![{title}](benchmarks/{name})\n" for name, title in drawn)
+    page.write_text(f"{before}{BEGIN}\n\n{table(records)}\n{pictures}\n{END}{after}")
+
+
+def table(records: Sequence[Record]) -> str:
+    """Return the table of figures with their bars, and below it all the others."""
+    rows = [row for record in records for row in _rows(record)]
+    rest = [_rest(record) for record in records]
+    return "\n".join([*_places(records), "", HEAD, *rows, "", "How, and what else was seen:", "", *rest])
+
+
+def _places(records: Sequence[Record]) -> list[str]:
+    places = dict.fromkeys((record.machine, record.of) for record in records)
+    return [f"Medians of the repetitions, measured by `make bench` on {m}; {of}." for m, of in places]
+
+
+def _rows(record: Record) -> Iterator[str]:
+    for bar in find(record.scenario, record.store).bars:
+        yield _row(record, bar)
+
+
+def _row(record: Record, bar: Bar) -> str:
+    numbers = [one[bar.key] for one in record.results if bar.key in one]
+    if not numbers:
+        return f"| `{record.scenario}` | {record.store} | `{bar.key}` | not seen | {bar} | no |"
+    middle = record.medians[bar.key]
+    spread = f"{middle:.4g} ({min(numbers):.4g} to {max(numbers):.4g})"
+    met = "yes" if bar.is_met(middle) else "**no**"
+    return f"| `{record.scenario}` | {record.store} | `{bar.key}` | {spread} | {bar} | {met} |"
+
+
+def _rest(record: Record) -> str:
+    barred = {bar.key for bar in find(record.scenario, record.store).bars}
+    rest = ", ".join(f"`{key}` {n:.4g}" for key, n in record.medians.items() if key not in barred)
+    return f"- `{record.scenario}`, {record.store} ({record.settings}): {rest}"
