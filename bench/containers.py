@@ -31,8 +31,8 @@ async def run(trial: Trial) -> Result:
     """Return `ratio`, `rate` and `raw_rate` (containers per second)."""
     engine = docker.from_env(max_pool_size=PARALLEL + 2)
     async with cluster(trial.store, "--capacity", str(PARALLEL)) as started:
-        await asyncio.to_thread(_raw, engine, PARALLEL)
-        await _podling(started, engine, PARALLEL)
+        await asyncio.to_thread(bare, engine, PARALLEL)
+        await by_podling(started, engine, PARALLEL)
         async with watched(started) as used:
             numbers = range(trial.sized(PAIRS))
             pairs = [await _pair(started, engine, raw_first=bool(n % 2)) for n in numbers]
@@ -46,13 +46,13 @@ async def run(trial: Trial) -> Result:
 
 async def _pair(started: Cluster, engine: docker.DockerClient, *, raw_first: bool) -> tuple[float, float]:
     if raw_first:
-        raw = await asyncio.to_thread(_raw, engine, CONTAINERS)
-        return raw, await _podling(started, engine, CONTAINERS)
-    rate = await _podling(started, engine, CONTAINERS)
-    return await asyncio.to_thread(_raw, engine, CONTAINERS), rate
+        raw = await asyncio.to_thread(bare, engine, CONTAINERS)
+        return raw, await by_podling(started, engine, CONTAINERS)
+    rate = await by_podling(started, engine, CONTAINERS)
+    return await asyncio.to_thread(bare, engine, CONTAINERS), rate
 
 
-def _raw(engine: docker.DockerClient, count: int) -> float:
+def bare(engine: docker.DockerClient, count: int) -> float:
     """Return the rate of the bare loop."""
 
     def one(_: int) -> None:
@@ -67,7 +67,7 @@ def _raw(engine: docker.DockerClient, count: int) -> float:
     return count / (time.perf_counter() - begin)
 
 
-async def _podling(started: Cluster, engine: docker.DockerClient, count: int) -> float:
+async def by_podling(started: Cluster, engine: docker.DockerClient, count: int) -> float:
     spec = {"name": "bench", "image": IMAGE, "command": COMMAND}
     node_ids = [node["nodeId"] for node in await started.get("/nodes")]
     begin = time.perf_counter()

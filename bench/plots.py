@@ -8,7 +8,7 @@ from bench.records import Record
 from bench.sheet import find
 
 INK = "#1f6f8b"
-FAINT = "#c8553d"
+MISSED = "#c8553d"
 Drawn = list[tuple[str, str]]
 
 
@@ -53,12 +53,15 @@ def _bars(
 
     figure = Figure(figsize=(9, 1 + 0.3 * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    axes.barh(names, numbers, color=INK)
+    if mark is None:
+        axes.barh(names, numbers, color=INK)
+    else:
+        colours = [INK if number >= mark else MISSED for number in numbers]
+        axes.barh(names, [number - mark for number in numbers], left=mark, color=colours)
+        axes.set_xscale("log")
+        axes.axvline(mark, color=INK)
     axes.invert_yaxis()
     axes.set_title(title)
-    if mark is not None:
-        axes.set_xscale("log")
-        axes.axvline(mark, color=FAINT)
     figure.savefig(file, metadata={"Date": None})
     return [(file.name, title)]
 
@@ -75,7 +78,7 @@ def _growth(folder: Path, records: Sequence[Record]) -> Drawn:
             axes = figure.add_subplot(2, 2, place)
             axes.plot([x for x, _ in points], [y for _, y in points], marker="o", color=INK)
             axes.set_xscale("log")
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * max((y for _, y in points), default=1) or 1)
             axes.set_title(f"tasks a second by {name}")
         figure.savefig(folder / "growth.svg", metadata={"Date": None})
         return [("growth.svg", "Tasks a second by what grows")]

@@ -58,6 +58,7 @@ ENTRIES = (
     Entry("adoption", "postgres", (_at_most("seconds", 5),)),
     Entry("growth", "postgres"),
     Entry("peers", "postgres"),
+    Entry("swarm", "postgres"),
 )
 
 
