@@ -7,13 +7,17 @@ the line stays as long as it was. Each side has a master and a database of its o
 from dataclasses import replace
 
 from bench.cluster import lone_master
-from bench.lifecycle import PLAIN, flow
+from bench.lifecycle import PLAIN, Flow, flow
 from bench.report import Result
 from bench.trial import Trial
 
 SHORT = 1_000
 LONG = 1_000_000
-SETTINGS = f"the flow of lifecycle with {LONG} and with {SHORT} tasks waiting"
+SLOTS = 20
+SETTINGS = (
+    f"the flow of lifecycle with {LONG} and with {SHORT} tasks waiting, "
+    f"{PLAIN.workers} workers of {SLOTS} slots"
+)
 
 
 async def run(trial: Trial) -> Result:
@@ -31,4 +35,9 @@ async def run(trial: Trial) -> Result:
 async def with_backlog(trial: Trial, waiting: int) -> Result:
     """Return the flow while as many tasks wait."""
     async with lone_master(trial.store) as master:
-        return await flow(trial, master, replace(PLAIN, backlog=waiting, filled=True))
+        return await flow(trial, master, long_line(waiting))
+
+
+def long_line(waiting: int) -> Flow:
+    """Return a flow in which as many tasks wait, besides those that have a slot."""
+    return replace(PLAIN, slots=SLOTS, backlog=waiting + PLAIN.workers * SLOTS, filled=True)

@@ -7,6 +7,7 @@ its own, and a third of the time.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from bench.backlog import long_line
 from bench.cluster import lone_master
 from bench.lifecycle import PLAIN, Flow, flow
 from bench.report import Result
@@ -47,7 +48,7 @@ def _points(trial: Trial) -> Iterator[tuple[str, Flow]]:
 def _grown(name: str, number: int) -> Flow:
     match name:
         case "pending":
-            return replace(PLAIN, backlog=number, filled=True)
+            return long_line(number)
         case "nodes":
             return replace(PLAIN, idle=number)
         case "workers":
