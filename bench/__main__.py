@@ -52,7 +52,7 @@ def main() -> int:
 
 def _run_all(wanted: Sequence[Entry], trial: Trial, repetitions: int, docs: Path | None) -> int:
     """One that fails is told, and does not keep the others from being measured."""
-    failed = 0
+    failed, commit = 0, _commit()  # before the documents are written
     for entry in wanted:
         scenario = importlib.import_module(f"bench.{entry.scenario}")
         one = Trial(entry.store, trial.seconds, trial.scale)
@@ -66,7 +66,7 @@ def _run_all(wanted: Sequence[Entry], trial: Trial, repetitions: int, docs: Path
             continue
         print(summary(results), flush=True)
         if docs is not None:
-            kept = Record(entry.scenario, entry.store, scenario.SETTINGS, machine(), _commit(), results)
+            kept = Record(entry.scenario, entry.store, scenario.SETTINGS, machine(), commit, results)
             known = records.add(docs, kept, ENTRIES)
             render(docs, known, plots.draw(docs / "benchmarks", known))
     return failed

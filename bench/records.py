@@ -14,13 +14,13 @@ FILE = Path("benchmarks") / "results.json"
 
 @dataclass(frozen=True)
 class Record:
-    """All repetitions of a scenario on a store; `of` is its commit and day, `machine` where it ran."""
+    """All repetitions of a scenario on a store; `commit` tells the day too, `machine` where it ran."""
 
     scenario: str
     store: str
     settings: str
     machine: str
-    of: str
+    commit: str
     results: Sequence[Result]
 
     @property

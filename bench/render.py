@@ -30,12 +30,16 @@ def table(records: Sequence[Record]) -> str:
     """Return the table of figures with their bars, and below it all the others."""
     rows = [row for record in records for row in _rows(record)]
     rest = [_rest(record) for record in records]
-    return "\n".join([*_places(records), "", HEAD, *rows, "", "How, and what else was seen:", "", *rest])
+    return "\n".join([*_places(records), HEAD, *rows, "", "How, and what else was seen:", "", *rest])
 
 
-def _places(records: Sequence[Record]) -> list[str]:
-    places = dict.fromkeys((record.machine, record.of) for record in records)
-    return [f"Medians of the repetitions, measured by `make bench` on {m}; {of}." for m, of in places]
+def _places(records: Sequence[Record]) -> Iterator[str]:
+    """Tell where each scenario was measured, and of which commit."""
+    for machine, commit in dict.fromkeys((one.machine, one.commit) for one in records):
+        names = [one.scenario for one in records if (one.machine, one.commit) == (machine, commit)]
+        listed = ", ".join(f"`{name}`" for name in dict.fromkeys(names))
+        yield f"Medians measured by `make bench` on {machine}; {commit}: {listed}."
+        yield ""
 
 
 def _rows(record: Record) -> Iterator[str]:

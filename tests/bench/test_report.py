@@ -96,7 +96,7 @@ def test_the_table_tells_medians_ranges_and_whether_a_bar_is_met() -> None:
     )
     assert "| `lifecycle` | postgres | `rate` | 3500 (2000 to 4000) | ≥ 3000 | yes |" in text
     assert "| `lifecycle` | postgres | `lag_ms_p99` | 6 (4 to 12) | ≤ 10 | yes |" in text
-    assert "measured by `make bench` on a machine; commit abc, 2026-01-01" in text
+    assert "Medians measured by `make bench` on a machine; commit abc, 2026-01-01: `lifecycle`." in text
 
 
 def test_a_figure_that_misses_its_bar_says_so() -> None:
@@ -110,7 +110,7 @@ def test_a_scenario_measured_anew_takes_the_place_of_the_older(tmp_path: Path) -
     kept = records.add(tmp_path, RECORD, ENTRIES)
     assert [one.scenario for one in kept] == ["lifecycle", "growth"]
     assert records.load(tmp_path)[0].medians == RECORD.medians
-    assert json.loads((tmp_path / records.FILE).read_text())[0]["of"] == RECORD.of
+    assert json.loads((tmp_path / records.FILE).read_text())[0]["commit"] == RECORD.commit
 
 
 def test_only_what_lies_between_the_markers_is_written(tmp_path: Path) -> None:
