@@ -41,9 +41,12 @@ async def run(trial: Trial) -> Result:
         def connected() -> bool:
             return _told(farms, "connected") >= nodes
 
+        begin = master.clock()
         await until(connected, CONNECT_SECONDS, check, f"{nodes} nodes")
+        there = master.clock()
         await fill(master, nodes + pending, "--shapes", str(SHAPES), step=check)
-        return await _measure(trial, master, farms, nodes + pending)
+        before = {"connect_seconds": there - begin, "fill_seconds": master.clock() - there}
+        return await _measure(trial, master, farms) | before
 
 
 def _nodes_each(trial: Trial) -> int:
@@ -61,7 +64,7 @@ def _told(farms: Sequence[Child], name: str) -> int:
     return sum(one.told(name) for one in farms)
 
 
-async def _measure(trial: Trial, master: Master, farms: Sequence[Child], ahead: int) -> Result:
+async def _measure(trial: Trial, master: Master, farms: Sequence[Child]) -> Result:
     flags = ["--batch", "100", "--limit", "0", "--shapes", str(SHAPES)]
     async with Child("load", "--port", str(master.port), *flags) as load:
         begun = _told(farms, "ended")
