@@ -154,7 +154,7 @@ async def test_look_ups_by_ids_read_nothing_else(store: PostgresStore, churned: 
         (TASKS.load, (ids,)),
         (TASKS.specs, (ids,)),
         (TASKS.block, (ids,)),
-        (TASKS.attempts, (ids[0],)),
+        (TASKS.attempts, (ids[0], 0, 500)),
         (TASKS.events, (ids[0],)),
         (TASKS.events_of_type, (ids, "restored")),
         (COMMIT.key_owners, (ids,)),
