@@ -80,7 +80,7 @@ SELECT body FROM task_events WHERE task_id = $1 ORDER BY event_id
 -- name: events_of_type
 -- Task by task, or statistics taken while there were few would make it read all in the order of events.
 SELECT told.body
-FROM unnest($1::text[]) AS wanted (task_id)
+FROM (SELECT DISTINCT unnest($1::text[]) AS task_id) wanted
 CROSS JOIN LATERAL (
     SELECT e.event_id, e.body FROM task_events e WHERE e.task_id = wanted.task_id AND e.type = $2 OFFSET 0
 ) told
@@ -194,7 +194,9 @@ UNION ALL
 SELECT 'pending',
        (SELECT count(*) FROM (SELECT FROM live_tasks WHERE due AND NOT blocked LIMIT $2) ready)
        + (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked LIMIT $2) blocked)
-       + (SELECT count(*) FROM (SELECT FROM live_tasks WHERE node_id IS NULL AND NOT due LIMIT $2) later)
+       + (SELECT count(*) FROM (
+           SELECT FROM live_tasks WHERE node_id IS NULL AND NOT due AND NOT blocked LIMIT $2
+       ) later)
 UNION ALL
 SELECT ended.status, ended.tasks
 FROM unnest(ARRAY ['completed', 'failed', 'cancelled']) AS wanted (status)
