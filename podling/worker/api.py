@@ -26,6 +26,7 @@ from podling.core.token import hash_secret
 from podling.kit.connection import arrived, listen
 from podling.kit.framing import check_framing, no_route
 from podling.kit.metrics import CONTENT_TYPE
+from podling.kit.sites import check_local
 from podling.wire.codec import encode, to_plain
 from podling.wire.credentials import credential_of
 from podling.wire.errors import error_body, status_of
@@ -115,7 +116,10 @@ class WorkerApi:
         return response
 
     def _authorize(self, request: web.Request) -> None:
-        if self._token is None or request.path == "/health":
+        if request.path == "/health":
+            return
+        if self._token is None:
+            check_local(request, "this worker was started without a token", "start it with --token-file FILE")
             return
         given = credential_of(request.headers) or ""
         if not hmac.compare_digest(hash_secret(given), hash_secret(self._token)):

@@ -5,16 +5,15 @@ Default deny: a route that is not in the table of `Access` is refused, whoever a
 
 import asyncio
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from podling.core.access import LOCAL, NOBODY, Principal, Role, is_address, is_loopback
+from podling.core.access import LOCAL, NOBODY, Principal, Role
 from podling.core.audit import AuditEntry, outcome_of, shown_id
-from podling.core.errors import Forbidden, PodlingError, Unauthorized
+from podling.core.errors import Forbidden, PodlingError
 from podling.kit.clock import Clock
+from podling.kit.sites import check_local
 from podling.master.api.keys import AUDITED, PRINCIPAL
 from podling.master.api.route import SECRET, Handler, Node, Route
 from podling.master.audit_log import AuditLog
@@ -22,6 +21,7 @@ from podling.master.credentials import Credentials
 from podling.wire.credentials import credential_of
 from podling.wire.errors import status_of
 
+_NO_TOKEN = "this master has no token yet"
 _WORKERS = frozenset({Role.WORKER, Role.JOIN})
 _HURRIED = frozenset({Role.OPERATOR, Role.ADMIN})  # few enough that each waits until it is in the audit
 
@@ -78,7 +78,7 @@ class Access:
         """Raises Unauthorized."""
         principal = self._credentials.identify(self._credential(request))
         if principal is LOCAL:
-            _check_local(request)
+            check_local(request, _NO_TOKEN, "make one there with podling token create")
         return principal
 
     def _credential(self, request: web.Request) -> str | None:
@@ -126,40 +126,6 @@ class Access:
             status=status,
             code=code,
         )
-
-
-def _check_local(request: web.Request) -> None:
-    """Raise Unauthorized for a caller from elsewhere, and for one that a page from elsewhere has sent.
-
-    A browser on this machine would carry it here: to an address of ours (then `Origin` tells), or to a
-    name of the page's own that leads here (then `Host` tells: such a name has a dot).
-    """
-    if not is_loopback(request.remote or ""):
-        raise Unauthorized(
-            "this master has no token yet, so it answers its own machine alone: make one there with "
-            "podling token create"
-        )
-    hosts = [_host_of(f"//{text}") for text in request.headers.getall("Host", [])]
-    origins = [_host_of(text) for text in request.headers.getall("Origin", [])]
-    if not all(map(_is_no_site, hosts)) or not all(is_loopback(origin) for origin in origins):
-        raise Unauthorized(
-            "this master has no token yet, so it answers to localhost and 127.0.0.1 alone, and to no page"
-            " from elsewhere: make one with podling token create",
-            code="another_site",
-        )
-
-
-def _is_no_site(host: str) -> bool:
-    """Whether nobody elsewhere can have the name lead here; it is an address, or one of this network."""
-    return bool(host) and ("." not in host or is_address(host))
-
-
-@lru_cache(maxsize=1024)
-def _host_of(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
 
 
 def _status(error: Exception) -> int:
