@@ -11,7 +11,7 @@ from ssl import SSLContext
 
 from aiohttp import web
 
-from podling.core.access import NEEDS_TOKEN, Role, is_loopback
+from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.core.permissions import Policy
 from podling.kit.clock import Clock
@@ -42,7 +42,7 @@ from podling.master.api.keys import (
     AUDIT,
     BEATS,
     CONTEXT,
-    DOCUMENT,
+    CONTRACT,
     FACTS,
     OFFICE,
     RELAY,
@@ -95,7 +95,7 @@ class MasterServer:
     ) -> None:
         self.context = build(options, store, clock, draw, draw_bits)
         self.streams = Streams()
-        urgent = frozenset(route.handler for route in _routes() if route.role in (Role.WORKER, None))
+        urgent = frozenset(route.handler for route in _routes() if route.urgent)
         self.admission = Admission(urgent, lambda: self.context.committer.is_behind)
         self._changes = ChangesFeed(self.context)
         self.audit = AuditLog(store.audit)
@@ -319,7 +319,7 @@ def application(server: MasterServer) -> web.Application:
     app[FACTS] = FactsTable()
     app[AUDIT] = server.audit
     app[ADMISSION] = server.admission
-    app[DOCUMENT] = openapi.document_of(routes, context.options.version)
+    app[CONTRACT] = openapi.Contract(routes, context.options.version)
     app.add_routes(route.definition() for route in routes)
     return app
 

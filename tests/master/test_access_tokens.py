@@ -1,6 +1,7 @@
 """The life of tokens: the first one, the last one, and what ends with one."""
 
 import asyncio
+import html
 import re
 from typing import Any
 
@@ -195,6 +196,20 @@ async def test_a_page_from_elsewhere_does_not_use_an_open_door(
     _, secret = await add_token(master, Role.READER)
     answer = await master.api.call("GET", "/tasks", headers={"x-api-key": secret} | headers)
     assert answer.status == 200, "a token is no cookie: no page can send it"
+
+
+async def test_whoever_asks_reads_the_page_and_its_commands_show_a_token_once_there_is_one(
+    master: RunningMaster,
+) -> None:
+    _, secret = await add_token(master, Role.ADMIN)
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        assert (await master.api.call("GET", "//openapi.json", headers=headers)).status == 200
+        answer = await master.api.call("GET", "//docs", headers=headers)
+        assert answer.status == 200
+        assert secret not in answer.text
+        text = html.unescape(answer.text)
+        assert f'curl -H "Authorization: Bearer $PODLING_TOKEN" {master.url}/api/v1/tasks<' in text
+        assert f"curl {master.url}/health<" in text, "what is open needs none"
 
 
 async def test_another_master_learns_of_a_token_and_of_its_end(masters: Masters) -> None:

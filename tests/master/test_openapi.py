@@ -1,5 +1,7 @@
 """The document of the API, and the page that shows it."""
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -43,7 +45,7 @@ async def test_a_route_that_nobody_described_is_no_master() -> None:
         return web.Response()
 
     with pytest.raises(KeyError, match="GET /api/v1/new"):
-        openapi.document_of([get("/api/v1/new", handler, Role.READER)], "1.0")
+        openapi.Contract([get("/api/v1/new", handler, Role.READER)], "1.0")
 
 
 class _Page(HTMLParser):
@@ -75,4 +77,27 @@ async def test_the_page_shows_every_operation_and_needs_nothing_else(shared_mast
     assert names <= page.ids
     assert page.links <= page.ids
     assert page.fetched == []
-    assert "curl -X POST http://127.0.0.1:8070/api/v1/tasks -d" in answer.text
+    assert f"curl -X POST {shared_master.url}/api/v1/tasks -d" in answer.text
+    assert "PODLING_TOKEN" not in answer.text
+
+
+async def test_the_commands_name_the_address_that_was_asked(shared_master: RunningMaster) -> None:
+    for host, shown in (
+        ("podling.test:8443", "http://podling.test:8443/health"),
+        ("[::1]:8070", "http://[::1]:8070/health"),
+        ('"><script>', f"{shared_master.server.context.options.advertise_url}/health"),
+    ):
+        answer = await shared_master.api.call("GET", "//docs", headers={"Host": host})
+        assert f"<pre>curl {shown}</pre>" in answer.text, host
+        assert "<script" not in answer.text and "address.invalid" not in answer.text
+
+
+async def test_a_browser_may_do_nothing_with_the_page_but_show_it(shared_master: RunningMaster) -> None:
+    answer = await shared_master.api.get("//docs")
+    parts = answer.headers["Content-Security-Policy"].split("; ")
+    denied = ("default-src", "base-uri", "form-action", "frame-ancestors")
+    assert {f"{name} 'none'" for name in denied} < set(parts)
+    (style,) = re.findall("<style>(.*?)</style>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in parts
+    assert " style=" not in answer.text and " on" not in re.sub(">[^<]*<", "><", answer.text)

@@ -1,7 +1,6 @@
 """What handlers find in the application, and in a request."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -16,6 +15,9 @@ from podling.master.sessions.registry import Sessions
 from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
 
+if TYPE_CHECKING:  # it uses these keys itself
+    from podling.master.api.openapi import Contract
+
 CONTEXT: web.AppKey[MasterContext] = web.AppKey("context", MasterContext)
 SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions", Sessions)
 STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
@@ -25,7 +27,7 @@ AUDIT: web.AppKey[AuditLog] = web.AppKey("audit", AuditLog)
 OFFICE: web.AppKey[AlertOffice] = web.AppKey("office", AlertOffice)
 SAMPLER: web.AppKey[Sampler] = web.AppKey("sampler", Sampler)
 FACTS: web.AppKey[FactsTable] = web.AppKey("facts", FactsTable)
-DOCUMENT: web.AppKey[Mapping[str, Any]] = web.AppKey("document", Mapping)
+CONTRACT: web.AppKey["Contract"] = web.AppKey("contract")
 
 AUDITED: web.RequestKey[dict[str, str]] = web.RequestKey("audited", dict)
 """Ids of what a request has made, for the audit: names of the API, beside those in the path."""

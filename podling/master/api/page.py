@@ -1,7 +1,10 @@
 """The contract as a page: rendered here, so that it needs neither scripts nor the Internet."""
 
+import hashlib
 import json
+import re
 import shlex
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -12,6 +15,10 @@ from markupsafe import Markup, escape
 from podling.core.value import value
 
 Json = Mapping[str, Any]
+ADDRESS = "http://address.invalid"
+"""Stands in a page where the address belongs that the reader has asked."""
+
+_TOKEN = '-H "Authorization: Bearer $PODLING_TOKEN"'
 _DEEPEST = 6  # levels of a schema that are told; below stands its name
 
 
@@ -22,16 +29,16 @@ class Entry:
     method: str
     path: str
     body: Json
+    wants_token: bool
 
     @property
     def command(self) -> str:
         """Return the operation as one types it, with the example's body."""
         words = ["curl", "-X", self.method] if self.method != "GET" else ["curl"]
-        words.append(f"http://127.0.0.1:8070{self.path}")
         content = self.body.get("requestBody", {}).get("content", {}).get("application/json", {})
-        if "example" in content:
-            words += ["-d", json.dumps(content["example"], ensure_ascii=False)]
-        return shlex.join(words)
+        given = ["-d", json.dumps(content["example"], ensure_ascii=False)] if "example" in content else []
+        token = [_TOKEN] if self.wants_token else []  # in the shell's own quotes, which fill in the variable
+        return " ".join([*words, *token, shlex.join([f"{ADDRESS}{self.path}", *given])])
 
 
 @cache
@@ -48,21 +55,31 @@ def _template() -> Template:
     return environment.get_template("docs.html")
 
 
-def render(document: Json, version: str) -> str:
-    """Return the document as HTML."""
+def render(document: Json, version: str, *, with_tokens: bool) -> str:
+    """Return the document as HTML with `ADDRESS` in it; with tokens, the commands show one."""
     return _template().render(
         document=document,
         version=version,
-        sections=[(tag, list(_entries(document, tag["name"]))) for tag in document["tags"]],
+        with_tokens=with_tokens,
+        sections=[(tag, list(_entries(document, tag["name"], with_tokens))) for tag in document["tags"]],
         schemas=document["components"]["schemas"],
     )
 
 
-def _entries(document: Json, tag: str) -> Iterator[Entry]:
+def content_policy(page: str) -> str:
+    """Return what lets a browser do no more with the page than show it in its own style."""
+    (style,) = re.findall("<style>(.*?)</style>", page, re.DOTALL)
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    nothing = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    return f"{nothing}; style-src 'sha256-{digest}'"
+
+
+def _entries(document: Json, tag: str, with_tokens: bool) -> Iterator[Entry]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if tag in operation["tags"]:
-                yield Entry(method=method.upper(), path=path, body=operation)
+                wants_token = with_tokens and bool(operation["security"])
+                yield Entry(method=method.upper(), path=path, body=operation, wants_token=wants_token)
 
 
 def prose(text: str) -> Markup:

@@ -28,6 +28,7 @@ class Route:
     `also` are roles that may use it beside those that include `role`; what they may ask for there is
     the handler's to say. `node` None is closed to credentials of nodes. `audited` is whether its use
     is kept in the audit: by default changes are, except what workers and tasks report all the time.
+    `urgent` is let in whatever else there is to do: by default what workers and probes of health ask.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Route:
     also: tuple[Role, ...] = ()
     node: Node | None = None
     audited: bool
+    urgent: bool
 
     def definition(self) -> web.RouteDef:
         # aiohttp answers HEAD wherever GET is answered.
@@ -44,8 +46,13 @@ class Route:
         return web.RouteDef(self.method, self.path, self.handler, more)
 
 
-def get(path: str, handler: Handler, role: Role | None, *, node: Node | None = None) -> Route:
-    return Route(method="GET", path=path, handler=handler, role=role, node=node, audited=False)
+def get(
+    path: str, handler: Handler, role: Role | None, *, node: Node | None = None, urgent: bool | None = None
+) -> Route:
+    hurried = _is_urgent(role) if urgent is None else urgent
+    return Route(
+        method="GET", path=path, handler=handler, role=role, node=node, audited=False, urgent=hurried
+    )
 
 
 def post(
@@ -67,4 +74,16 @@ def _change(
 ) -> Route:
     if audited is None:
         audited = role not in (Role.WORKER, Role.TASK)
-    return Route(method=method, path=path, handler=handler, role=role, node=node, audited=audited)
+    return Route(
+        method=method,
+        path=path,
+        handler=handler,
+        role=role,
+        node=node,
+        audited=audited,
+        urgent=_is_urgent(role),
+    )
+
+
+def _is_urgent(role: Role | None) -> bool:
+    return role in (Role.WORKER, None)
