@@ -28,6 +28,12 @@ WRITE_SECONDS = 60.0
 LINGERING_SECONDS = 2.0
 """For so long the rest of a refused body is taken, so that the refusal can be read."""
 
+STAMP = {"Server": "podling", "X-Content-Type-Options": "nosniff"}
+"""On every answer: no browser guesses what it is, and nobody learns with what it was made.
+
+One that a handler begins by itself, a stream or a WebSocket, has to carry it from the start.
+"""
+
 _UNREADABLE = (HttpProcessingError, web.RequestPayloadError)
 
 _log = logging.getLogger(__name__)
@@ -138,9 +144,11 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Answer in our shape what was refused before any handler, such as an unknown `Expect`."""
+        """Stamp it; tell in our shape what was refused before any handler, such as an unknown `Expect`."""
         if isinstance(resp, web.HTTPException):
             resp = self._refuse(InvalidInput(resp.text or resp.reason, code="bad_request"))
+        if not resp.prepared:
+            resp.headers.update(STAMP)
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: Any, **named: Any) -> None:

@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from podling.core.access import Role
 from podling.core.errors import Unauthorized
 from podling.kit.clock import SystemClock
+from podling.kit.connection import STAMP
 from podling.master.context import MasterOptions
 from podling.master.server import MasterServer, application
 from podling.store.memory.store import MemoryStore
@@ -107,6 +108,7 @@ async def test_each_role_may_what_the_table_says_and_no_more(masters: Masters, r
             for asked in (method, "HEAD") if method == "GET" else (method,):
                 target = path.replace("{id}", "x").replace("{secret}", "x") + ENDLESS.get(path, "")
                 answer = await api.call(asked, "/" + target)
+                assert STAMP.items() <= answer.headers.items(), (asked, path)
                 if role in allowed:
                     assert answer.status not in (401, 403), (asked, path, answer.text)
                     continue

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from podling.kit.connection import STAMP
 from podling.master.api.http import MOST_BODY_BYTES
+from tests.master.bad_input.rows import head, send
 from tests.master.masters import Answer, RunningMaster, task_body
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -116,3 +118,19 @@ async def test_a_label_filter_that_is_no_selector_is_refused(
 ) -> None:
     answer = await shared_master.api.get("/tasks", label=label)
     assert (answer.status, answer.field) == (400, "label")
+
+
+async def test_what_lasts_tells_no_more_of_the_program_than_its_name(shared_master: RunningMaster) -> None:
+    port = int(shared_master.url.rpartition(":")[2])
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    task = await shared_master.api.submit()
+    for path, headers, status in (
+        ("/api/v1/nodes/node-1/session", (*upgrade, key), 101),
+        ("/api/v1/events", (), 200),
+        (f"/api/v1/tasks/{task['taskId']}/logs", (), 200),
+    ):
+        answer = await send(port, head("GET", path, *headers))
+        assert answer.status == status
+        assert STAMP.items() <= answer.headers.items(), path
+    await shared_master.api.post(f"/tasks/{task['taskId']}/cancel")

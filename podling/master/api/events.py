@@ -11,6 +11,7 @@ from podling.core.errors import InvalidInput, PodlingError
 from podling.core.happened import TYPES, EventFilter
 from podling.core.position import parse_position
 from podling.core.selector import parse_selectors
+from podling.kit.connection import STAMP
 from podling.master.api.admission import ADMISSION
 from podling.master.api.http import header, moment, query
 from podling.master.api.keys import CONTEXT, STREAMS
@@ -18,7 +19,11 @@ from podling.master.api.route import Route, get
 from podling.master.operations import events
 from podling.wire.events import sse_event, sse_heartbeat
 
-_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_HEADERS = STAMP | {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
 
 
 def routes() -> list[Route]:

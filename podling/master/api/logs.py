@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 from podling.core.access import Role
 from podling.core.errors import InvalidInput, NotFound, PodlingError
 from podling.core.logrecord import Stream
-from podling.kit.connection import in_service
+from podling.kit.connection import STAMP, in_service
 from podling.master.api.admission import ADMISSION
 from podling.master.api.http import boolean, moment, path_id, query, refuse_unless_websocket, whole_number
 from podling.master.api.keys import CONTEXT, RELAY, STREAMS
@@ -38,7 +38,7 @@ async def get_logs(request: web.Request) -> web.StreamResponse:
     asked = _log_query(query(request, "attempt", "stream", "tail", "since", "follow"))
     task_id = path_id(request, "task")
     await logs.check(context, task_id, asked)
-    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+    response = web.StreamResponse(headers=STAMP | {"Content-Type": "text/plain; charset=utf-8"})
     with request.app[ADMISSION].streaming(request), streams.reading():
         await response.prepare(request)
         async with aclosing(logs.read(context, relay, streams, task_id, asked)) as texts:
@@ -80,6 +80,7 @@ async def accept_stream(request: web.Request) -> web.StreamResponse:
     if stream is None or stream.dialled.is_set():
         raise NotFound.of("stream")
     socket = web.WebSocketResponse(max_msg_size=MOST_FRAME_BYTES)
+    socket.headers.update(STAMP)
     refuse_unless_websocket(request, socket)
     await socket.prepare(request)
     in_service(request)

@@ -22,7 +22,7 @@ from podling.core.errors import (
 from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
-from podling.kit.connection import uncounted
+from podling.kit.connection import STAMP, uncounted
 from podling.master.api.http import refuse_unless_websocket
 from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
 from podling.master.api.route import Node, Route, get
@@ -87,6 +87,7 @@ async def serve_session(request: web.Request) -> web.StreamResponse:
     """Speak the worker protocol until either side ends it."""
     node_id = validate_node_id(request.match_info["id"])
     socket = web.WebSocketResponse(max_msg_size=MOST_MESSAGE_BYTES, compress=False, protocols=SUBPROTOCOLS)
+    socket.headers.update(STAMP)
     refuse_unless_websocket(request, socket)
     await socket.prepare(request)
     app = request.app

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podling.core.errors import InvalidInput
+from podling.kit.connection import STAMP
 from tests.master.masters import Answer
 
 WITHIN_SECONDS = 10.0
@@ -73,6 +74,7 @@ def check(given: Answer, expected: Row) -> None:
     assert expected.field is None or told["details"]["field"] == expected.field, told
     assert 0 < len(told["error"]) < 600 and told["error"].isprintable(), told
     assert "Traceback" not in given.text
+    assert STAMP.items() <= given.headers.items()
     if given.status == 405:
         assert given.headers["Allow"]
     assert InvalidInput.default_code not in expected.codes, "a code that tells no case from another"
