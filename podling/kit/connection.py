@@ -10,10 +10,11 @@ from functools import partial
 from ssl import SSLContext
 from typing import Any
 
-from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from podling.core.errors import InvalidInput, PodlingError, UnsupportedMediaType
+from podling.core.errors import Conflict, InvalidInput, PodlingError
+from podling.kit.framing import unreadable
 from podling.kit.places import Places
 
 HEADERS_SECONDS = 30.0
@@ -62,7 +63,8 @@ async def listen(
         "keepalive_timeout": KEEP_ALIVE_SECONDS,
         "lingering_time": LINGERING_SECONDS,
     }
-    connect = partial(Connection, refuse, Places(most), server, loop=loop, **options)
+    methods = ", ".join(sorted({route.method for route in runner.app.router.routes()}))
+    connect = partial(Connection, refuse, methods, Places(most), server, loop=loop, **options)
     return await loop.create_server(
         connect, host, port, ssl=ssl_context, backlog=1024, start_serving=start_serving
     )
@@ -71,9 +73,10 @@ async def listen(
 class Connection(web.RequestHandler):
     """One of a server's connections; see `listen`."""
 
-    def __init__(self, refuse: Refuse, places: Places, *server: Any, **options: Any) -> None:
+    def __init__(self, refuse: Refuse, methods: str, places: Places, *server: Any, **options: Any) -> None:
         super().__init__(*server, **options)
         self._refuse = refuse
+        self._methods = methods
         self._places = places
         self._stuck: asyncio.TimerHandle | None = None
 
@@ -137,8 +140,16 @@ class Connection(web.RequestHandler):
         if not isinstance(exc, _UNREADABLE) or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         self.log_exception("", exc_info=exc)
-        response = self._refuse(_refusal(exc))
+        request._version = HttpVersion11  # the parser has forgotten it
+        response = self._refuse_unread(unreadable(exc))
         response.force_close()
+        return response
+
+    def _refuse_unread(self, refusal: PodlingError) -> web.StreamResponse:
+        response = self._refuse(refusal)
+        if isinstance(refusal, Conflict):
+            response.set_status(405)
+            response.headers["Allow"] = self._methods
         return response
 
     async def finish_response(
@@ -217,12 +228,3 @@ def _bound_unread_answers(transport: asyncio.BaseTransport) -> None:
     raw = transport.get_extra_info("socket")
     if raw is not None and raw.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
-
-
-def _refusal(error: BaseException) -> PodlingError:
-    match error:
-        case ContentEncodingError():
-            return UnsupportedMediaType("the body is not packed as it says; send gzip, deflate or none")
-        case LineTooLong():
-            return InvalidInput("the path, or a header, is longer than 8190 bytes", code="header_too_large")
-    return InvalidInput("the request is not valid HTTP/1.1", code="bad_request")

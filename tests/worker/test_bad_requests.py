@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.master.bad_input.http_rows import FRAMING, HEADS, TOO_LONG
+from tests.master.bad_input.http_rows import REFUSED_HTTP
 from tests.master.bad_input.rows import check, head, row, send
 from tests.worker.conftest import running_worker
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import SmallMaster
 
 ROWS = [
-    *[row(name, request, 400, "bad_request") for name, request in (FRAMING | HEADS).items()],
-    *[row(name, request, 400, "header_too_large") for name, request in TOO_LONG.items()],
+    *REFUSED_HTTP,
     row("a wrong method", head("POST", "/health"), 405, "method_not_allowed"),
     row("a wrong method for logs", head("DELETE", "/api/v1/tasks/x/logs"), 405, "method_not_allowed"),
     row("no path", head("GET", "/nothing"), 404, "no_such_path"),

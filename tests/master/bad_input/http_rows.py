@@ -78,8 +78,6 @@ HEADS = {
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "HTTP/9.9": b"GET /health HTTP/9.9\r\nHost: localhost\r\n\r\n",
     "another protocol": b"GET /health ICE/1.1\r\nHost: localhost\r\n\r\n",
-    "a method in small letters": head("get", "/health"),
-    "an unknown method": head("BREW", "/api/v1/tasks"),
     "a method of 10,000 letters": head("A" * 10_000, "/health"),
     "no path": head("GET", ""),
     "a path without a slash": head("GET", "health"),
@@ -89,6 +87,39 @@ HEADS = {
     "an address that is none": head("GET", "http://[::bad/health"),
     "an address with port 99999": head("GET", "http://a:99999/health"),
 }
+
+UNKNOWN_METHODS = {
+    "a method in small letters": head("get", "/health"),
+    "an unknown method": head("FOO", "/api/v1/tasks"),
+    "an unknown method with a body": head("BREW", "/nothing?x=1", "Content-Length: 2") + b"{}",
+}
+
+SAYS = {
+    "Content-Length and Transfer-Encoding": "both Content-Length and Transfer-Encoding",
+    "Transfer-Encoding and Content-Length": "both Content-Length and Transfer-Encoding",
+    "two lengths": "Content-Length was sent twice",
+    "Content-Length -1": "decimal digits",
+    "Transfer-Encoding gzip": "the only Transfer-Encoding is chunked",
+    "two Transfer-Encodings": "the only Transfer-Encoding is chunked",
+    "a chunk's size of no digits": "a chunk of the body must begin with its size",
+    "a chunk of 2^80": "a chunk of the body says that it is larger",
+    "a chunk longer than it says": "longer than its size",
+    "chunks with bare line feeds": "a carriage return and a line feed",
+    "500 trailers": "more than 128",
+    "a folded header": "in a second line",
+    "a header without a colon": "no colon",
+    "NUL in a header": "holds NUL",
+    "bare line feeds": "a carriage return and a line feed",
+    "129 headers": "more than 128 headers",
+    "no Host": "the header Host is missing",
+    "two Hosts": "the header Host was sent twice",
+    "two Content-Types": "the header Content-Type was sent twice",
+    "no request": "the first line must be",
+    "a TLS hello": "speaks http, and https was sent",
+    "HTTP/2": "not HTTP/2",
+    "no path": "the path must begin with /",
+}
+"""What has to be told of some of these."""
 
 TOO_LONG = {
     "a header of 100,000 bytes": _list("X-Big: " + "x" * 100_000),
@@ -148,9 +179,17 @@ def _packed(coding: str, body: bytes) -> bytes:
     return post("/tasks", body, f"Content-Encoding: {coding}")
 
 
-ROWS: list[Row] = [
-    *[row(name, request, 400, "bad_request") for name, request in (FRAMING | HEADS).items()],
+REFUSED_HTTP: list[Row] = [
+    *[
+        row(name, request, 400, "bad_request", says=SAYS.get(name, ""))
+        for name, request in (FRAMING | HEADS).items()
+    ],
     *[row(name, request, 400, "header_too_large") for name, request in TOO_LONG.items()],
+    *[row(name, request, 405, "method_not_allowed") for name, request in UNKNOWN_METHODS.items()],
+]
+
+ROWS: list[Row] = [
+    *REFUSED_HTTP,
     *[
         row(f"a WebSocket with {name}", head("GET", f"/api/v1/{path}", *headers), status, code)
         for name, headers in NO_WEBSOCKET.items()

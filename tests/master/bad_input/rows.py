@@ -17,17 +17,18 @@ FIELD_CODES = frozenset({"invalid_field", "unknown_field", "unsupported_field", 
 
 @dataclass(frozen=True)
 class Row:
-    """`codes` are those that will do; `field` is the one that has to be named, if any."""
+    """`codes` are those that will do; `field` has to be named, and `says` be in the sentence, if given."""
 
     name: str
     request: bytes
     status: int
     codes: frozenset[str]
     field: str | None = None
+    says: str = ""
 
 
-def row(name: str, request: bytes, status: int, *codes: str, field: str | None = None) -> Row:
-    return Row(name, request, status, frozenset(codes), field)
+def row(name: str, request: bytes, status: int, *codes: str, field: str | None = None, says: str = "") -> Row:
+    return Row(name, request, status, frozenset(codes), field, says)
 
 
 def head(method: str, path: str, *headers: str) -> bytes:
@@ -58,6 +59,8 @@ async def send(port: int, request: bytes) -> Answer:
         try:
             writer.write(request)
             lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            in_1_1 = request.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
+            assert lines[0].startswith("HTTP/1.1 ") or not in_1_1, lines[0]
             headers = dict(line.split(": ", 1) for line in lines[1:] if line)
             text = (await reader.readexactly(int(headers.get("Content-Length", "0")))).decode()
             return Answer(int(lines[0].split(" ")[1]), headers, text)
@@ -73,6 +76,8 @@ def check(given: Answer, expected: Row) -> None:
     assert told["code"] in expected.codes, told
     assert expected.field is None or told["details"]["field"] == expected.field, told
     assert 0 < len(told["error"]) < 600 and told["error"].isprintable(), told
+    assert expected.says in told["error"], told
+    assert "not valid HTTP" not in told["error"], "what is wrong with it can be told"
     assert "Traceback" not in given.text
     assert STAMP.items() <= given.headers.items()
     if given.status == 405:
