@@ -17,6 +17,13 @@ MOST_NAMES = 4_000
 
 _LONGEST_NAME = 80
 _NUL = b"\\u0000"
+_MARKS = {  # the longer ones before those that they begin with
+    b"\xef\xbb\xbf": "it begins with a byte order mark; leave that out",
+    b"\xff\xfe\0\0": "by its byte order mark it is UTF-32",
+    b"\0\0\xfe\xff": "by its byte order mark it is UTF-32",
+    b"\xff\xfe": "by its byte order mark it is UTF-16",
+    b"\xfe\xff": "by its byte order mark it is UTF-16",
+}
 
 
 def load_object(body: bytes) -> dict[str, Any]:
@@ -25,7 +32,8 @@ def load_object(body: bytes) -> dict[str, Any]:
     try:
         plain = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is not valid JSON: {error}", code="invalid_json") from None
+        problem = _encoding_problem(body) or f"the body is not valid JSON: {error}"
+        raise InvalidInput(problem, code="invalid_json") from None
     _check_structure(plain)
     _check_names(body)
     if _NUL in body:
@@ -45,6 +53,20 @@ def refuse_unknown(given: Mapping[str, Any], known: frozenset[str]) -> None:
         if name not in known:
             short = name[:_LONGEST_NAME]
             raise InvalidInput(f"{short}: no such field", code="unknown_field", details={"field": short})
+
+
+def _encoding_problem(body: bytes) -> str | None:
+    """Return what is wrong with the encoding of what could not be read as JSON, if that is it."""
+    for mark, meaning in _MARKS.items():
+        if body.startswith(mark):
+            return f"the body must be UTF-8: {meaning}"
+    if b"\0" in body[:2] and b"{" in body[:4]:
+        return "the body must be UTF-8: it looks like UTF-16 or UTF-32"
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return f"the body must be UTF-8: its byte {error.start + 1} is not"
+    return None
 
 
 def _check_count(body: bytes) -> None:

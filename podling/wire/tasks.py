@@ -12,7 +12,6 @@ from podling.core.spec import ContainerSpec, TaskKind, TaskSpec
 from podling.core.task import Attempt, Task
 from podling.core.value import camel_case
 from podling.wire.alerts import parse_wishes
-from podling.wire.body import as_object as as_object
 from podling.wire.body import load_object as load_object
 from podling.wire.body import refuse_unknown
 from podling.wire.codec import decode, outside, rfc3339, to_plain

@@ -30,7 +30,12 @@ async def _post(master: RunningMaster, path: str, raw: bytes, **headers: str) ->
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json; charset=utf-8", "application/x-www-form-urlencoded"]
+    "content_type",
+    [
+        "application/json; charset=utf-8",
+        'application/json; charset="UTF-8"',
+        "application/x-www-form-urlencoded",
+    ],
 )
 async def test_what_counts_is_the_body_not_its_label(shared_master: RunningMaster, content_type: str) -> None:
     """`curl -d` labels everything as a form."""
@@ -38,6 +43,21 @@ async def test_what_counts_is_the_body_not_its_label(shared_master: RunningMaste
     answer = await _post(shared_master, "/tasks", raw, **{"Content-Type": content_type})
     assert answer.status == 201
     await shared_master.api.post(f"/tasks/{answer.json['taskId']}/cancel")
+
+
+async def test_probes_may_add_what_they_like(shared_master: RunningMaster) -> None:
+    for path in ("//health?x=1", "//ready?cache=%ff", "/health?limit=1&limit=2"):
+        assert (await shared_master.api.call("GET", path)).status == 200, path
+
+
+async def test_a_text_with_the_replacement_character_itself_is_one(shared_master: RunningMaster) -> None:
+    assert (await shared_master.api.get("/tasks", name="a\ufffdb")).json == []
+
+
+async def test_what_is_no_task_in_a_batch_is_named(shared_master: RunningMaster) -> None:
+    answer = await shared_master.api.post("/tasks:batch", {"tasks": [1, None, [], "x", {}]})
+    assert [item["details"]["field"] for item in answer.json] == [*(f"tasks.{n}" for n in range(4)), "name"]
+    assert answer.json[1]["error"] == "tasks.1: must be a JSON object, with the fields of a task"
 
 
 async def test_a_backslash_before_u0000_is_only_text(shared_master: RunningMaster) -> None:

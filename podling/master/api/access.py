@@ -14,12 +14,14 @@ from podling.core.audit import AuditEntry, outcome_of, shown_id
 from podling.core.errors import Forbidden, PodlingError
 from podling.kit.clock import Clock
 from podling.kit.sites import check_local
+from podling.master.api.http import query
 from podling.master.api.keys import AUDITED, PRINCIPAL
 from podling.master.api.route import SECRET, Handler, Node, Route
 from podling.master.audit_log import AuditLog
 from podling.master.credentials import Credentials
 from podling.wire.credentials import credential_of
 from podling.wire.errors import status_of
+from podling.wire.openapi.document import described
 
 _NO_TOKEN = "this master has no token yet"
 _WORKERS = frozenset({Role.WORKER, Role.JOIN})
@@ -39,6 +41,7 @@ class Access:
         wants_certificates: bool = False,
     ) -> None:
         self._routes = {(route.method, route.path): route for route in routes}
+        self._without_query = {key for key in self._routes if not _takes_query(*key)}
         self._credentials = credentials
         self._audit = audit
         self._clock = clock
@@ -87,11 +90,13 @@ class Access:
 
     async def _served(self, request: web.Request, route: Route, handler: Handler) -> web.StreamResponse:
         if not route.audited:
+            self._check_query(request, route)
             if route.method != "GET":
                 return await handler(request)
             with self._credentials.reading(request[PRINCIPAL]):
                 return await handler(request)
         try:
+            self._check_query(request, route)
             response = await handler(request)
         except asyncio.CancelledError:
             self._audit.note(self._entry(request, route, None, None))
@@ -101,6 +106,11 @@ class Access:
             raise
         await self._note(request, route, response.status)
         return response
+
+    def _check_query(self, request: web.Request, route: Route) -> None:
+        """Raise InvalidInput for a parameter where none is taken."""
+        if request.rel_url.raw_query_string and (route.method, route.path) in self._without_query:
+            query(request)
 
     async def _note(self, request: web.Request, route: Route | None, ended: Exception | int) -> None:
         status = ended if isinstance(ended, int) else _status(ended)
@@ -126,6 +136,11 @@ class Access:
             status=status,
             code=code,
         )
+
+
+def _takes_query(method: str, path: str) -> bool:
+    """Whether the document names a parameter in its query; a handler of one that it does reads it itself."""
+    return any(parameter.place == "query" for parameter in described()[f"{method} {path}"].parameters)
 
 
 def _status(error: Exception) -> int:

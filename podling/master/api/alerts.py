@@ -6,7 +6,7 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.alerts import AlertRule
-from podling.master.api.http import answer, path_id, query, read_object
+from podling.master.api.http import answer, path_id, read_object
 from podling.master.api.keys import CONTEXT, OFFICE, PRINCIPAL
 from podling.master.api.route import Route, delete, get, post, put
 from podling.master.operations import alerts
@@ -35,7 +35,6 @@ def _view(request: web.Request, rule: AlertRule, standing: Standing) -> dict[str
 
 
 async def list_alerts(request: web.Request) -> web.Response:
-    query(request)
     found = await alerts.list_(request.app[CONTEXT])
     return answer([_view(request, rule, standing) for rule, standing in found])
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from aiohttp import web
 
@@ -33,6 +33,7 @@ MOST_PER_PAGE = 500
 MOST_BODY_BYTES = 4 * 1024 * 1024
 # Plain `curl -d` calls everything a form, and `requests` without a type calls it octets.
 MEDIA_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "application/octet-stream"})
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _Item = TypeVar("_Item")
 
 
@@ -91,6 +92,8 @@ def _check_media_type(request: web.Request) -> None:
         raise UnsupportedMediaType(
             f"the body has to be JSON: send Content-Type: application/json, not {request.content_type[:80]}"
         )
+    if (request.charset or "utf-8").lower() not in _CHARSETS:
+        raise UnsupportedMediaType(f"the body has to be UTF-8, and not {(request.charset or '')[:80]}")
     if (coding := header(request, "Content-Encoding")) and coding.lower() not in (
         "identity",
         "gzip",
@@ -123,20 +126,32 @@ def path_id(request: web.Request, kind: str, name: str = "id") -> str:
 
 
 def query(request: web.Request, *known: str) -> Mapping[str, str]:
-    """Return the query's parameters. Raises InvalidInput for one that is unknown or doubled."""
+    """Return the query's parameters. Raises InvalidInput for one that is unknown, doubled or unreadable."""
     for name in request.query:
         if name not in known:
-            raise InvalidInput(
-                f"{name[:80]}: no such query parameter; known are {', '.join(known) or 'none'}",
-                code="unknown_field",
-                details={"field": name[:80]},
-            )
+            raise _unknown_parameter(name[:80], known)
         given = request.query.getall(name)
         if name != "label" and len(given) > 1:
             raise InvalidInput.field(name, "must be given once")
         if not all(text.isprintable() for text in given):
             raise InvalidInput.field(name, "must not contain control characters")
+        if any("\ufffd" in text for text in given) and not _is_utf8(request.rel_url.raw_query_string):
+            raise InvalidInput.field(name, "must be UTF-8, each byte beyond ASCII as %XX")
     return request.query
+
+
+def _unknown_parameter(name: str, known: Sequence[str]) -> InvalidInput:
+    takes = f"this path takes {', '.join(known)}" if known else "this path takes none"
+    details = {"field": name}
+    return InvalidInput(f"{name}: no such query parameter; {takes}", code="unknown_field", details=details)
+
+
+def _is_utf8(quoted: str) -> bool:
+    try:
+        unquote_to_bytes(quoted).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def whole_number(text: str | None, name: str, least: int, most: int) -> int | None:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.errors import NotFound
-from podling.master.api.http import answer, path_id, read_object
+from podling.master.api.http import answer, path_id, query, read_object
 from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Node, Route, delete, get, post
 from podling.master.operations import joining
@@ -23,6 +23,7 @@ def routes() -> list[Route]:
 
 async def authority(request: web.Request) -> web.Response:
     """Whose signature this master's certificate has; who knows its fingerprint may believe that."""
+    query(request)
     certificate = request.app[CONTEXT].options.authority
     if certificate is None:
         raise NotFound("this master does not know who signed its certificate", code="authority_not_found")

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.kit.metrics import CONTENT_TYPE, exposition
-from podling.master.api.http import answer, query
+from podling.master.api.http import answer
 from podling.master.api.keys import CONTEXT, SAMPLER
 from podling.master.api.route import Handler, Route, get
 
@@ -24,7 +24,6 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def overview(request: web.Request) -> web.Response:
-    query(request)
     return answer(request.app[SAMPLER].overview())
 
 

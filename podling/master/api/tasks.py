@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import starmap
 from operator import itemgetter
 from typing import Any
 
@@ -35,7 +36,7 @@ from podling.master.context import MasterContext
 from podling.master.operations import tasks
 from podling.master.operations.admission import BATCH, Entry, admit_batch
 from podling.store.base import TaskQuery
-from podling.wire.body import as_object, refuse_unknown
+from podling.wire.body import refuse_unknown
 from podling.wire.errors import error_body
 from podling.wire.tasks import attempt_view, parse_task, task_view
 
@@ -87,12 +88,14 @@ async def submit_batch(request: web.Request) -> web.Response:
         raise InvalidInput.field("tasks", f"must be a list of 1 to {MOST_PER_BATCH} tasks")
     admit_batch(context, len(items), request[PRINCIPAL])
     entry = Entry(actor=request[PRINCIPAL], door=BATCH)
-    return answer(await tasks.submit_many(context, map(_parsed, items), entry, error_body))
+    return answer(await tasks.submit_many(context, starmap(_parsed, enumerate(items)), entry, error_body))
 
 
-def _parsed(item: Any) -> Any:
+def _parsed(index: int, item: Any) -> Any:
+    if not isinstance(item, dict):
+        return InvalidInput.field(f"tasks.{index}", "must be a JSON object, with the fields of a task")
     try:
-        return parse_task(as_object(item))
+        return parse_task(item)
     except PodlingError as error:
         return error
 

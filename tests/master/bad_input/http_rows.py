@@ -234,6 +234,8 @@ ROWS: list[Row] = [
             "text/xml",
             "multipart/form-data; boundary=x",
             "application/json-patch+json",
+            "application/json; charset=latin-1",
+            "application/json; charset=utf-16",
         )
     ],
     row("gzip torn", _packed("gzip", gzip.compress(TASK)[:-12]), 400, "bad_request", "invalid_json"),

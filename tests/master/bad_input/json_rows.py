@@ -69,6 +69,18 @@ BROKEN = {
     "urlencoded": b"name=job&image=busybox%3Alocal",
 }
 
+SAYS = {
+    "BOM": "must be UTF-8: it begins with a byte order mark",
+    "UTF-16": "must be UTF-8: by its byte order mark it is UTF-16",
+    "UTF-16 without a BOM": "must be UTF-8: it looks like UTF-16",
+    "UTF-32": "must be UTF-8: by its byte order mark it is UTF-32",
+    "Latin-1": "must be UTF-8: its byte 47 is not",
+    "overlong UTF-8": "must be UTF-8: its byte 10 is not",
+    "trailing comma": "is not valid JSON",
+    "null": "must be a JSON object",
+}
+"""What has to be told of some of these."""
+
 MASSES = {
     "a million names": "{" + ",".join(f'"{n:x}":1' for n in range(400_000)) + "}",
     "the same name a million times": "{" + _many('"a":1', 600_000) + "}",
@@ -100,7 +112,7 @@ MANY_FAULTS = {
 
 ROWS: list[Row] = [
     *[
-        row(f"{name} to {path}", post(path, body), 400, "invalid_json")
+        row(f"{name} to {path}", post(path, body), 400, "invalid_json", says=SAYS.get(name, ""))
         for name, body in BROKEN.items()
         for path in PATHS
     ],

@@ -108,6 +108,27 @@ NOT_YET = {
     "a concurrency key": '"concurrencyKey":"x"',
 }
 
+TAKE_NO_QUERY = [
+    ("GET", "/docs"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/api/v1/alerts"),
+    ("GET", "/api/v1/ca.pem"),
+    ("GET", "/api/v1/cluster"),
+    ("GET", "/api/v1/metrics"),
+    ("GET", "/api/v1/nodes/x"),
+    ("GET", "/api/v1/nodes/x/session"),
+    ("GET", "/api/v1/policy"),
+    ("GET", "/api/v1/tasks/x"),
+    ("GET", "/api/v1/tasks/x/explain"),
+    ("POST", "/api/v1/tasks"),
+    ("POST", "/api/v1/tasks:batch"),
+    ("POST", "/api/v1/tasks/x/cancel"),
+    ("POST", "/api/v1/tokens"),
+    ("PUT", "/api/v1/tasks/x/status"),
+    ("DELETE", "/api/v1/tokens/x"),
+]
+
 KEYS = ["", " ", "x" * 300]
 
 
@@ -127,6 +148,26 @@ ROWS: list[Row] = [
     row(
         "a parameter twice", head("GET", "/api/v1/tasks?limit=1&limit=2"), 400, "invalid_field", field="limit"
     ),
+    *[
+        row(
+            f"{method} {path} with a query",
+            head(method, f"{path}?x=1"),
+            400,
+            "unknown_field",
+            field="x",
+            says="this path takes none",
+        )
+        for method, path in TAKE_NO_QUERY
+    ],
+    *[
+        row(f"{path} in another encoding", head("GET", f"/api/v1{path}"), 400, *FIELD_CODES, field=field)
+        for path, field in (
+            ("/tasks?name=%ff", "name"),
+            ("/tasks?limit=1&label=a=%C3%28", "label"),
+            ("/events?queue=%ed%a0%80", "queue"),
+            ("/tasks?%ff=1", "\ufffd"),
+        )
+    ],
     row("2,000 parameters", head("GET", "/api/v1/tasks?" + "a=1&" * 1500), 400, "unknown_field", field="a"),
     *[
         row(
