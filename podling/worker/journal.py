@@ -116,7 +116,7 @@ class Journal:
         path = directory.path / "journal.sqlite"
         try:
             return cls(_connect(path))
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise ConfigurationError(
                 f"the journal {path} cannot be used: {error}; free its disk, or move the file away "
                 "(what it knew of running containers is lost then)"
@@ -221,13 +221,21 @@ class Journal:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    _keep_private(path)
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA busy_timeout = 5000")
     database.executescript(_SCHEMA)
-    path.chmod(0o600)
     return database
+
+
+def _keep_private(path: Path) -> None:
+    """Let its owner alone read it, before anything is in it; SQLite makes the files beside it alike."""
+    path.touch(mode=0o600)
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        if (file := path.with_name(name)).exists():  # perhaps from before they were private
+            file.chmod(0o600)
 
 
 def _statement(write: _Statement) -> tuple[str, tuple[Any, ...]]:

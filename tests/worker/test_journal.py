@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,20 @@ async def test_keeps_an_attempt_from_intent_to_end(directory: DataDirectory) -> 
         FINAL,
         False,
     )
+
+
+async def test_its_owner_alone_reads_any_of_its_files(directory: DataDirectory) -> None:
+    for start in ("new", "after a kill -9 of a program that left them open to all"):
+        journal = Journal.open(directory)
+        await journal.write(WriteIntent(assignment=assignment()))
+        files = {file.name: file for file in directory.path.glob("journal.sqlite*")}
+        assert {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"} <= files.keys()
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files.values()} == {0o600}, start
+        left = {name: file.read_bytes() for name, file in files.items()}
+        await journal.close()
+        for name, content in left.items():
+            (directory.path / name).write_bytes(content)
+            (directory.path / name).chmod(0o644)
 
 
 async def test_what_is_done_keeps_its_number_and_its_end(directory: DataDirectory) -> None:
