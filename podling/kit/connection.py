@@ -12,9 +12,10 @@ from typing import Any
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import _ErrInfo
 
 from podling.core.errors import Conflict, InvalidInput, PodlingError
-from podling.kit.framing import unreadable
+from podling.kit.framing import TornBody, unreadable
 from podling.kit.places import Places
 
 HEADERS_SECONDS = 30.0
@@ -128,6 +129,14 @@ class Connection(web.RequestHandler):
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
+
+    def data_received(self, data: bytes) -> None:
+        """Tell who reads a body at once that the rest of it cannot be read; the parser lets them wait."""
+        super().data_received(data)
+        if self._messages and isinstance(failed := self._messages[-1][0], _ErrInfo):
+            request = self._current_request
+            if request is not None and not request.content.is_eof():
+                request.content.set_exception(TornBody(unreadable(failed.exc).message))
 
     def handle_error(
         self,

@@ -50,6 +50,10 @@ _REASONS = {
 _UNKNOWN_METHOD = re.compile(r"b'([A-Za-z-]{1,20}) [^ ]+ HTTP/1\.[01]'", re.ASCII)
 
 
+class TornBody(web.RequestPayloadError):
+    """The rest of a body cannot be read; the message says why."""
+
+
 def check_framing(request: web.BaseRequest) -> None:
     """Raise InvalidInput for what the parser lets pass and a proxy may have understood otherwise."""
     if request.version < HttpVersion10:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from tests.master.bad_input.rows import head
-from tests.master.masters import Masters, RunningMaster
+from tests.master.masters import Masters, RunningMaster, eventually
 
 HEALTH = head("GET", "/health")
 DRIPPING = HEALTH[:-2]  # the end of its headers is missing
@@ -71,6 +71,30 @@ async def test_a_body_that_drips_is_told_so_and_cut_off(
     master = await masters.start()
     answer = await _rest(await _connect(master, BODY))
     assert answer.startswith(b"HTTP/1.1 408 ") and b'"request_timeout"' in answer
+
+
+@pytest.mark.parametrize(
+    ("start", "rest", "says"),
+    [
+        (b"", b"zz\r\n", b"must begin with its size"),
+        (b"2\r\n", b"abc\r\n", b"longer than its size"),
+        (b"1\r\n{\r\n0\r\n", b"A: b\r\n" * 500, b"more than 128 headers, or trailers"),
+    ],
+)
+async def test_a_body_that_goes_on_wrongly_is_told_so_at_once(
+    master: RunningMaster, start: bytes, rest: bytes, says: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await _connect(master, head("POST", "/api/v1/tasks", "Transfer-Encoding: chunked") + start)
+
+    async def is_awaited() -> bool:
+        return bool(master.server.admission._arriving)
+
+    await eventually(is_awaited, "the rest of the body to be waited for")
+    connection[1].write(rest)
+    async with asyncio.timeout(5):
+        answer = await _rest(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ") and says in answer and answer.count(b"HTTP/1.1") == 1
+    assert not [line for line in caplog.records if line.levelname == "ERROR" or line.exc_info]
 
 
 async def test_who_takes_nothing_of_an_answer_is_cut_off(

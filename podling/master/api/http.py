@@ -20,7 +20,7 @@ from podling.core.errors import (
     UnsupportedMediaType,
 )
 from podling.core.page import Place, cursor_of, place_of
-from podling.kit.framing import check_framing, no_route
+from podling.kit.framing import TornBody, check_framing, no_route
 from podling.master.api.admission import ADMISSION
 from podling.master.api.route import Handler
 from podling.wire.body import load_object
@@ -57,6 +57,8 @@ async def read_body(request: web.Request) -> bytes:
         raise _too_large()
     try:
         body = await request.app[ADMISSION].body(request, MOST_BODY_BYTES)
+    except TornBody as torn:
+        raise InvalidInput(str(torn), code="bad_request") from None
     except web.RequestPayloadError:
         raise InvalidInput(
             "the body is torn, or not encoded as its header says", code="bad_request"
