@@ -26,6 +26,7 @@ from podling.core.token import hash_secret
 from podling.kit.connection import arrived, listen
 from podling.kit.framing import check_framing, no_route
 from podling.kit.metrics import CONTENT_TYPE
+from podling.kit.query import query
 from podling.kit.sites import check_local
 from podling.wire.codec import encode, to_plain
 from podling.wire.credentials import credential_of
@@ -133,9 +134,11 @@ class WorkerApi:
         return _json(body, 503 if problem else 200)
 
     async def _read_metrics(self, request: web.Request) -> web.Response:
+        query(request)
         return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self, request: web.Request) -> web.Response:
+        query(request)
         task_id = request.match_info["id"]
         held = self._shell.latest(task_id)
         if held is not None:
@@ -181,7 +184,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
 
 
 def _tail(request: web.Request) -> int:
-    text = request.query.get("tail", str(DEFAULT_TAIL))
+    text = query(request, "tail", "container").get("tail", str(DEFAULT_TAIL))
     if not (text.isascii() and text.isdecimal()) or len(text) > 7 or int(text) > MOST_TAIL:
         raise InvalidInput.field("tail", f"must be a number from 0 to {MOST_TAIL}")
     return int(text)

@@ -27,6 +27,10 @@ ROWS = [
         for tail in ("-1", "1e9", "9" * 400, "all")
     ],
     *[
+        row(f"{path} with a query", head("GET", f"{path}?x=1"), 400, "unknown_field", field="x")
+        for path in ("/metrics", "/api/v1/tasks/x/status", "/api/v1/pods/x/logs")
+    ],
+    *[
         row(f"no task {id_}", head("GET", f"/api/v1/tasks/{id_}/logs"), 404, "task_not_found")
         for id_ in ("x", "%00", "..%2f..%2fetc%2fpasswd", "%2e%2e", "'%20OR%201=1")
     ],

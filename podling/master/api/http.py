@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -21,6 +21,7 @@ from podling.core.errors import (
 )
 from podling.core.page import Place, cursor_of, place_of
 from podling.kit.framing import TornBody, check_framing, no_route
+from podling.kit.query import query as query
 from podling.master.api.admission import ADMISSION
 from podling.master.api.route import Handler
 from podling.wire.body import load_object
@@ -125,35 +126,6 @@ def path_id(request: web.Request, kind: str, name: str = "id") -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", text):
         raise NotFound.of(kind)
     return text
-
-
-def query(request: web.Request, *known: str) -> Mapping[str, str]:
-    """Return the query's parameters. Raises InvalidInput for one that is unknown, doubled or unreadable."""
-    for name in request.query:
-        if name not in known:
-            raise _unknown_parameter(name[:80], known)
-        given = request.query.getall(name)
-        if name != "label" and len(given) > 1:
-            raise InvalidInput.field(name, "must be given once")
-        if not all(text.isprintable() for text in given):
-            raise InvalidInput.field(name, "must not contain control characters")
-        if any("\ufffd" in text for text in given) and not _is_utf8(request.rel_url.raw_query_string):
-            raise InvalidInput.field(name, "must be UTF-8, each byte beyond ASCII as %XX")
-    return request.query
-
-
-def _unknown_parameter(name: str, known: Sequence[str]) -> InvalidInput:
-    takes = f"this path takes {', '.join(known)}" if known else "this path takes none"
-    details = {"field": name}
-    return InvalidInput(f"{name}: no such query parameter; {takes}", code="unknown_field", details=details)
-
-
-def _is_utf8(quoted: str) -> bool:
-    try:
-        unquote_to_bytes(quoted).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def whole_number(text: str | None, name: str, least: int, most: int) -> int | None:
