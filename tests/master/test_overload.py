@@ -56,6 +56,7 @@ async def test_too_many_requests_in_hand_are_refused_while_beats_and_reports_go_
         await eventually(is_full, "the master to be full")
         _check_refusal(await master.api.get("/tasks"), 503, "overloaded")
         _check_refusal(await master.api.post("/tasks", task_body()), 503, "overloaded")
+        _check_refusal(await master.api.get("//docs"), 503, "overloaded")
         await worker.acknowledged(await worker.beat_once())
         assert (await master.api.post("/nodes/node-1/tails", {"tails": []})).status == 200
         assert (await master.api.get("//health")).status == 200
