@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -46,6 +47,12 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
     if address in _WELL_KNOWN_NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
+
+
+def port_of(url: str) -> int:
+    """Return the port that a checked URL leads to."""
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def is_listed(host: str, port: int, patterns: Collection[str]) -> bool:

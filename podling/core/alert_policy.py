@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
-from podling.core.addresses import is_listed
+from podling.core.addresses import is_listed, port_of
 from podling.core.alerts import AlertEvent, AlertRule
 from podling.core.errors import InvalidInput
 from podling.core.fields import (
@@ -117,12 +117,6 @@ def _matches(address: str, pattern: str) -> bool:
     if pattern.startswith("*@"):
         return address.endswith(pattern[1:])
     return address == pattern
-
-
-def port_of(url: str) -> int:
-    """Return the port that a checked URL leads to."""
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def shown_url(url: str) -> str:

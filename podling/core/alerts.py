@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
+from podling.core.addresses import port_of
 from podling.core.node import Node
 from podling.core.spec import AlertWish
 from podling.core.task import AttemptStatus, Task, TaskStatus
@@ -87,7 +89,8 @@ class Alert:
     """One notification on its way. `alert_id` is the same for every try at it.
 
     Either `rule` names a rule, or `wish` is the task's own. `line` is where it goes: alerts of one
-    line are counted, and joined, together.
+    line are counted, and joined, together. Of the rule's mail addresses those in `without` are told by
+    another alert; the rules in `also` lead to the same URL and are told by this one.
     """
 
     alert_id: str
@@ -97,6 +100,8 @@ class Alert:
     facts: Facts
     rule: str | None = None
     wish: AlertWish | None = field(default=None, repr=False)
+    without: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     tries: int = 0
 
 
@@ -117,38 +122,37 @@ def happened(before: Task, transition: Transition) -> Iterator[AlertEvent]:
 def alerts_about(
     before: Task, transition: Transition, rules: Mapping[str, AlertRule], host: str | None, now: datetime
 ) -> tuple[Alert, ...]:
-    """Return the notifications that follow from a task's move."""
+    """Return the notifications that follow from a task's move: of one event, one to each receiver."""
     after = transition.task
     return tuple(
-        Alert(
-            alert_id=_id(after.task_id, after.attempt, event, address.key),
-            line=address.line,
-            rule=address.rule,
-            wish=address.wish,
-            event=event,
-            at=now,
-            facts=_facts(transition, host),
-        )
+        _alert((after.task_id, after.attempt), event, address, _facts(transition, host), now)
         for event in happened(before, transition)
-        for address in _addresses(after, event, rules)
+        for address in _each_once(_addresses(after, event, rules), rules)
     )
 
 
 def node_alerts(node: Node, rules: Iterable[AlertRule], reason: str, now: datetime) -> tuple[Alert, ...]:
-    """Return the notifications about a node that was lost."""
+    """Return the notifications about a node that was lost, one to each receiver."""
     facts = Facts(node_id=node.node_id, host=node.hostname, error=reason)
-    event = AlertEvent.NODE_LOST
-    return tuple(
-        Alert(
-            alert_id=_id(node.node_id, node.session_no, event, rule.name),
-            line=rule.name,
-            rule=rule.name,
-            event=event,
-            at=now,
-            facts=facts,
-        )
-        for rule in rules
-        if event in rule.on
+    about, event = (node.node_id, node.session_no), AlertEvent.NODE_LOST
+    asking = {rule.name: rule for rule in rules if event in rule.on}
+    addresses = _each_once(map(_of_rule, asking), asking)
+    return tuple(_alert(about, event, address, facts, now) for address in addresses)
+
+
+def _alert(
+    about: tuple[str, int], event: AlertEvent, address: "_Address", facts: Facts, now: datetime
+) -> Alert:
+    return Alert(
+        alert_id=_id(*about, event, address.key),
+        line=address.line,
+        rule=address.rule,
+        wish=address.wish,
+        without=address.without,
+        also=address.also,
+        event=event,
+        at=now,
+        facts=facts,
     )
 
 
@@ -158,28 +162,83 @@ def joint_id(alerts: Iterable[Alert]) -> str:
     return ids[0] if len(ids) == 1 else _id(*ids)
 
 
+def web_receiver(url: str) -> str:
+    """Return the same for every spelling of a URL that leads to the same place."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{port_of(url)}{parts.path or '/'}?{parts.query}"
+
+
 @value
 class _Address:
     """`key` tells it from the task's others."""
 
     key: str
-    line: str
     rule: str | None = None
     wish: AlertWish | None = None
+    without: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        if self.wish is None:
+            return self.rule or ""
+        return f"to {self.wish.http or ', '.join(self.wish.mail)}"  # no rule's name has a space
+
+
+def _of_rule(name: str) -> _Address:
+    return _Address(key=name, rule=name)
 
 
 def _addresses(task: Task, event: AlertEvent, rules: Mapping[str, AlertRule]) -> Iterator[_Address]:
     named = {wish.rule for wish in task.spec.alerts if wish.rule is not None}
     for rule in rules.values():
         if event in rule.on and (rule.name in named or rule.chooses(task)):
-            yield _Address(key=rule.name, line=rule.name, rule=rule.name)
+            yield _of_rule(rule.name)
     if event in DEFAULT_EVENTS:
-        for name in sorted(named - rules.keys()):  # it was removed, which the task's timeline shall tell
-            yield _Address(key=name, line=name, rule=name)
+        # What was removed is an alert, so that the task's timeline tells of it.
+        yield from map(_of_rule, sorted(named - rules.keys()))
     for index, wish in enumerate(task.spec.alerts):
         if wish.rule is None and event.value in (wish.on or DEFAULT_EVENTS):
-            line = f"to {wish.http or ', '.join(wish.mail)}"  # no rule's name has a space
-            yield _Address(key=f"wish {index}", line=line, wish=wish)
+            yield _Address(key=f"wish {index}", wish=wish)
+
+
+def _each_once(addresses: Iterable[_Address], rules: Mapping[str, AlertRule]) -> list[_Address]:
+    """Leave out who is told by an earlier one. Rules come before a task's own wishes: they are signed."""
+    kept: dict[str, _Address] = {}
+    teller: dict[str, str] = {}  # of each receiver, the key of its address
+    for address in addresses:
+        receivers = _receivers(address.wish or rules.get(address.key))
+        told = tuple(receiver for receiver in receivers if receiver in teller)
+        if len(told) < len(receivers) or not receivers:
+            kept[address.key] = _leaving_out(address, told)
+            teller |= {receiver: address.key for receiver in receivers if receiver not in told}
+        elif address.rule is not None:
+            first = kept[teller[told[0]]]
+            kept[first.key] = replace(first, also=(*first.also, address.rule))
+    return list(kept.values())
+
+
+def _receivers(place: AlertRule | AlertWish | None) -> tuple[str, ...]:
+    """Return whom it leads to; nobody can say that of a rule that is gone."""
+    if place is None:
+        return ()
+    if place.http is not None:
+        return (web_receiver(place.http),)
+    if place.mail:
+        return tuple(dict.fromkeys(map(str.lower, place.mail)))
+    return (f"command {place.command}",) if isinstance(place, AlertRule) else ()
+
+
+def _leaving_out(address: _Address, told: tuple[str, ...]) -> _Address:
+    if address.wish is None:
+        return replace(address, without=told)
+    return replace(address, wish=replace(address.wish, mail=others(address.wish.mail, told)))
+
+
+def others(mail: Iterable[str], without: Iterable[str]) -> tuple[str, ...]:
+    """Return the addresses, each once, that are not among those in lower case."""
+    left = {address.lower(): address for address in mail}
+    return tuple(address for lower, address in left.items() if lower not in set(without))
 
 
 def _facts(transition: Transition, host: str | None) -> Facts:

@@ -88,6 +88,50 @@ def test_wishes_are_for_failures_unless_they_say_otherwise() -> None:
     ]
 
 
+def receivers(task: Task, *rules: AlertRule) -> list[tuple[str | None, tuple[str, ...], tuple[str, ...]]]:
+    transition = apply(task, ended(task, exit_code=1, error_code="EXIT_CODE"), at(1))
+    alerts = alerts_about(task, transition, {rule.name: rule for rule in rules}, "one.test", NOW)
+    return [
+        (alert.rule, alert.without or (alert.wish.mail if alert.wish else ()), alert.also) for alert in alerts
+    ]
+
+
+def test_nobody_is_told_twice_by_mail() -> None:
+    me = AlertRule(name="a", mail=("me@example.org", "ME@example.org"))
+    assert receivers(scheduled(alerts=(AlertWish(mail=("Me@Example.org",)),)), me) == [("a", (), ())]
+    wish = AlertWish(mail=("me@example.org", "you@example.org"))
+    assert receivers(scheduled(alerts=(wish, wish)), me) == [
+        ("a", (), ()),
+        (None, ("you@example.org",), ()),
+    ]
+    both = AlertRule(name="b", mail=("me@example.org", "you@example.org"))
+    assert receivers(scheduled(alerts=(wish,)), me, both) == [("a", (), ()), ("b", ("me@example.org",), ())]
+    assert receivers(scheduled(), replace(me, on=(AlertEvent.LOST,)), both) == [("b", (), ())]
+
+
+def test_one_call_for_all_rules_and_wishes_of_a_url() -> None:
+    first, second = (AlertRule(name=name, http="https://example.org/x") for name in "ab")
+    wishes = (AlertWish(http="HTTPS://Example.org:443/x"), AlertWish(http="https://example.org/X"))
+    assert receivers(scheduled(alerts=wishes), first, second) == [("a", (), ("b",)), (None, (), ())]
+
+
+def test_one_run_of_a_command_for_all_its_rules() -> None:
+    first, second, other = (
+        AlertRule(name=name, command=command)
+        for name, command in (("a", "page"), ("b", "page"), ("c", "log"))
+    )
+    assert receivers(scheduled(), first, second, other) == [("a", (), ("b",)), ("c", (), ())]
+
+
+def test_of_a_lost_node_everybody_hears_once() -> None:
+    rules = [
+        AlertRule(name=name, mail=("me@example.org", *more), on=(AlertEvent.NODE_LOST,))
+        for name, more in (("a", ()), ("b", ()), ("c", ("you@example.org",)))
+    ]
+    alerts = node_alerts(build_node("node-1"), rules, "silent", NOW)
+    assert [(alert.rule, alert.without) for alert in alerts] == [("a", ()), ("c", ("me@example.org",))]
+
+
 def test_ids_tell_events_attempts_and_rules_apart_and_nothing_else() -> None:
     rule = AlertRule(name="ops", http="https://example.org", on=tuple(AlertEvent))
     task = scheduled(max_attempts=3)

@@ -154,7 +154,7 @@ def test_the_signature_is_that_of_the_scheme() -> None:
 
 
 async def test_the_time_is_signed_too(receiver: WebReceiver) -> None:
-    await sender("127.0.0.1").send(Target(http=receiver.url, secret=EXAMPLE_SECRET), content())
+    await sender("127.0.0.1").send(Target(http=receiver.url, secrets=(EXAMPLE_SECRET,)), content())
     (call,) = receiver.calls.items
     assert call.is_signed_with(EXAMPLE_SECRET)
     age = datetime.now(UTC).timestamp() - int(call.headers["webhook-timestamp"])

@@ -1,5 +1,6 @@
 """What every way of sending shares: its outcome, and its two kinds of failure."""
 
+from dataclasses import field
 from typing import Any, Protocol
 
 from podling.core.alert_message import Message
@@ -27,10 +28,10 @@ class Refused(PodlingError):
 
 @value
 class Target:
-    """Where a message goes: exactly one of the three; `secret` signs what is sent to `http`."""
+    """Where a message goes: exactly one of the three; each of `secrets` signs what is sent to `http`."""
 
     http: str | None = None
-    secret: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     mail: tuple[str, ...] = ()
     command: str | None = None
 

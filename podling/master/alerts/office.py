@@ -1,10 +1,10 @@
 """Sends alerts: finds out where each goes, and what there is to say about it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from podling.core.alert_message import Message, body_of, message_of, text_of
-from podling.core.alerts import Alert, AlertEvent, AlertRule, Facts
+from podling.core.alerts import Alert, AlertEvent, AlertRule, Facts, others, web_receiver
 from podling.core.explain import explain
 from podling.master.alerts.command import CommandSender
 from podling.master.alerts.delivery import Content, Refused, Sender, Target
@@ -52,7 +52,7 @@ class AlertOffice:
 
         Raises Unreachable, Refused, StoreUnavailable.
         """
-        target = await self._target(alerts[0])
+        target = await self._target(alerts)
         content = await self._content(message_of(alerts), target)
         async with self._room:
             return await self._sender(target).send(target, content)
@@ -74,16 +74,22 @@ class AlertOffice:
         async with self._room:
             return await self._sender(target).send(target, content)
 
-    async def _target(self, alert: Alert) -> Target:
+    async def _target(self, alerts: Sequence[Alert]) -> Target:
+        alert = alerts[0]
         if alert.wish is not None:
             return Target(http=alert.wish.http, mail=alert.wish.mail)
-        book, name = self._context.alerts, alert.rule or ""
-        if name not in book.rules:
-            await book.learn()  # another master may have made it just now
-        rule = book.rules.get(name)
+        rule = await self._rule(alert.rule or "")
         if rule is None:
             raise Refused(f"there is no alert rule {alert.rule} any more", final=True)
-        return _target_of(rule)
+        if rule.mail:
+            return Target(mail=_untold(rule, alerts))
+        return _target_of(rule, *[await self._rule(name) for name in _also(alerts)])
+
+    async def _rule(self, name: str) -> AlertRule | None:
+        book = self._context.alerts
+        if name not in book.rules:
+            await book.learn()  # another master may have made it just now
+        return book.rules.get(name)
 
     def _sender(self, target: Target) -> Sender:
         if target.http is not None:
@@ -116,5 +122,24 @@ class AlertOffice:
         return explain(task, attempts, context.view, 0, now, monotonic).summary
 
 
-def _target_of(rule: AlertRule) -> Target:
-    return Target(http=rule.http, secret=rule.secret, mail=rule.mail, command=rule.command)
+def _target_of(rule: AlertRule, *also: AlertRule | None) -> Target:
+    """Where the rule leads; it is signed for all rules that lead there."""
+    if rule.http is None:
+        return Target(mail=rule.mail, command=rule.command)
+    place = web_receiver(rule.http)
+    same = [other for other in also if other and other.http and web_receiver(other.http) == place]
+    secrets = [each.secret for each in (rule, *same) if each.secret is not None]
+    return Target(http=rule.http, secrets=tuple(dict.fromkeys(secrets)))
+
+
+def _also(alerts: Sequence[Alert]) -> Iterable[str]:
+    return dict.fromkeys(name for alert in alerts for name in alert.also)
+
+
+def _untold(rule: AlertRule, alerts: Sequence[Alert]) -> tuple[str, ...]:
+    """Whom the rule has still to tell of any of these. Raises Refused."""
+    told = set.intersection(*(set(alert.without) for alert in alerts))
+    left = others(rule.mail, told)
+    if not left:
+        raise Refused(f"whom the alert rule {rule.name} names now was told by another", final=True)
+    return left

@@ -11,8 +11,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from podling import __version__
-from podling.core.addresses import is_listed, is_public
-from podling.core.alert_policy import port_of, secret_key
+from podling.core.addresses import is_listed, is_public, port_of
+from podling.core.alert_policy import secret_key
 from podling.kit.clock import Clock
 from podling.master.alerts.delivery import Content, Refused, Target, Unreachable, shortened
 
@@ -74,11 +74,11 @@ class WebHookSender:
             "Podling-Delivery": message_id,
             "webhook-id": message_id,
         }
-        if target.secret is None:
+        if not target.secrets:
             return headers
         timestamp = str(int(self._clock.now().timestamp()))
-        signature = sign(target.secret, message_id, timestamp, content.body)
-        return headers | {"webhook-timestamp": timestamp, "webhook-signature": signature}
+        signatures = [sign(secret, message_id, timestamp, content.body) for secret in target.secrets]
+        return headers | {"webhook-timestamp": timestamp, "webhook-signature": " ".join(signatures)}
 
 
 def sign(secret: str, message_id: str, timestamp: str, body: bytes) -> str:

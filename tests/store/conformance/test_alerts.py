@@ -83,6 +83,13 @@ async def test_a_wish_is_kept_with_its_alert(store: Store) -> None:
     assert list(await store.alerts.due(NOW, 10)) == [alert(1, rule=None, wish=wish)]
 
 
+async def test_who_is_left_out_and_who_is_meant_too_is_kept(store: Store) -> None:
+    epoch = await lead(store)
+    kept = alert(1, without=("me@example.org",), also=("second",))
+    await store.alerts.add([kept], epoch)
+    assert list(await store.alerts.due(NOW, 10)) == [kept]
+
+
 async def test_due_is_by_time_within_a_limit_and_without_some_lines(store: Store) -> None:
     epoch = await lead(store)
     later = alert(1, at=at(5))
