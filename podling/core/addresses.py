@@ -1,11 +1,13 @@
 """Which addresses of the network a request that somebody else asked for may go to."""
 
 import ipaddress
+import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII | re.IGNORECASE)
 _WELL_KNOWN_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # What the registries count as public, and is none: translators, and clouds' own services.
 _NEVER = tuple(
@@ -47,6 +49,19 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
     if address in _WELL_KNOWN_NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
+
+
+def usual_form(host: str) -> str | None:
+    """Return how an address is written that stands where a name could; None for a name.
+
+    Raises ValueError for a spelling of which resolvers make different things: `127.1`, `0x7f.1`.
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+            raise ValueError(f"{host} is a number where a name ends") from None
+        return None
 
 
 def port_of(url: str) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
-from podling.core.addresses import is_listed, port_of
+from podling.core.addresses import is_listed, is_public, port_of, usual_form
 from podling.core.alerts import AlertEvent, AlertRule
 from podling.core.errors import InvalidInput
 from podling.core.fields import (
@@ -60,6 +60,7 @@ def check_rule(rule: AlertRule, allowed: AlertPermissions) -> AlertRule:
     _check_one_of({"http": rule.http, "mail": rule.mail, "command": rule.command})
     if rule.http is not None:
         check_url("http", rule.http)
+        check_address("http", rule.http, allowed.hosts)
     if rule.secret is not None:
         _check_secret(rule)
     _check_recipients("mail", rule.mail, allowed)
@@ -98,6 +99,8 @@ def check_permitted(
         _check_recipients(f"{field}.mail", wish.mail, allowed)
         if not operator:
             _check_listed(field, wish, allowed)
+        if wish.http is not None:
+            check_address(f"{field}.http", wish.http, allowed.hosts)
 
 
 def _check_listed(field: str, wish: AlertWish, allowed: AlertPermissions) -> None:
@@ -141,6 +144,26 @@ def check_url(field: str, url: str) -> None:
         raise InvalidInput.field(field, "must not end in a #fragment, which is never sent")
     host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc.rstrip(":")
     check_pattern(field, host, _HOST, "must name its host by letters, digits, dots and hyphens")
+
+
+def check_address(field: str, url: str, hosts: Collection[str]) -> None:
+    """Refuse an address, in the place of a name, that is never called. What a name leads to shows then."""
+    host = urlsplit(url).hostname or ""
+    try:
+        usual = usual_form(host)
+    except ValueError:
+        problem = (
+            f"{host} is an address in an unusual spelling; write it as 93.184.216.34, and one that is not"
+        )
+        problem += " public has to be listed by the master's --alert-hosts"
+        raise InvalidInput.field(field, problem) from None
+    if usual is None:
+        return
+    if usual != host:
+        raise InvalidInput.field(field, f"{host} is an address in an unusual spelling; write it as {usual}")
+    if not is_public(usual) and not is_listed(usual, port_of(url), hosts):
+        problem = f"{usual} is no public address, and never called unless the master's --alert-hosts lists it"
+        raise InvalidInput.field(field, problem)
 
 
 def _check_one_of(given: dict[str, object], field: str | None = None) -> None:

@@ -17,6 +17,20 @@ from tests.master.masters import Api, Masters, RunningMaster, task_body
 
 HOOK = "https://hooks.example.org/x"
 LONG = "x" * 3000
+NEVER_CALLED = [
+    *(
+        "10.0.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "192.168.1.1:8080",
+        "100.64.0.1",
+        "0.0.0.0",
+        "168.63.129.16",
+    ),
+    *("[::1]:9626", "[fe80::1]", "[fd00::1]", "[::ffff:10.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]"),
+    *("2130706433", "0x7f000001", "0x7F.1", "0177.0.0.1", "127.1", "127.0.0.1.", "0", "1.2.3.4.5"),
+    *("[0:0:0:0:0:0:0:1]", "[2606:4700:4700:0:0:0:0:1111]", "8.8.2056", "010.8.8.8"),
+]
 NUL, BIDI = "a\0b", "a\u202eb"
 
 RULES: list[tuple[dict[str, Any], str]] = [
@@ -42,6 +56,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
         )
         if url != ""
     ],
+    *[({"http": f"http://{host}/"}, "http") for host in NEVER_CALLED],
     *[
         ({"http": HOOK, "secret": secret}, "secret")
         for secret in ("", "x", "whsec_", "whsec_AAAA", "whsec_" + "A" * 200, "whsec_*" * 10, 5, ["x"])
@@ -135,6 +150,20 @@ async def test_paths_and_bodies(master: RunningMaster) -> None:
     for raw in (b"", b"[]", b"{", b'{"http": "a", "http": "b"}', b"\xff"):
         answer = await master.api.call("PUT", "/alerts/ops", raw=raw)
         assert (answer.status, answer.code) == (400, "invalid_json"), raw
+
+
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "[2606:4700:4700::1111]:8080", "10.0.0.5:8080", "[fd00::5]", "a.test"]
+)
+async def test_public_and_listed_addresses_and_names_are_taken(masters: Masters, host: str) -> None:
+    master = await masters.start(alerts=AlertOptions(hosts=("10.0.0.5:8080", "[fd00::5]")))
+    url = f"http://{host}/"
+    assert (await master.api.put("/alerts/ops", {"http": url})).status == 201
+    assert (await master.api.post("/tasks", task_body(alerts=[url]))).status == 201
+    for other in ("http://10.0.0.5/", "http://[fd00::6]/"):
+        answer = await master.api.put("/alerts/ops", {"http": other})
+        assert answer.field == "http" and "--alert-hosts" in answer.text
+        assert (await master.api.post("/tasks", task_body(alerts=[other]))).field == "alerts.0.http"
 
 
 async def test_without_a_mail_server_nobody_is_promised_mail(masters: Masters) -> None:
