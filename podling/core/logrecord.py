@@ -14,6 +14,7 @@ from enum import IntEnum
 from podling.core.value import value
 
 TAIL_BYTES = 64 * 1024
+MOST_TAILS = 256  # in one request of a worker; each may cost a look into the store. A worker sends 16.
 MAX_PAYLOAD_BYTES = 64 * 1024
 
 _HEADER = struct.Struct(">BqI")

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from podling.core.access import Role
+from podling.core.logrecord import MOST_TAILS
 from podling.core.token import TokenKind, hash_secret, make_secret
 from podling.master.loops.retention import Retention
 from podling.store.ports.tokens import TokenChanges
+from podling.wire.openapi.nodes import OPERATIONS
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import Answer, Api, Masters, RunningMaster, eventually
 from tests.master.tokens import add_token, showing
@@ -216,10 +218,12 @@ async def test_a_node_reports_its_own_attempts_alone(master: RunningMaster) -> N
 
 
 async def test_no_request_of_a_worker_asks_the_store_without_end(master: RunningMaster) -> None:
-    tails = [{"taskId": f"none-{number}", "attempt": 1, "frames": ""} for number in range(257)]
+    tails = [{"taskId": f"none-{number}", "attempt": 1, "frames": ""} for number in range(MOST_TAILS + 1)]
     refused = await master.api.post("/nodes/n1/tails", {"tails": tails})
     assert (refused.status, refused.field) == (400, "tails")
     assert (await master.api.post("/nodes/n1/tails", {"tails": tails[1:]})).status == 200
+    told = OPERATIONS["POST /api/v1/nodes/{id}/tails"].body
+    assert told is not None and told["properties"]["tails"]["maxItems"] == MOST_TAILS == 256
 
 
 # Its life

@@ -10,7 +10,7 @@ from aiohttp import web
 from podling.core.access import Principal, Role
 from podling.core.errors import Forbidden, InvalidInput
 from podling.core.fields import one_of
-from podling.core.logrecord import TAIL_BYTES, decode
+from podling.core.logrecord import MOST_TAILS, TAIL_BYTES, decode
 from podling.core.node import Node, NodeStatus
 from podling.core.selector import parse_selectors
 from podling.core.task import Resolution
@@ -34,9 +34,6 @@ from podling.wire.body import refuse_unknown
 from podling.wire.nodes import node_view, parse_registration
 
 _T = TypeVar("_T")
-
-MOST_TAILS = 256
-"""In one request; each may cost a look into the store. A worker sends 16."""
 
 LONGEST_DRAIN_SECONDS = 10 * 365 * 86_400
 

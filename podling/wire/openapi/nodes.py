@@ -1,6 +1,7 @@
 """Nodes, in the contract."""
 
 from podling.core.facts import WorkerFacts
+from podling.core.logrecord import MOST_TAILS
 from podling.core.node import Node, NodeStatus
 from podling.core.task import Resolution
 from podling.wire.nodes import OUTPUT_ONLY
@@ -62,6 +63,7 @@ def _tails() -> Schema:
         "final": BOOLEAN,
     }
     tails = array({"type": "object", "properties": item, "required": ["taskId", "attempt", "frames"]})
+    tails |= {"maxItems": MOST_TAILS}
     return {"type": "object", "properties": {"tails": tails}, "required": ["tails"]}
 
 
