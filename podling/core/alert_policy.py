@@ -153,9 +153,9 @@ def check_address(field: str, url: str, hosts: Collection[str]) -> None:
         usual = usual_form(host)
     except ValueError:
         problem = (
-            f"{host} is an address in an unusual spelling; write it as 93.184.216.34, and one that is not"
+            f"{host} is an address in an unusual spelling; write its four numbers as they are, and have "
         )
-        problem += " public has to be listed by the master's --alert-hosts"
+        problem += "the master's --alert-hosts list it unless it is public"
         raise InvalidInput.field(field, problem) from None
     if usual is None:
         return

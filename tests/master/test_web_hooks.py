@@ -1,5 +1,6 @@
 """Web hooks go to no address that nobody allowed, however it is written or resolved."""
 
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -129,6 +130,17 @@ async def test_an_endless_answer_is_not_read(receiver: WebReceiver) -> None:
     with pytest.raises(Refused) as refusal:
         await sender("127.0.0.1").send(Target(http=receiver.url), content())
     assert len(refusal.value.message) < 400
+
+
+async def test_no_packed_answer_is_asked_for_or_unpacked(receiver: WebReceiver) -> None:
+    packed = gzip.compress(b"x" * 1_000_000)
+    receiver.answer = lambda count: web.Response(
+        status=500, body=packed, headers={"Content-Encoding": "gzip"}
+    )
+    with pytest.raises(Refused) as refusal:
+        await sender("127.0.0.1").send(Target(http=receiver.url), content())
+    assert "xxx" not in refusal.value.message
+    assert receiver.calls.items[0].headers["Accept-Encoding"] == "identity"
 
 
 async def test_nobody_there_is_unreachable() -> None:

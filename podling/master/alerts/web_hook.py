@@ -69,6 +69,7 @@ class WebHookSender:
     def _headers(self, target: Target, content: Content) -> Mapping[str, str]:
         message_id = content.message.message_id
         headers = {
+            "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "User-Agent": f"podling/{__version__}",
             "Podling-Delivery": message_id,
