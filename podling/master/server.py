@@ -266,6 +266,7 @@ class MasterServer:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._alerts.close()
+        await self.office.close()
         if self._registered:
             await self._keep_decisions()
             await self._sign_off()

@@ -1,10 +1,13 @@
 """Web hooks go to no address that nobody allowed, however it is written or resolved."""
 
+import asyncio
 import gzip
 import socket
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,8 +16,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from podling.kit.clock import SystemClock
 from podling.master.alerts.delivery import Refused, Target, Unreachable
+from podling.master.alerts.names import MOST_LOOKUPS, THREADS
 from podling.master.alerts.web_hook import CheckedResolver, WebHookSender, sign, socket_maker
 from tests.master.alert_contents import content
+from tests.master.fake_worker import PATIENCE_SECONDS
 from tests.master.receivers import WebReceiver, certificate, tls_of, web_receiver
 
 # The example that the Standard Webhooks specification gives.
@@ -130,6 +135,37 @@ async def test_an_endless_answer_is_not_read(receiver: WebReceiver) -> None:
     with pytest.raises(Refused) as refusal:
         await sender("127.0.0.1").send(Target(http=receiver.url), content())
     assert len(refusal.value.message) < 400
+
+
+async def test_slow_name_servers_hold_up_nothing_but_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, looking = threading.Event(), socket.getaddrinfo
+
+    def slow(host: Any, *more: Any, **options: Any) -> Any:
+        if host == "slow.example.org":
+            answer.wait(PATIENCE_SECONDS)
+        return looking("127.0.0.1" if host == "slow.example.org" else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    before = set(threading.enumerate())
+    hooks = sender(seconds=0.1)
+    calls = [hooks.send(Target(http="http://slow.example.org/"), content()) for _ in range(40)]
+    try:
+        for ended in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(ended, Unreachable)
+        begun = set(threading.enumerate()) - before
+        threads = [thread for thread in begun if thread.name.startswith(THREADS)]
+        assert len(threads) == MOST_LOOKUPS
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await asyncio.to_thread(lambda: "not held up") == "not held up"
+        assert not answer.is_set()
+    finally:
+        answer.set()
+    with pytest.raises(Refused, match="no public address"):
+        await hooks.send(Target(http="http://slow.example.org/"), content())
+    await hooks.close()
+    for thread in threads:
+        await asyncio.to_thread(thread.join, PATIENCE_SECONDS)
+        assert not thread.is_alive()
 
 
 async def test_no_packed_answer_is_asked_for_or_unpacked(receiver: WebReceiver) -> None:

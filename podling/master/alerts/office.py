@@ -74,6 +74,10 @@ class AlertOffice:
         async with self._room:
             return await self._sender(target).send(target, content)
 
+    async def close(self) -> None:
+        """Look up no names any more."""
+        await self._web.close()
+
     async def _target(self, alerts: Sequence[Alert]) -> Target:
         alert = alerts[0]
         if alert.wish is not None:

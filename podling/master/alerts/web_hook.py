@@ -15,6 +15,7 @@ from podling.core.addresses import is_listed, is_public, port_of
 from podling.core.alert_policy import secret_key
 from podling.kit.clock import Clock
 from podling.master.alerts.delivery import Content, Refused, Target, Unreachable, shortened
+from podling.master.alerts.names import NameResolver
 
 SECONDS = 10.0  # for all of one call
 MOST_ANSWER_BYTES = 4096
@@ -29,6 +30,10 @@ class WebHookSender:
         self._hosts = hosts
         self._clock = clock
         self._seconds = seconds
+        self._names = NameResolver()
+
+    async def close(self) -> None:
+        await self._names.close()
 
     async def send(self, target: Target, content: Content) -> str:
         assert target.http is not None
@@ -50,7 +55,7 @@ class WebHookSender:
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
         listed = is_listed(urlsplit(url).hostname or "", port_of(url), self._hosts)
         connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(listed),
+            resolver=CheckedResolver(listed, self._names),
             use_dns_cache=False,
             force_close=True,
             socket_factory=socket_maker(listed),
@@ -102,9 +107,9 @@ def _judged(status: int, answer: bytes) -> str:
 class CheckedResolver(AbstractResolver):
     """Every address of a name has to be allowed: whoever owns the name must not get to choose."""
 
-    def __init__(self, listed: bool, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, listed: bool, resolver: AbstractResolver) -> None:
         self._listed = listed
-        self._resolver = resolver or aiohttp.ThreadedResolver()
+        self._resolver = resolver
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -116,7 +121,7 @@ class CheckedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        await self._resolver.close()
+        """Close nothing: the next call looks its name up by the same resolver."""
 
 
 def socket_maker(listed: bool) -> "aiohttp.connector.SocketFactoryType":
