@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from podling.core.addresses import is_listed, is_public, port_of, usual_form
 from podling.core.alerts import AlertEvent, AlertRule
-from podling.core.errors import InvalidInput
+from podling.core.errors import Conflict, InvalidInput
 from podling.core.fields import (
     MAX_NAME_CHARACTERS,
     check_count,
@@ -23,6 +23,7 @@ from podling.core.permissions import denied
 from podling.core.spec import AlertWish
 from podling.core.value import value
 
+MOST_RULES = 1000
 MOST_WISHES = 10
 MOST_RECIPIENTS = 20
 MOST_PER_MINUTE = 600
@@ -70,6 +71,28 @@ def check_rule(rule: AlertRule, allowed: AlertPermissions) -> AlertRule:
             "command", f"must be one that the master's --alert-command lists; known are {known}"
         )
     return rule
+
+
+def check_room(rules: Collection[str], name: str) -> None:
+    """Raises Conflict for a rule that would be one too many: every change of a task looks at all of them."""
+    if name not in rules and len(rules) >= MOST_RULES:
+        raise Conflict(
+            f"there are {MOST_RULES} alert rules, which is the most: remove one that is of no more use with "
+            "podling alert delete, or have one rule tell of more tasks",
+            code="too_many_alerts",
+        )
+
+
+def kept_secret(known: AlertRule | None, url: str) -> str | None:
+    """Return what signs a rule's calls already; nobody else is to learn what it looks like by another URL."""
+    if known is None or known.http is None or _host_of(known.http) != _host_of(url):
+        return None
+    return known.secret
+
+
+def _host_of(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, port_of(url)
 
 
 def check_wishes(wishes: Sequence[AlertWish]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from podling.core.access import Principal, Role
-from podling.core.alert_policy import SECRET_PREFIX, check_permitted, check_rule
+from podling.core.alert_policy import SECRET_PREFIX, check_permitted, check_room, check_rule, kept_secret
 from podling.core.alerts import AlertRule
 from podling.core.errors import NotFound
 from podling.core.spec import TaskSpec
@@ -33,13 +33,15 @@ class Tried:
 async def put(context: MasterContext, rule: AlertRule) -> tuple[AlertRule, bool, bool]:
     """Keep the rule; return it, whether it is new, and whether its secret was made here.
 
-    Without a secret, one for a web hook stays what it was, or is made. Raises InvalidInput.
+    Without a secret, one for a web hook stays what it was as long as the same host is called, or is made.
+    Raises InvalidInput, Conflict.
     """
     check_rule(rule, context.options.alerts.permissions())
-    known = await _find(context, rule.name)
+    rules = {known.name: known for known in await context.store.alerts.load_rules()}
+    check_room(rules, rule.name)
     made = False
     if rule.http is not None and rule.secret is None:
-        kept = None if known is None else known.secret
+        kept = kept_secret(rules.get(rule.name), rule.http)
         made = kept is None
         rule = replace(rule, secret=kept or _new_secret(context))
     is_new = await context.store.alerts.save_rule(rule)

@@ -1,6 +1,6 @@
 """Alerts, in the contract."""
 
-from podling.core.alert_policy import MOST_PER_MINUTE, MOST_RECIPIENTS
+from podling.core.alert_policy import MOST_PER_MINUTE, MOST_RECIPIENTS, MOST_RULES
 from podling.core.alerts import AlertRule
 from podling.wire.alerts import OUTPUT_ONLY
 from podling.wire.openapi.nodes import MESSAGE
@@ -66,7 +66,8 @@ OPERATIONS = {
     f"PUT {_ONE}": Operation(
         summary="Make or replace a rule",
         tag=TAG,
-        description="Changes after that are told. Without `secret`, what signs its calls stays or is made.",
+        description="Changes after that are told. Without `secret`, what signs its calls stays, or is made "
+        f"if `http` leads to another host than before. {MOST_RULES} at most.",
         body=reference("AlertRule"),
         example={"on": ["failed"], "queue": "default", "mail": ["me@example.org"]},
         answers={200: reference("AlertMade"), 201: reference("AlertMade")},
