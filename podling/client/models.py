@@ -19,6 +19,7 @@ class AlertWish(TypedDict):
     on: NotRequired[list[str] | None]
     http: NotRequired[str | None]
     mail: NotRequired[list[str] | None]
+    listedOnly: NotRequired[bool | None]
 
 
 class Attempt(TypedDict):

@@ -127,15 +127,23 @@ def check_permitted(
 
 
 def _check_listed(field: str, wish: AlertWish, allowed: AlertPermissions) -> None:
-    if wish.http is not None:
-        parts = urlsplit(wish.http)
-        if not is_listed(parts.hostname or "", port_of(wish.http), allowed.hosts):
-            problem = "the operator has to list this host with --alert-hosts, or to make a rule for it"
-            raise denied("alert-hosts", f"{field}.http", problem)
+    if wish.http is not None and not may_be_called(wish.http, allowed):
+        problem = "the operator has to list this host with --alert-hosts, or to make a rule for it"
+        raise denied("alert-hosts", f"{field}.http", problem)
     for address in wish.mail:
-        if not any(_matches(address.lower(), pattern.lower()) for pattern in allowed.recipients):
+        if not may_be_written_to(address, allowed):
             problem = f"the operator has to list {address} with --alert-mail, or to make a rule for it"
             raise denied("alert-mail", f"{field}.mail", problem)
+
+
+def may_be_called(url: str, allowed: AlertPermissions) -> bool:
+    """Whether the operator lists the host of this URL."""
+    return is_listed(urlsplit(url).hostname or "", port_of(url), allowed.hosts)
+
+
+def may_be_written_to(address: str, allowed: AlertPermissions) -> bool:
+    """Whether the operator lists this mail address."""
+    return any(_matches(address.lower(), pattern.lower()) for pattern in allowed.recipients)
 
 
 def _matches(address: str, pattern: str) -> bool:

@@ -182,7 +182,8 @@ class _Address:
     def line(self) -> str:
         if self.wish is None:
             return self.rule or ""
-        return f"to {self.wish.http or ', '.join(self.wish.mail)}"  # no rule's name has a space
+        listed = "listed " if self.wish.listed_only else ""
+        return f"to {listed}{self.wish.http or ', '.join(self.wish.mail)}"  # no rule's name has a space
 
 
 def _of_rule(name: str) -> _Address:

@@ -227,12 +227,15 @@ class AlertWish:
     """Who is told of this task: a rule by its name, a URL, or mail addresses.
 
     `on` are events of `podling.core.alerts`; without any it is `failed`, and a rule has its own.
+    `listed_only` is the master's word: who submitted it may not operate, so whom it names has to be
+    listed by the operator, also still when it is sent.
     """
 
     rule: str | None = None
     on: tuple[str, ...] = ()
     http: str | None = field(default=None, repr=False)
     mail: tuple[str, ...] = ()
+    listed_only: bool = False
 
 
 @value

@@ -222,9 +222,9 @@ async def test_a_task_names_whom_to_tell(masters: Masters, receiver: WebReceiver
         wishes = [{"on": ["completed"], "http": receiver.url}, "mailto:me@example.org", receiver.url]
         task = await master.api.submit(alerts=wishes)
         assert task["alerts"] == [
-            {"rule": None, "on": ["completed"], "http": receiver.url, "mail": []},
-            {"rule": None, "on": [], "http": None, "mail": ["me@example.org"]},
-            {"rule": None, "on": [], "http": receiver.url, "mail": []},
+            {"rule": None, "on": ["completed"], "http": receiver.url, "mail": [], "listedOnly": False},
+            {"rule": None, "on": [], "http": None, "mail": ["me@example.org"], "listedOnly": False},
+            {"rule": None, "on": [], "http": receiver.url, "mail": [], "listedOnly": False},
         ]
         assert (await master.api.post("/tasks", task)).status == 201  # what a read gave can be posted
         worker = await master.worker()

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from podling.core.alert_message import Message, body_of, message_of, text_of
+from podling.core.alert_policy import AlertPermissions, may_be_called, may_be_written_to
 from podling.core.alerts import Alert, AlertEvent, AlertRule, Facts, others, web_receiver
 from podling.core.explain import explain
+from podling.core.spec import AlertWish
 from podling.master.alerts.command import CommandSender
 from podling.master.alerts.delivery import Content, Refused, Sender, Target
 from podling.master.alerts.mail import MailSender
@@ -81,7 +83,7 @@ class AlertOffice:
     async def _target(self, alerts: Sequence[Alert]) -> Target:
         alert = alerts[0]
         if alert.wish is not None:
-            return Target(http=alert.wish.http, mail=alert.wish.mail)
+            return _target_of_wish(alert.wish, self._context.options.alerts.permissions())
         rule = await self._rule(alert.rule or "")
         if rule is None:
             raise Refused(f"there is no alert rule {alert.rule} any more", final=True)
@@ -134,6 +136,18 @@ def _target_of(rule: AlertRule, *also: AlertRule | None) -> Target:
     same = [other for other in also if other and other.http and web_receiver(other.http) == place]
     secrets = [each.secret for each in (rule, *same) if each.secret is not None]
     return Target(http=rule.http, secrets=tuple(dict.fromkeys(secrets)))
+
+
+def _target_of_wish(wish: AlertWish, allowed: AlertPermissions) -> Target:
+    """Raises Refused for what was listed when the task was submitted, and is no more."""
+    if not wish.listed_only:
+        return Target(http=wish.http, mail=wish.mail)
+    if wish.http is not None and not may_be_called(wish.http, allowed):
+        raise Refused("its host is not listed by the operator's --alert-hosts any more", final=True)
+    listed = tuple(address for address in wish.mail if may_be_written_to(address, allowed))
+    if wish.mail and not listed:
+        raise Refused("nobody of them is listed by the operator's --alert-mail any more", final=True)
+    return Target(http=wish.http, mail=listed)
 
 
 def _also(alerts: Sequence[Alert]) -> Iterable[str]:

@@ -34,8 +34,7 @@ async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpe
             roles=entry.actor.roles,
             allow_simulated=context.options.allow_simulated,
         )
-        await check_wishes_of(context, admitted, entry.actor)
-        return admitted
+        return await check_wishes_of(context, admitted, entry.actor)
     except PolicyDenied as denied:
         note_refusal(context, denied, entry)
         raise

@@ -86,16 +86,21 @@ async def test(context: MasterContext, office: AlertOffice, name: str) -> Tried:
         return Tried(name=name, delivered=False, answer=failure.message)
 
 
-async def check_wishes_of(context: MasterContext, spec: TaskSpec, principal: Principal) -> None:
-    """Refuse wishes that cannot be met, or not for this one. Raises InvalidInput, PolicyDenied."""
+async def check_wishes_of(context: MasterContext, spec: TaskSpec, principal: Principal) -> TaskSpec:
+    """Return the specification, with what has to hold still when they are sent.
+
+    Raises InvalidInput, PolicyDenied for wishes that cannot be met, or not for this one.
+    """
     if not spec.alerts:
-        return
+        return spec
     if any(wish.rule is not None and wish.rule not in context.alerts.rules for wish in spec.alerts):
         await context.alerts.learn()  # it may have been made at another master just now
     operator = principal.may(Role.OPERATOR)
     check_permitted(
         spec.alerts, context.alerts.rules, context.options.alerts.permissions(), operator=operator
     )
+    wishes = [replace(wish, listed_only=not operator and wish.rule is None) for wish in spec.alerts]
+    return replace(spec, alerts=tuple(wishes))
 
 
 async def _find(context: MasterContext, name: str) -> AlertRule | None:

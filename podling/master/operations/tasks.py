@@ -93,8 +93,10 @@ def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | Wr
 
 
 def _hash(spec: TaskSpec) -> str:
-    """Return what tells a repeated submit from another one under the same key."""
-    return hashlib.sha256(encode(spec, sort_names=True)).hexdigest()
+    """Return what tells a repeated submit from another one under the same key, whoever sent it."""
+    wishes = [replace(wish, listed_only=False) for wish in spec.alerts]
+    asked = replace(spec, alerts=tuple(wishes))
+    return hashlib.sha256(encode(asked, sort_names=True)).hexdigest()
 
 
 async def _stored(
