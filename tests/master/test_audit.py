@@ -1,6 +1,7 @@
 """Who changed what is kept, and nothing that is secret."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -95,6 +96,25 @@ async def test_it_comes_in_pages(master: RunningMaster) -> None:
     assert [*first.json, *rest.json] == whole and "X-Next-Cursor" not in rest.headers
     for query in ({"limit": 0}, {"limit": 501}, {"cursor": "x"}, {"cursor": "-1"}):
         assert (await master.api.get("/audit", **query)).status == 400
+
+
+async def test_what_several_masters_write_is_read_newest_first(masters: Masters) -> None:
+    one, two = await masters.start("one"), await masters.start("two")
+    submitted = [(await master.api.submit())["taskId"] for master in (one, two, one, two, one)]
+    await two.server.audit.flush()  # before what the other one noted in between
+    for reader in (one, two):
+        await one.server.audit.flush()
+        entries = await _audit(reader.api)
+        assert [entry["ids"]["taskId"] for entry in entries] == submitted[::-1]
+        assert [entry["at"] for entry in entries] == sorted((entry["at"] for entry in entries), reverse=True)
+        pages, cursor = [], None
+        while cursor is not None or not pages:
+            page = await reader.api.get("/audit", limit=2, **({"cursor": cursor} if cursor else {}))
+            pages += page.json
+            cursor = page.headers.get("X-Next-Cursor")
+        assert pages == entries
+    no_number = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 x").decode().rstrip("=")
+    assert (await one.api.get("/audit", cursor=no_number)).status == 400
 
 
 async def test_it_can_be_searched(master: RunningMaster) -> None:

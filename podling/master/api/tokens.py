@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.audit import Outcome
 from podling.core.errors import InvalidInput
+from podling.core.page import cursor_of, place_of
 from podling.master.api.http import (
     answer,
     moment,
@@ -21,7 +23,7 @@ from podling.master.api.http import (
 from podling.master.api.keys import AUDIT, AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Route, delete, get, post
 from podling.master.operations import tokens
-from podling.store.ports.audit import AuditQuery
+from podling.store.ports.audit import AuditQuery, AuditRow
 from podling.wire.tokens import audit_view, parse_token_request, token_view
 
 _AUDIT = ("actor", "action", "outcome", "since", "until", "limit", "cursor")
@@ -68,7 +70,7 @@ async def list_audit(request: web.Request) -> web.Response:
     await request.app[AUDIT].flush()
     found = await request.app[CONTEXT].store.audit.find(replace(asked, limit=asked.limit + 1))
     page = found[: asked.limit]
-    headers = next_page(request, str(page[-1].number)) if len(found) > asked.limit else None
+    headers = next_page(request, _cursor_of(page[-1])) if len(found) > asked.limit else None
     return answer([audit_view(row.entry) for row in page], headers=headers)
 
 
@@ -81,9 +83,22 @@ def _audit_query(given: Mapping[str, str]) -> AuditQuery:
         outcome=_outcome(given.get("outcome")),
         since=moment(given.get("since"), "since"),
         until=moment(given.get("until"), "until"),
-        before=whole_number(given.get("cursor"), "cursor", 1, 10**18),
+        before=_place_of(given.get("cursor")),
         limit=page_limit(given),
     )
+
+
+def _cursor_of(row: AuditRow) -> str:
+    at, number = row.place
+    return cursor_of((at, str(number)))
+
+
+def _place_of(cursor: str | None) -> tuple[datetime, int] | None:
+    if cursor is None:
+        return None
+    at, number = place_of(cursor)
+    place = whole_number(number, "cursor", 1, 10**18)
+    return None if place is None else (at, place)
 
 
 def _outcome(text: str | None) -> Outcome | None:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import islice
+from heapq import nlargest
 
 from podling.core.audit import AuditEntry
 from podling.store.ports.audit import AuditQuery, AuditRow
@@ -20,7 +20,7 @@ class AuditTable:
             self._rows.append(AuditRow(number=self._number, entry=entry))
 
     async def find(self, query: AuditQuery) -> Sequence[AuditRow]:
-        return list(islice(filter(query.means, reversed(self._rows)), query.limit))
+        return nlargest(query.limit, filter(query.means, self._rows), key=lambda row: row.place)
 
     async def forget(self, before: datetime) -> None:
         kept = [row for row in self._rows if row.entry.at >= before]

@@ -13,13 +13,19 @@ MOST_ENTRIES = 1_000_000
 
 @value
 class AuditRow:
+    """`number` tells entries of one moment apart; it grows as they arrive."""
+
     number: int
     entry: AuditEntry
+
+    @property
+    def place(self) -> tuple[datetime, int]:
+        return self.entry.at, self.number
 
 
 @value
 class AuditQuery:
-    """`since` is the first moment that is meant, `until` the first that is no more."""
+    """`since` is the first moment that is meant, `until` the first that is no more; `before` is a place."""
 
     actor: str | None = None
     method: str | None = None
@@ -27,7 +33,7 @@ class AuditQuery:
     outcome: Outcome | None = None
     since: datetime | None = None
     until: datetime | None = None
-    before: int | None = None
+    before: tuple[datetime, int] | None = None
     limit: int
 
     def means(self, row: AuditRow) -> bool:
@@ -39,7 +45,7 @@ class AuditQuery:
             all(want in (None, have) for want, have in zip(wanted, found, strict=True))
             and (self.since is None or entry.at >= self.since)
             and (self.until is None or entry.at < self.until)
-            and (self.before is None or row.number < self.before)
+            and (self.before is None or row.place < self.before)
         )
 
 
@@ -49,7 +55,10 @@ class Audit(Protocol):
     async def add(self, entries: Sequence[AuditEntry]) -> None: ...
 
     async def find(self, query: AuditQuery) -> Sequence[AuditRow]:
-        """Return the newest entries that are meant, newest first; with `before` of a lower number."""
+        """Return the newest entries that are meant, newest first by (at, number); with `before`, from there.
+
+        What another master writes late takes its place by time, for whoever has not come past that yet.
+        """
 
     async def forget(self, before: datetime) -> None:
         """Remove entries that are older, and all but the newest MOST_ENTRIES."""

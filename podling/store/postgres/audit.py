@@ -1,4 +1,4 @@
-"""The audit, numbered as it arrives."""
+"""The audit, numbered as it arrives and read by time."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,6 +27,7 @@ class AuditTable:
             await self._pool.fetch(_SQL.add, times, [to_json(entry) for entry in entries])
 
     async def find(self, query: AuditQuery) -> Sequence[AuditRow]:
+        at, number = query.before or (None, None)
         rows = await self._pool.fetch(
             _SQL.find,
             query.actor,
@@ -35,7 +36,8 @@ class AuditTable:
             query.outcome,
             query.since,
             query.until,
-            query.before,
+            at,
+            number,
             query.limit,
         )
         return [AuditRow(number=row["number"], entry=from_json(AuditEntry, row["body"])) for row in rows]

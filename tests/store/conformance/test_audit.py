@@ -7,7 +7,7 @@ import pytest
 
 from podling.core.audit import AuditEntry, Outcome
 from podling.store.base import Store
-from podling.store.ports.audit import AuditQuery
+from podling.store.ports.audit import AuditQuery, AuditRow
 from tests.builders import NOW
 
 
@@ -26,7 +26,8 @@ async def test_an_entry_is_read_as_it_was_written(store: Store) -> None:
         outcome=Outcome.FAILED,
     )
     await store.audit.add([])
-    await store.audit.add([full, entry(status=None, outcome=Outcome.UNKNOWN)])
+    later = NOW + timedelta(microseconds=2)
+    await store.audit.add([full, entry(at=later, status=None, outcome=Outcome.UNKNOWN)])
     newest, first = await store.audit.find(AuditQuery(limit=10))
     assert first.entry == full and newest.entry.outcome is Outcome.UNKNOWN
 
@@ -34,10 +35,39 @@ async def test_an_entry_is_read_as_it_was_written(store: Store) -> None:
 async def test_pages_go_back_in_time(store: Store) -> None:
     await store.audit.add([entry(f"number {number}") for number in range(5)])
     first = await store.audit.find(AuditQuery(limit=2))
-    second = await store.audit.find(AuditQuery(limit=2, before=first[-1].number))
-    third = await store.audit.find(AuditQuery(limit=2, before=second[-1].number))
+    second = await store.audit.find(AuditQuery(limit=2, before=first[-1].place))
+    third = await store.audit.find(AuditQuery(limit=2, before=second[-1].place))
     names = [row.entry.actor for row in (*first, *second, *third)]
     assert names == [f"number {number}" for number in (4, 3, 2, 1, 0)]
+
+
+async def test_masters_that_write_late_are_read_by_time(store: Store) -> None:
+    """Two masters write what they noted, each in its turn; pages neither skip nor repeat."""
+    noted = [entry(f"{number % 2}", NOW + timedelta(milliseconds=number // 3)) for number in range(20)]
+    for master in ("1", "0"):
+        await store.audit.add([one for one in noted if one.actor == master])
+    whole = await store.audit.find(AuditQuery(limit=100))
+    assert [row.place for row in whole] == sorted((row.place for row in whole), reverse=True)
+    assert [row.entry.at for row in whole] == [one.at for one in reversed(noted)]
+    for limit in (1, 3, 7):
+        assert await _pages(store, limit) == whole
+
+
+async def _pages(store: Store, limit: int) -> list[AuditRow]:
+    found: list[AuditRow] = []
+    while page := await store.audit.find(AuditQuery(limit=limit, before=found[-1].place if found else None)):
+        found += page
+    return found
+
+
+async def test_what_comes_between_two_pages_takes_its_place(store: Store) -> None:
+    await store.audit.add([entry(f"at {second}", NOW + timedelta(seconds=second)) for second in (2, 4, 6, 8)])
+    first = await store.audit.find(AuditQuery(limit=2))
+    await store.audit.add([entry(f"at {second}", NOW + timedelta(seconds=second)) for second in (3, 7, 9)])
+    second = await store.audit.find(AuditQuery(limit=10, before=first[-1].place))
+    assert [row.entry.actor for row in (*first, *second)] == ["at 8", "at 6", "at 4", "at 3", "at 2"]
+    again = await store.audit.find(AuditQuery(limit=3))
+    assert [row.entry.actor for row in again] == ["at 9", "at 8", "at 7"]
 
 
 async def test_what_is_old_is_forgotten(store: Store) -> None:

@@ -11,11 +11,11 @@ WHERE ($1::text IS NULL OR body ->> 'actor' = $1)
   AND ($2::text IS NULL OR body ->> 'method' = $2)
   AND ($3::text IS NULL OR body ->> 'route' = $3)
   AND ($4::text IS NULL OR body ->> 'outcome' = $4)
-  AND ($5::timestamptz IS NULL OR at >= $5)
-  AND ($6::timestamptz IS NULL OR at < $6)
-  AND ($7::bigint IS NULL OR number < $7)
-ORDER BY number DESC
-LIMIT $8
+  AND at >= coalesce($5::timestamptz, '-infinity')
+  AND at < coalesce($6::timestamptz, 'infinity')
+  AND (at, number) < (coalesce($7::timestamptz, 'infinity'), coalesce($8::bigint, 0))
+ORDER BY at DESC, number DESC
+LIMIT $9
 
 -- name: forget_old
 DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < $1 ORDER BY at LIMIT $2)
