@@ -10,6 +10,7 @@ from podling.core.errors import StoreUnavailable, Unauthorized
 from podling.core.token import Token, hash_secret
 from podling.master.credentials import Credentials
 from podling.store.memory.tokens import TokenTable
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 from podling.store.ports.tokens import Decide, StoredToken, TokenChanges, Tokens
 from tests.builders import NOW
 from tests.master.world import ManualClock
@@ -34,8 +35,8 @@ class CountedTokens(Tokens):
     async def write(self, decide: Decide) -> StoredToken:
         return await self.table.write(decide)
 
-    async def forget_ended(self, before: datetime) -> None:
-        await self.table.forget_ended(before)
+    async def forget_ended(self, before: datetime, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        return await self.table.forget_ended(before, seconds)
 
 
 async def put(tokens: Tokens, secret: str = SECRET, token_id: str = "t-1") -> None:

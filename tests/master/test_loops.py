@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -20,7 +21,7 @@ from podling.master.loops.promoter import Promoter
 from podling.master.loops.retention import AGAIN_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.operations import nodes
-from podling.store.ports.maintained import Maintained
+from podling.store.ports.maintained import Forgotten, Maintained
 from tests.builders import NOW, build_node, seconds
 from tests.master.world import LEASE, Faulty, World, assigned, insert
 
@@ -162,6 +163,19 @@ async def test_what_one_pass_had_no_time_for_is_taken_up_at_once(
     assert await retention.run_once() is None
     monkeypatch.setattr(context.store, "maintain", partial(_leave_some, context.store.maintain))
     assert await retention.run_once() == AGAIN_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("tokens", "forget_ended"), ("audit", "forget"), ("decisions", "prune")]
+)
+async def test_what_is_left_of_any_kind_is_taken_up_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, part: str, name: str
+) -> None:
+    context = await world.leader()
+    left = AsyncMock(return_value=Forgotten(removed=1000, is_complete=False))
+    monkeypatch.setattr(getattr(context.store, part), name, left)
+    assert await Retention(context).run_once() == AGAIN_SECONDS
+    left.assert_awaited_once()
 
 
 async def _leave_some(maintain: Any, keep_ended: timedelta) -> Maintained:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from podling.core.joining import MOST_JOIN_SECONDS
 from podling.master.context import MasterContext
+from podling.store.ports.maintained import Maintained
 
 RETENTION_SECONDS = 300.0
 AGAIN_SECONDS = 1.0  # where one pass was not enough
@@ -19,10 +20,13 @@ class Retention:
 
     async def run_once(self) -> float | None:
         if self._context.leads:
-            context, keep = self._context, self._context.options.keep_ended
-            maintained = await context.store.maintain(keep)
-            await context.store.tokens.forget_ended(context.clock.now() - max(keep, _JOINING))
-            await context.store.audit.forget(context.clock.now() - keep)
-            await context.store.decisions.prune(context.clock.now() - keep, MOST_DECISIONS)
-            return None if maintained.is_complete else AGAIN_SECONDS
+            store, keep = self._context.store, self._context.options.keep_ended
+            now = self._context.clock.now()
+            passes: list[Maintained] = [
+                await store.maintain(keep),
+                await store.tokens.forget_ended(now - max(keep, _JOINING)),
+                await store.audit.forget(now - keep),
+                await store.decisions.prune(now - keep, MOST_DECISIONS),
+            ]
+            return None if all(each.is_complete for each in passes) else AGAIN_SECONDS
         return None

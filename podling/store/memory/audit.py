@@ -7,6 +7,7 @@ from heapq import nlargest
 
 from podling.core.audit import AuditEntry
 from podling.store.ports.audit import AuditQuery, AuditRow
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 
 
 class AuditTable:
@@ -22,7 +23,9 @@ class AuditTable:
     async def find(self, query: AuditQuery) -> Sequence[AuditRow]:
         return nlargest(query.limit, filter(query.means, self._rows), key=lambda row: row.place)
 
-    async def forget(self, before: datetime) -> None:
+    async def forget(self, before: datetime, seconds: float = FORGETTING_SECONDS) -> Forgotten:
         kept = [row for row in self._rows if row.entry.at >= before]
+        removed = len(self._rows) - len(kept)
         self._rows.clear()
         self._rows.extend(kept)
+        return Forgotten(removed=removed, is_complete=True)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from podling.core.decision import Decision, joined
 from podling.store.ports.decisions import DecisionQuery, Decisions
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 
 
 class DecisionTable(Decisions):
@@ -19,13 +20,13 @@ class DecisionTable(Decisions):
     async def find(self, query: DecisionQuery) -> Sequence[Decision]:
         return [decision for decision in self._newest() if _fits(decision, query)][: query.limit]
 
-    async def prune(self, before: datetime, most: int) -> int:
+    async def prune(self, before: datetime, most: int, seconds: float = FORGETTING_SECONDS) -> Forgotten:
         gone = [
             decision for index, decision in enumerate(self._newest()) if index >= most or decision.at < before
         ]
         for decision in gone:
             del self._by_id[decision.decision_id]
-        return len(gone)
+        return Forgotten(removed=len(gone), is_complete=True)
 
     def _newest(self) -> list[Decision]:
         return sorted(self._by_id.values(), key=_place, reverse=True)

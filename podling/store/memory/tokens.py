@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from podling.core.token import Token
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 from podling.store.ports.tokens import Decide, StoredToken, TokenChanges
 
 
@@ -26,13 +27,15 @@ class TokenTable:
         self._written()
         return stored
 
-    async def forget_ended(self, before: datetime) -> None:
-        if any(stored.token.is_live(before) for _, stored in self._rows.values()):
-            self._rows = {
-                token_id: row
-                for token_id, row in self._rows.items()
-                if not _ended_before(row[1].token, before)
-            }
+    async def forget_ended(self, before: datetime, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        ended = [
+            token_id for token_id, (_, stored) in self._rows.items() if _ended_before(stored.token, before)
+        ]
+        if not any(stored.token.is_live(before) for _, stored in self._rows.values()):
+            ended = []
+        for token_id in ended:
+            del self._rows[token_id]
+        return Forgotten(removed=len(ended), is_complete=True)
 
 
 def _ended_before(token: Token, moment: datetime) -> bool:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from podling.core.audit import AuditEntry, Outcome
 from podling.core.value import value
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 
 MOST_ENTRIES = 1_000_000
 """More are never kept for long, however young they are."""
@@ -60,5 +61,8 @@ class Audit(Protocol):
         What another master writes late takes its place by time, for whoever has not come past that yet.
         """
 
-    async def forget(self, before: datetime) -> None:
-        """Remove entries that are older, and all but the newest MOST_ENTRIES."""
+    async def forget(self, before: datetime, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        """Remove entries that are older, and all but the newest MOST_ENTRIES.
+
+        After `seconds` the rest is left for another call.
+        """

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from podling.core.decision import Decision
 from podling.core.value import value
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 
 
 @value
@@ -27,5 +28,8 @@ class Decisions(Protocol):
 
     async def find(self, query: DecisionQuery) -> Sequence[Decision]: ...
 
-    async def prune(self, before: datetime, most: int) -> int:
-        """Remove those last decided before that moment, and the oldest beyond so many; return how many."""
+    async def prune(self, before: datetime, most: int, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        """Remove those last decided before that moment, and the oldest beyond so many.
+
+        After `seconds` the rest is left for another call.
+        """

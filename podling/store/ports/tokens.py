@@ -6,6 +6,7 @@ from typing import Protocol
 
 from podling.core.token import Token
 from podling.core.value import value
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 
 
 @value
@@ -39,5 +40,8 @@ class Tokens(Protocol):
         What `decide` raises is raised, and nothing is written. Masters are told (`Store.listen`).
         """
 
-    async def forget_ended(self, before: datetime) -> None:
-        """Remove tokens that were revoked or expired before then; never the last one of all."""
+    async def forget_ended(self, before: datetime, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        """Remove tokens that were revoked or expired before then; never the last one of all.
+
+        After `seconds` the rest is left for another call.
+        """

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from podling.core.audit import AuditEntry
 from podling.store.ports.audit import MOST_ENTRIES, AuditQuery, AuditRow
-from podling.store.postgres.errors import translated
-from podling.store.postgres.maintenance import delete_in_batches
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
+from podling.store.postgres.maintenance import deletions, forget
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
 from podling.store.postgres.rows import from_json, to_json
@@ -42,7 +42,9 @@ class AuditTable:
         )
         return [AuditRow(number=row["number"], entry=from_json(AuditEntry, row["body"])) for row in rows]
 
-    async def forget(self, before: datetime) -> None:
-        with translated():
-            await delete_in_batches(self._pool, _SQL.forget_old, before)
-            await delete_in_batches(self._pool, _SQL.forget_many, self._most)
+    async def forget(self, before: datetime, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        return await forget(
+            seconds,
+            deletions(self._pool, _SQL.forget_old, before),
+            deletions(self._pool, _SQL.forget_many, self._most),
+        )

@@ -8,6 +8,8 @@ import orjson
 
 from podling.core.decision import Decision, joined
 from podling.store.ports.decisions import DecisionQuery, Decisions
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
+from podling.store.postgres.maintenance import deletions, forget
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
 from podling.store.postgres.rows import to_json
@@ -35,8 +37,12 @@ class DecisionTable(Decisions):
         )
         return [_read(row) for row in rows]
 
-    async def prune(self, before: datetime, most: int) -> int:
-        return len(await self._pool.fetch(_SQL.prune, before, most))
+    async def prune(self, before: datetime, most: int, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        return await forget(
+            seconds,
+            deletions(self._pool, _SQL.prune_old, before),
+            deletions(self._pool, _SQL.prune_many, most),
+        )
 
 
 def _read(row: asyncpg.Record) -> Decision:

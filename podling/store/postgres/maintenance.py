@@ -8,8 +8,9 @@ from datetime import timedelta
 import asyncpg
 
 from podling.core.value import value
-from podling.store.ports.maintained import Maintained
+from podling.store.ports.maintained import Forgotten, Maintained
 from podling.store.postgres.diagnosis import open_transactions
+from podling.store.postgres.errors import translated
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
 
@@ -117,13 +118,20 @@ async def make_partitions(pool: Pool) -> int:
     return made
 
 
-async def delete_in_batches(pool: Pool, sql: str, *arguments: object) -> int:
-    """Delete until a batch is not full; the statement's last argument is how many a batch may have."""
-    return sum([count async for count in deletions(pool, sql, *arguments)])
+async def forget(seconds: float, *removals: AsyncGenerator[int, None]) -> Forgotten:
+    """Take a batch of each in turn until nothing is left or the time is over."""
+    with translated():
+        removed, is_complete = await _in_turns(
+            {str(index): each for index, each in enumerate(removals)}, seconds
+        )
+    return Forgotten(removed=sum(removed.values()), is_complete=is_complete)
 
 
 async def deletions(pool: Pool, sql: str, *arguments: object) -> AsyncGenerator[int, None]:
-    """Like `delete_in_batches`, one batch each time that it is asked."""
+    """Delete until a batch is not full, one batch each time that it is asked.
+
+    The statement's last argument is how many a batch may have.
+    """
     count = _BATCH
     while count == _BATCH:
         async with pool.transaction() as connection:

@@ -6,9 +6,11 @@ import asyncpg
 
 from podling.core.access import Role
 from podling.core.token import Token, TokenKind
+from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 from podling.store.ports.tokens import Decide, StoredToken, TokenChanges
 from podling.store.postgres.errors import translated
 from podling.store.postgres.hints import Notifier
+from podling.store.postgres.maintenance import deletions, forget
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
 
@@ -36,8 +38,8 @@ class TokenTable:
         self._notifier.call()
         return stored
 
-    async def forget_ended(self, before: datetime) -> None:
-        await self._pool.fetch(_SQL.forget_ended, before)
+    async def forget_ended(self, before: datetime, seconds: float = FORGETTING_SECONDS) -> Forgotten:
+        return await forget(seconds, deletions(self._pool, _SQL.forget_ended, before))
 
 
 def _row(stored: StoredToken, version: int) -> tuple[object, ...]:

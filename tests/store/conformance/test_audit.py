@@ -8,6 +8,7 @@ import pytest
 from podling.core.audit import AuditEntry, Outcome
 from podling.store.base import Store
 from podling.store.ports.audit import AuditQuery, AuditRow
+from podling.store.ports.maintained import Forgotten
 from tests.builders import NOW
 
 
@@ -72,7 +73,8 @@ async def test_what_comes_between_two_pages_takes_its_place(store: Store) -> Non
 
 async def test_what_is_old_is_forgotten(store: Store) -> None:
     await store.audit.add([entry("old", NOW - timedelta(days=31)), entry("new", NOW)])
-    await store.audit.forget(NOW - timedelta(days=30))
+    done = await store.audit.forget(NOW - timedelta(days=30))
+    assert done == Forgotten(removed=1, is_complete=True)
     assert [row.entry.actor for row in await store.audit.find(AuditQuery(limit=10))] == ["new"]
 
 

@@ -7,6 +7,7 @@ from podling.core.decision import Decision, by_rule, joined, not_kept, refusal
 from podling.core.errors import PolicyDenied
 from podling.store.base import Store
 from podling.store.ports.decisions import DecisionQuery
+from podling.store.ports.maintained import Forgotten
 from tests.builders import at
 
 
@@ -86,10 +87,10 @@ async def test_pages_follow_each_other(store: Store) -> None:
 async def test_old_ones_go_and_the_oldest_beyond_the_bound(store: Store) -> None:
     records = [decision(number, actor=f"a{number}") for number in range(10)]
     await store.decisions.record(records)
-    assert await store.decisions.prune(at(3), 100) == 3
-    assert await store.decisions.prune(at(3), 4) == 3
+    assert await store.decisions.prune(at(3), 100) == Forgotten(removed=3, is_complete=True)
+    assert await store.decisions.prune(at(3), 4) == Forgotten(removed=3, is_complete=True)
     assert await found(store) == records[:5:-1]
-    assert await store.decisions.prune(at(0), 4) == 0
+    assert await store.decisions.prune(at(0), 4) == Forgotten(removed=0, is_complete=True)
 
 
 async def test_words_that_no_database_keeps_harm_nothing(store: Store) -> None:

@@ -12,6 +12,7 @@ from podling.core.access import Role
 from podling.core.errors import Conflict
 from podling.core.token import Token, TokenKind
 from podling.store.base import Store
+from podling.store.ports.maintained import Forgotten
 from podling.store.ports.tokens import StoredToken
 from tests.builders import NOW
 
@@ -91,9 +92,9 @@ async def test_the_ended_are_forgotten_but_never_all(store: Store) -> None:
     long_ago, limit = NOW - timedelta(days=40), NOW - timedelta(days=30)
     old = [stored("revoked", revoked_at=long_ago), stored("expired", expires_at=long_ago)]
     await put(store, *old)
-    await store.tokens.forget_ended(limit)
+    assert (await store.tokens.forget_ended(limit)).removed == 0
     assert len((await store.tokens.changed_since(0)).tokens) == 2, "the door would stand open again"
     kept = [stored("live"), stored("lately", revoked_at=NOW)]
     await put(store, *kept)
-    await store.tokens.forget_ended(limit)
+    assert await store.tokens.forget_ended(limit) == Forgotten(removed=2, is_complete=True)
     assert {each.token.name for each in (await store.tokens.changed_since(0)).tokens} == {"live", "lately"}

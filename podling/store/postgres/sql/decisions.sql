@@ -24,8 +24,14 @@ WHERE ($1::text IS NULL OR task_id = $1)
 ORDER BY at DESC, decision_id DESC
 LIMIT $6
 
--- name: prune
+-- name: prune_old
+-- What was decided again meanwhile stays.
 DELETE FROM decisions
 WHERE at < $1
-   OR decision_id IN (SELECT decision_id FROM decisions ORDER BY at DESC, decision_id DESC OFFSET $2)
-RETURNING decision_id
+  AND decision_id IN (SELECT decision_id FROM decisions WHERE at < $1 ORDER BY at, decision_id LIMIT $2)
+
+-- name: prune_many
+DELETE FROM decisions
+WHERE decision_id IN (
+    SELECT decision_id FROM decisions ORDER BY at DESC, decision_id DESC OFFSET $1 LIMIT $2
+)

@@ -24,7 +24,7 @@ SET version = excluded.version, secret_hash = excluded.secret_hash, kind = exclu
 
 -- name: forget_ended
 DELETE FROM tokens
-WHERE (revoked_at < $1 OR expires_at < $1)
+WHERE token_id IN (SELECT token_id FROM tokens WHERE revoked_at < $1 OR expires_at < $1 LIMIT $2)
   AND EXISTS (
       SELECT FROM tokens
       WHERE (revoked_at IS NULL OR revoked_at >= $1) AND (expires_at IS NULL OR expires_at >= $1)
