@@ -55,6 +55,8 @@ class Principal:
 EVERY_ROLE = frozenset(Role)
 NOBODY = Principal(name="nobody", roles=frozenset())
 SHARED = Principal(name="the shared token", roles=EVERY_ROLE)
+ASKED = Principal(name="a worker that was asked", roles=frozenset({Role.WORKER}))
+"""Whoever knows the path that a master has given over a worker's session."""
 LOCAL = Principal(name="local", roles=EVERY_ROLE)
 """Whoever reaches a master that knows no token: such a master listens on loopback only."""
 

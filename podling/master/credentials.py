@@ -3,16 +3,18 @@
 import asyncio
 import hmac
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
-from podling.core.access import LOCAL, SHARED, Principal
+from podling.core.access import LOCAL, SHARED, Principal, Role
 from podling.core.errors import Unauthorized
-from podling.core.token import Token, hash_secret
+from podling.core.token import Token, hash_secret, make_secret
 from podling.kit.clock import Clock
 from podling.store.ports.tokens import StoredToken, TokenChanges, Tokens
 
+_OPEN_DOOR = ""  # in place of a token's id
 _HOW = "an admin makes tokens with podling token create"
 
 
@@ -30,6 +32,7 @@ class Credentials:
         self._version = 0
         self._by_hash: dict[str, StoredToken] = {}
         self._by_id: dict[str, str] = {}
+        self._lent: dict[str, Principal] = {}
         self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
 
     @property
@@ -52,6 +55,8 @@ class Credentials:
         found = hash_secret(secret)
         if self._shared_hash is not None and hmac.compare_digest(found, self._shared_hash):
             return SHARED
+        if (lent := self._lent.get(found)) is not None:
+            return lent
         stored = self._by_hash.get(found)
         if stored is None or not hmac.compare_digest(found, stored.secret_hash):
             raise Unauthorized(f"no such token: {_HOW}", code="unknown_token")
@@ -65,9 +70,26 @@ class Credentials:
         return token
 
     @contextmanager
+    def lending(self, node_id: str, draw_bits: Callable[[int], int]) -> Iterator[str]:
+        """Yield a secret that is good for this node's own routes at this master, and for as long as this.
+
+        A session that was begun without a token goes on when there is one, and what belongs to it too.
+        """
+        secret = make_secret(Role.WORKER, draw_bits)
+        key = hash_secret(secret)
+        self._lent[key] = Principal(
+            name=f"the session of {node_id}", roles=frozenset({Role.WORKER}), node_id=node_id
+        )
+        try:
+            yield secret
+        finally:
+            del self._lent[key]
+
+    @contextmanager
     def reading(self, principal: Principal) -> Iterator[None]:
-        """End the running task when the token that it was begun with ends."""
-        reader, token_id = asyncio.current_task(), principal.token_id
+        """End the running task when the token that it was begun with ends, or with the first token of all."""
+        reader = asyncio.current_task()
+        token_id = _OPEN_DOOR if principal is LOCAL else principal.token_id
         if reader is None or token_id is None:
             yield
             return
@@ -117,12 +139,17 @@ class Credentials:
         self.put(*known.tokens)
 
     def end_streams(self) -> None:
-        """End what goes on with a token that was revoked, or has expired."""
+        """End what goes on with a token that was revoked or has expired, or with none where one is wanted."""
         now = self._clock.now()
         for token_id, readers in self._streams.items():
-            stored = self._by_hash.get(self._by_id.get(token_id, ""))
-            if stored is None or not stored.token.is_live(now):
+            if not self._is_live(token_id, now):
                 _cancel(readers)
+
+    def _is_live(self, token_id: str, now: datetime) -> bool:
+        if token_id == _OPEN_DOOR:
+            return self.is_open
+        stored = self._by_hash.get(self._by_id.get(token_id, ""))
+        return stored is not None and stored.token.is_live(now)
 
 
 def _cancel(readers: Iterable[asyncio.Task[Any]]) -> None:

@@ -25,6 +25,11 @@ def credential_of(headers: Headers) -> str | None:
     return given[0] if given else None
 
 
+def headers_of(secret: str | None) -> dict[str, str]:
+    """Return the headers that show a credential, if there is one."""
+    return {} if secret is None else {"Authorization": f"Bearer {secret}"}
+
+
 def _bearer(text: str) -> str:
     scheme, _, token = text.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

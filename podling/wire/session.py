@@ -91,13 +91,18 @@ class StreamRefused:
 
 @value
 class Welcome:
-    """Answers hello. `desired` follows from the inventory; see Desired."""
+    """Answers hello. `desired` follows from the inventory; see Desired.
+
+    `secret` is a credential for the session's other requests, and ends with it; there is one for a
+    worker that came without any.
+    """
 
     session_no: int
     cluster_id: str
     lease_seconds: float
     masters: tuple[str, ...]
     desired: "Desired"
+    secret: str | None = None
 
 
 @value
@@ -222,7 +227,11 @@ _KINDS = {name: kind for kind, name in _NAMES.items()}
 _SEPARATOR = b"\n"
 
 
-_LATER: dict[type[Any], tuple[str, ...]] = {OpenStream: ("url",), Hello: ("beatsOnly",)}
+_LATER: dict[type[Any], tuple[str, ...]] = {
+    OpenStream: ("url",),
+    Hello: ("beatsOnly",),
+    Welcome: ("secret",),
+}
 """Fields that the oldest protocol does not know; they are left out while they say nothing."""
 
 

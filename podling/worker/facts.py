@@ -13,6 +13,7 @@ from podling.core.facts import DiskFacts, EngineFacts, WorkerFacts
 from podling.kit.clock import Clock
 from podling.kit.wakeup import Wakeup
 from podling.wire.codec import encode
+from podling.wire.credentials import headers_of
 from podling.worker.runtime.base import Runtime
 
 FACTS_SECONDS = 60.0
@@ -31,7 +32,10 @@ class HasEngine(Protocol):
 
 
 class FactsSender:
-    """`run_once` tells the master that the worker is connected to, if there is one."""
+    """`run_once` tells the master that the worker is connected to, if there is one.
+
+    `lent` is the credential that this master has lent for the session.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class FactsSender:
         node_id: str,
         master_url: Callable[[], str | None],
         clock: Clock,
+        lent: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.wakeup = Wakeup()
         self._directory = directory
@@ -48,6 +53,7 @@ class FactsSender:
         self._http = http
         self._path = f"/api/v1/nodes/{node_id}/facts"
         self._master_url = master_url
+        self._lent = lent
         self._clock = clock
 
     async def run_once(self) -> float | None:
@@ -65,7 +71,7 @@ class FactsSender:
         """Send it; what is lost is told again a minute later, and an older master has no such route."""
         body = encode(WorkerFacts(at=self._clock.now(), disks=disks, engines=engines))
         timeout = aiohttp.ClientTimeout(total=POST_SECONDS)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"} | headers_of(self._lent())
         try:
             async with self._http.post(address, data=body, headers=headers, timeout=timeout) as answer:
                 _log.debug("told the master of this machine: %d", answer.status)

@@ -16,6 +16,7 @@ from podling.core.joining import JoinToken
 from podling.kit.clock import Clock
 from podling.kit.tls import trusting_anybody
 from podling.kit.wakeup import Wakeup
+from podling.wire.credentials import headers_of
 from podling.worker.credential import NodeCredential, keep_authority
 
 JOIN_SECONDS = 60.0
@@ -106,11 +107,6 @@ class Renewal:
                 return None if answer.status == 201 else (await answer.text())[:500]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return str(error) or type(error).__name__
-
-
-def headers_of(secret: str | None) -> dict[str, str]:
-    """Return the headers that show a credential, if there is one."""
-    return {} if secret is None else {"Authorization": f"Bearer {secret}"}
 
 
 def refuse_strange(credential: NodeCredential, node_id: str) -> None:

@@ -101,7 +101,7 @@ def waits(masters: Masters, draw: Callable[[], float] = random.random) -> Iterat
 
 
 class Session:
-    """`url` is the master's that the worker is connected to, if any."""
+    """`url` is the master's that the worker is connected to, if any; `secret` what it has lent for it."""
 
     def __init__(
         self,
@@ -112,6 +112,7 @@ class Session:
         streams: Streams,
     ) -> None:
         self.url: str | None = None
+        self.secret: str | None = None
         self.unhealthy: str | None = None  # goes out with each beat
         self.beating = Wakeup()  # sends the next beat at once
         self.options = options
@@ -147,7 +148,7 @@ class Session:
                 if not self._left:
                     _log.warning("no session with master %s: %s", url, _reason(error))
             if self.url is not None:
-                self.url = None
+                self.url = self.secret = None
                 pauses = waits(self.masters, self.options.draw)
             await asyncio.sleep(next(pauses))
 
@@ -159,7 +160,7 @@ class Session:
             welcome = await greet(line, self.options.hello(), patience)
             self.options.admitted(welcome)
             self.masters.learn(welcome.masters)
-            self.url, self._lease_seconds = url, welcome.lease_seconds
+            self.url, self.secret, self._lease_seconds = url, welcome.secret, welcome.lease_seconds
             _log.info("session %d with master %s", welcome.session_no, url)
             self.options.connected()
             self._line = line

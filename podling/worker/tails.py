@@ -10,6 +10,7 @@ import orjson
 
 from podling.core.protocol import AttemptKey
 from podling.kit.wakeup import Wakeup
+from podling.wire.credentials import headers_of
 from podling.worker.log_files import LogFiles, Tail
 
 MOST_AT_ONCE = 16  # 16 tails of 64 KiB at most: about 1.4 MiB of JSON
@@ -24,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class TailSender:
-    """The newest tail per attempt waits here; a final one waits on disk as well until it is taken."""
+    """The newest tail per attempt waits here; a final one waits on disk as well until it is taken.
+
+    `lent` is the credential that the master has lent for the session.
+    """
 
     def __init__(
         self,
@@ -32,12 +36,14 @@ class TailSender:
         http: aiohttp.ClientSession,
         node_id: str,
         master_url: Callable[[], str | None],
+        lent: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.wakeup = Wakeup()
         self._files = files
         self._http = http
         self._path = f"/api/v1/nodes/{node_id}/tails"
         self._master_url = master_url
+        self._lent = lent
         self._waiting: dict[AttemptKey, Tail] = {}
         self._final: dict[AttemptKey, Tail | None] = {}  # None: on disk alone
         self._failures = 0
@@ -100,7 +106,7 @@ class TailSender:
     async def _post(self, url: str, tails: Sequence[Tail]) -> tuple[int, str]:
         body = orjson.dumps({"tails": [_plain(tail) for tail in tails]})
         timeout = aiohttp.ClientTimeout(total=POST_SECONDS)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"} | headers_of(self._lent())
         try:
             async with self._http.post(
                 url + self._path, data=body, headers=headers, timeout=timeout

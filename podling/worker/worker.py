@@ -22,6 +22,7 @@ from podling.core.value import value
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
+from podling.wire.credentials import headers_of
 from podling.wire.session import Hello, Welcome
 from podling.worker.admission import Admission
 from podling.worker.api import WorkerApi, check_address
@@ -29,7 +30,7 @@ from podling.worker.credential import NodeCredential
 from podling.worker.datadir import DataDirectory
 from podling.worker.facts import FACTS_SECONDS, FactsSender
 from podling.worker.gpus import Gpus
-from podling.worker.joining import CHECK_SECONDS, Renewal, headers_of
+from podling.worker.joining import CHECK_SECONDS, Renewal
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.kept_lease import KeptLease, boot_id
 from podling.worker.line import dial
@@ -204,7 +205,7 @@ class Worker:
             gpus=Gpus(self._options.gpus),
         )
         files = LogFiles(self._directory.path / "logs")
-        tails = TailSender(files, http, self._options.node_id, lambda: session.url)
+        tails = TailSender(files, http, self._options.node_id, lambda: session.url, lambda: session.secret)
         logs = Logs(shell, files, tails)
         shell.save_logs = logs.save
         streams = Streams(logs, http, self._masters)
@@ -215,6 +216,7 @@ class Worker:
             self._options.node_id,
             lambda: session.url,
             self._clock,
+            lambda: session.secret,
         )
         metrics = partial(worker_metrics, shell, self._journal)
         api = WorkerApi(self._options.node_id, shell, logs, self._options.token, metrics)

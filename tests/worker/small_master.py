@@ -51,6 +51,8 @@ class SmallMaster:
     subprotocols: tuple[str, ...] = ()
     is_ready: bool = True
     wants_token: str | None = None
+    lends: str | None = None
+    shown: dict[str, str | None] = field(default_factory=dict)  # what came with the last of a kind
     hellos: list[Hello] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     beats: list[BeatMessage] = field(default_factory=list)
@@ -107,6 +109,7 @@ class SmallMaster:
     async def serve_session(self, request: web.Request) -> web.WebSocketResponse:
         if self.wants_token and request.headers.get("Authorization") != f"Bearer {self.wants_token}":
             raise web.HTTPUnauthorized
+        self.shown["session"] = request.headers.get("Authorization")
         socket = web.WebSocketResponse(protocols=self.subprotocols)
         await socket.prepare(request)
         self.headers.append(dict(request.headers))
@@ -119,6 +122,7 @@ class SmallMaster:
             lease_seconds=self.lease_seconds,
             masters=(self.url,),
             desired=self.desired if hello.unhealthy is None else Desired(),
+            secret=self.lends,
         )
         await self.may_welcome.wait()
         await socket.send_str(pack(welcome))
@@ -154,12 +158,14 @@ class SmallMaster:
 
     async def take_tails(self, request: web.Request) -> web.Response:
         body = await request.json()
+        self.shown["tails"] = request.headers.get("Authorization")
         if self.tail_status == 200:
             self.tails += body["tails"]
         self.changed()
         return web.json_response({}, status=self.tail_status)
 
     async def take_facts(self, request: web.Request) -> web.Response:
+        self.shown["facts"] = request.headers.get("Authorization")
         self.facts.append(await request.json())
         self.changed()
         return web.json_response({})
@@ -170,6 +176,7 @@ class SmallMaster:
 
     async def take_stream(self, request: web.Request) -> web.WebSocketResponse:
         self.headers.append(dict(request.headers))
+        self.shown["stream"] = request.headers.get("Authorization")
         name = request.match_info["id"]
         socket = web.WebSocketResponse(heartbeat=self.stream_heartbeat)
         await socket.prepare(request)

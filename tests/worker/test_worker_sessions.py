@@ -9,7 +9,7 @@ from podling.core.errors import ConfigurationError
 from podling.core.protocol import HeldState, ReportKind
 from podling.core.spec import OnDisconnect, OnLost
 from podling.core.task import StopReason
-from podling.wire.session import SUBPROTOCOLS, Assign, Desired, Drain, Goodbye
+from podling.wire.session import SUBPROTOCOLS, Assign, Desired, Drain, Goodbye, OpenStream
 from tests.worker.conftest import assignment, connected, running_worker, start
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import PATIENCE_SECONDS, SmallMaster, small_master
@@ -191,3 +191,22 @@ async def test_the_token_goes_with_every_connection(
     async with running_worker(tmp_path, runtime, master.url, token="secret-token-of-this-test"):
         await connected(master)
     assert {headers["Authorization"] for headers in master.headers} == {"Bearer secret-token-of-this-test"}
+
+
+async def test_what_a_master_lends_for_the_session_goes_with_requests_to_that_master_alone(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
+) -> None:
+    """A log may be wanted at another master, and the next session is begun as the first one was."""
+    master.lends = "lent-for-this-session"
+    async with running_worker(tmp_path, runtime, master.url):
+        container = await start(master, runtime)
+        await master.send(OpenStream(stream_id="s", path="/streams/s", task_id="t1", attempt=1, follow=True))
+        runtime.write(container, "a line\n")
+        await master.until("its output is streamed", lambda: master.stream_text("s") == b"a line\n")
+        runtime.end(container, 0)
+        await master.until("the end of its log is there", lambda: master.tails and master.facts)
+        master.beats.clear()
+        await master.hang_up()
+        await connected(master)
+    lent = "Bearer lent-for-this-session"
+    assert master.shown == {"session": None, "stream": None, "tails": lent, "facts": lent}

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from podling.core.access import LOCAL, NOBODY, Principal, Role
+from podling.core.access import ASKED, LOCAL, NOBODY, Principal, Role
 from podling.core.audit import AuditEntry, outcome_of, shown_id
 from podling.core.errors import Forbidden, PodlingError
 from podling.kit.clock import Clock
@@ -56,7 +56,7 @@ class Access:
             if route is not None and route.role is None:
                 request[PRINCIPAL] = NOBODY
                 return await handler(request)
-            request[PRINCIPAL] = principal = self._principal(request)
+            request[PRINCIPAL] = principal = self._principal(route, request)
             request[AUDITED] = {}
             if request.match_info.http_exception is not None:
                 return await handler(request)  # no such path, or not with this method
@@ -77,9 +77,12 @@ class Access:
         method = "GET" if request.method == "HEAD" else request.method
         return None if resource is None else self._routes.get((method, resource.canonical))
 
-    def _principal(self, request: web.Request) -> Principal:
+    def _principal(self, route: Route | None, request: web.Request) -> Principal:
         """Raises Unauthorized."""
-        principal = self._credentials.identify(self._credential(request))
+        shown = self._credential(request)
+        if shown is None and route is not None and route.by_path:
+            return ASKED
+        principal = self._credentials.identify(shown)
         if principal is LOCAL:
             check_local(request, _NO_TOKEN, "make one there with podling token create")
         return principal
@@ -91,7 +94,7 @@ class Access:
     async def _served(self, request: web.Request, route: Route, handler: Handler) -> web.StreamResponse:
         if not route.audited:
             self._check_query(request, route)
-            if route.method != "GET":
+            if route.method != "GET" or _outlives_the_open_door(route, request[PRINCIPAL]):
                 return await handler(request)
             with self._credentials.reading(request[PRINCIPAL]):
                 return await handler(request)
@@ -141,6 +144,11 @@ class Access:
 def _takes_query(method: str, path: str) -> bool:
     """Whether the document names a parameter in its query; a handler of one that it does reads it itself."""
     return any(parameter.place == "query" for parameter in described()[f"{method} {path}"].parameters)
+
+
+def _outlives_the_open_door(route: Route, principal: Principal) -> bool:
+    """A worker that came before the first token goes on until its connection ends, for its tasks do."""
+    return principal is LOCAL and route.role is Role.WORKER
 
 
 def _status(error: Exception) -> int:

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from aiohttp import WSMsgType, web
 
-from podling.core.access import Role
-from podling.core.errors import InvalidInput, NotFound, PodlingError
+from podling.core.access import ASKED, Principal, Role
+from podling.core.errors import InvalidInput, NotFound, PodlingError, Unauthorized
 from podling.core.logrecord import Stream
 from podling.kit.connection import STAMP, in_service
 from podling.master.api.admission import ADMISSION
 from podling.master.api.http import boolean, moment, path_id, query, refuse_unless_websocket, whole_number
-from podling.master.api.keys import CONTEXT, RELAY, STREAMS
+from podling.master.api.keys import CONTEXT, PRINCIPAL, RELAY, STREAMS
 from podling.master.api.route import SECRET, Node, Route, get
 from podling.master.operations import logs
 from podling.master.sessions.streams import Stream as LogStream
@@ -28,8 +29,13 @@ MOST_FRAME_BYTES = 1024 * 1024
 def routes() -> list[Route]:
     return [
         get("/api/v1/tasks/{id}/logs", get_logs, Role.READER),
-        get(f"/api/v1/streams/{{{SECRET}}}", accept_stream, Role.WORKER, node=Node.IN_HANDLER),
+        _dialled_by_path(f"/api/v1/streams/{{{SECRET}}}"),
     ]
+
+
+def _dialled_by_path(path: str) -> Route:
+    """A worker may have no credential: it was let in before the first token, or by another master."""
+    return replace(get(path, accept_stream, Role.WORKER, node=Node.IN_HANDLER), by_path=True)
 
 
 async def get_logs(request: web.Request) -> web.StreamResponse:
@@ -75,13 +81,14 @@ def _log_query(given: Mapping[str, str]) -> logs.LogQuery:
 
 
 async def accept_stream(request: web.Request) -> web.StreamResponse:
-    """A worker dials in with what it was asked for; its name is the secret."""
+    """A worker dials in with what it was asked for; its name is the secret, and good for once."""
     stream = request.app[STREAMS].get(request.match_info[SECRET])
-    if stream is None or stream.dialled.is_set():
-        raise NotFound.of("stream")
+    if stream is None or stream.taken:
+        raise _no_stream(request[PRINCIPAL])
     socket = web.WebSocketResponse(max_msg_size=MOST_FRAME_BYTES)
     socket.headers.update(STAMP)
     refuse_unless_websocket(request, socket)
+    stream.taken = True
     await socket.prepare(request)
     in_service(request)
     stream.dialled.set()
@@ -95,6 +102,13 @@ async def accept_stream(request: web.Request) -> web.StreamResponse:
         await stream.put(None)
         await socket.close()
     return socket
+
+
+def _no_stream(asking: Principal) -> PodlingError:
+    """Who is nobody but for a path that is right is a stranger with one that is not."""
+    if asking is ASKED:
+        return Unauthorized("this wants a worker's token, or a path that a master has given a worker")
+    return NotFound.of("stream")
 
 
 async def _pump(socket: web.WebSocketResponse, stream: LogStream) -> bool:

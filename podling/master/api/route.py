@@ -29,6 +29,7 @@ class Route:
     the handler's to say. `node` None is closed to credentials of nodes. `audited` is whether its use
     is kept in the audit: by default changes are, except what workers and tasks report all the time.
     `urgent` is let in whatever else there is to do: by default what workers and probes of health ask.
+    `by_path` lets in whoever shows no credential for the secret in the path, which the handler checks.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Route:
     node: Node | None = None
     audited: bool
     urgent: bool
+    by_path: bool = False
 
     def definition(self) -> web.RouteDef:
         # aiohttp answers HEAD wherever GET is answered.

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from podling.core.access import Role
+from podling.core.access import LOCAL, Role
 from podling.core.errors import (
     IllegalTransition,
     InvalidInput,
@@ -24,7 +24,7 @@ from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
 from podling.kit.connection import STAMP, uncounted
 from podling.master.api.http import refuse_unless_websocket
-from podling.master.api.keys import BEATS, CONTEXT, RELAY, SESSIONS
+from podling.master.api.keys import BEATS, CONTEXT, PRINCIPAL, RELAY, SESSIONS
 from podling.master.api.route import Node, Route, get
 from podling.master.context import MasterContext
 from podling.master.operations import decisions
@@ -93,14 +93,31 @@ async def serve_session(request: web.Request) -> web.StreamResponse:
     app = request.app
     desk = Desk(app[CONTEXT], app[SESSIONS], app[BEATS], app[RELAY])
     try:
-        await serve(desk, node_id, _WebSocketLine(socket), partial(uncounted, request))
+        with _lent(request, desk.context, node_id) as secret:
+            await serve(desk, node_id, _WebSocketLine(socket), partial(uncounted, request), secret)
     finally:
         await socket.close()
     return socket
 
 
-async def serve(desk: Desk, node_id: str, line: Line, admitted: Callable[[], None] | None = None) -> None:
-    """Admit a worker, and speak with it until either side ends it; `admitted` is called in between."""
+def _lent(request: web.Request, context: MasterContext, node_id: str) -> AbstractContextManager[str | None]:
+    """Lend a credential to a worker that has none, because no token exists yet."""
+    if request[PRINCIPAL] is not LOCAL:
+        return nullcontext()
+    return context.credentials.lending(node_id, context.draw_bits)
+
+
+async def serve(
+    desk: Desk,
+    node_id: str,
+    line: Line,
+    admitted: Callable[[], None] | None = None,
+    secret: str | None = None,
+) -> None:
+    """Admit a worker, and speak with it until either side ends it; `admitted` is called in between.
+
+    `secret` is for its other requests to this master.
+    """
     try:
         session, welcome = await desk.sessions.open(node_id, await _hello(line))
     except PodlingError as error:
@@ -111,7 +128,7 @@ async def serve(desk: Desk, node_id: str, line: Line, admitted: Callable[[], Non
     if admitted is not None:
         admitted()
     try:
-        await line.send(welcome)
+        await line.send(replace(welcome, secret=secret) if session.goes_to_masters else welcome)
         await _Conversation(desk, line, session).run()
     finally:
         desk.sessions.forget(session)

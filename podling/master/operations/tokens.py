@@ -40,6 +40,7 @@ async def create(context: MasterContext, asking: Principal, asked: TokenRequest)
         return new
 
     context.credentials.put(await context.store.tokens.write(decide))
+    context.credentials.end_streams()
     return token, secret
 
 

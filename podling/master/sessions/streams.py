@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from podling.core.errors import DeadlineExceeded, Unavailable
+from podling.core.token import hash_secret
 from podling.wire.session import OpenStream
 
 Send = Callable[[OpenStream], Awaitable[None]]
@@ -21,6 +22,7 @@ class Stream:
     """What arrives for one reader; None ends it, a sentence says why it ended early."""
 
     stream_id: str
+    taken: bool = False  # somebody has dialled, and nobody else may
     dialled: asyncio.Event = field(default_factory=asyncio.Event)
     frames: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
     refused: str | None = None
@@ -43,17 +45,20 @@ class Stream:
 
 
 class Streams:
-    """The streams that readers of this master wait for."""
+    """The streams that readers of this master wait for, by the hashes of their names.
+
+    Who dials in is let in for the name alone; how long a look-up takes tells nothing about it.
+    """
 
     def __init__(self) -> None:
         self._open: dict[str, Stream] = {}
         self._readers: set[asyncio.Task[Any]] = set()
 
     def get(self, stream_id: str) -> Stream | None:
-        return self._open.get(stream_id)
+        return self._open.get(hash_secret(stream_id))
 
     def refuse(self, stream_id: str, error: str) -> None:
-        if stream := self._open.get(stream_id):
+        if stream := self.get(stream_id):
             stream.refused = error
             stream.dialled.set()
 
@@ -80,7 +85,8 @@ class Streams:
         Raises DeadlineExceeded if it does not, and Unavailable if it refuses, or cannot be asked.
         """
         stream = Stream(secrets.token_urlsafe(24))
-        self._open[stream.stream_id] = stream
+        key = hash_secret(stream.stream_id)
+        self._open[key] = stream
         path = f"/api/v1/streams/{stream.stream_id}"
         try:
             await send(replace(request, stream_id=stream.stream_id, path=path))
@@ -88,7 +94,7 @@ class Streams:
             yield stream
         finally:
             stream.closed.set()
-            del self._open[stream.stream_id]
+            del self._open[key]
 
 
 async def _dialled(stream: Stream) -> None:

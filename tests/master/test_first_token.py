@@ -1,0 +1,133 @@
+"""What was begun before the first token, and what becomes of it when there is one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from podling.core.access import Role
+from podling.core.protocol import OLDEST_PROTOCOL_VERSION, Assignment
+from tests.master.fake_worker import FakeWorker
+from tests.master.masters import Api, Masters, RunningMaster, eventually
+from tests.master.test_logs import Log, line
+from tests.master.tokens import add_token, showing
+
+ENDS_SECONDS = 2.0
+
+
+async def _running(master: RunningMaster, **hello: Any) -> tuple[FakeWorker, Assignment]:
+    worker = await master.worker(**hello)
+    work = await worker.assigned((await master.api.submit())["taskId"])
+    await worker.start(work)
+    return worker, work
+
+
+@asynccontextmanager
+async def _closed(*masters: RunningMaster) -> AsyncIterator[Api]:
+    """Make the first token, and give a client that shows it to the first of the masters."""
+    made = await masters[0].api.post("/tokens", {"name": "ada"})
+    assert made.status == 201
+    for master in masters:
+        await master.server.context.credentials.run_once()
+        assert (await master.api.get("/tasks")).status == 401
+    async with showing(masters[0], made.json["token"]) as api:
+        yield api
+
+
+@pytest.mark.parametrize("version", [{}, {"protocol_version": OLDEST_PROTOCOL_VERSION}])
+async def test_the_output_of_workers_that_are_connected_is_still_read(
+    master: RunningMaster, version: dict[str, int]
+) -> None:
+    worker, work = await _running(master, **version)
+    async with _closed(master) as api:
+        worker.serve_log = Log(line("whole"))
+        assert (await api.get(f"/tasks/{work.task_id}/logs")).text == "whole\n"
+
+
+async def test_their_output_is_read_at_another_master_too(masters: Masters) -> None:
+    reader = await masters.start("one", dialable=True)
+    holder = await masters.start("two", dialable=True)
+    worker, work = await _running(holder)
+    await reader.until_status(work.task_id, "running")
+
+    async def is_found() -> bool:
+        node = reader.server.context.view.node("node-1")
+        return node is not None and node.master_id in reader.server.context.masters
+
+    await eventually(is_found, "the other master to know where the worker is")
+    async with _closed(reader, holder) as api:
+        worker.serve_log = Log(line("from afar"))
+        assert (await api.get(f"/tasks/{work.task_id}/logs")).text == "from afar\n"
+        assert worker.streams[0].url == reader.url
+
+
+async def test_the_path_of_a_stream_is_good_for_one_dial_and_for_no_wrong_token(
+    master: RunningMaster,
+) -> None:
+    worker, work = await _running(master)
+    statuses = []
+
+    async def dial_often(request: object, socket: aiohttp.ClientWebSocketResponse) -> None:
+        path = f"//api/v1/streams/{worker.streams[0].path.rpartition('/')[2]}"
+        async with showing(master, None) as nobody, showing(master, "wrong") as wrong:
+            statuses.append((await nobody.get(path)).status)
+            statuses.append((await nobody.get(path[:-1])).status)
+            statuses.append((await wrong.get(path)).status)
+        await Log(line("once"))(worker.streams[0], socket)
+
+    worker.serve_log = dial_often
+    async with _closed(master) as api:
+        assert (await api.get(f"/tasks/{work.task_id}/logs")).text == "once\n"
+    assert statuses == [401, 401, 401]
+
+
+async def test_a_session_lends_what_its_node_s_own_routes_want_for_as_long_as_it_lasts(
+    master: RunningMaster,
+) -> None:
+    worker, work = await _running(master)
+    assert worker.welcome is not None
+    lent = worker.welcome.secret
+    assert lent is not None
+    tail = {"taskId": work.task_id, "attempt": work.attempt, "frames": "", "final": True}
+    async with _closed(master), showing(master, lent) as own:
+        assert (await own.post("/nodes/node-1/tails", {"tails": [tail]})).status == 200
+        assert (await own.post("/nodes/node-2/tails", {"tails": []})).code == "another_node"
+        assert (await own.get("/tasks")).code == "role_needed"
+        await worker.end(work)
+        await worker.close()
+
+        async def is_out() -> bool:
+            return (await own.post("/nodes/node-1/tails", {"tails": []})).status == 401
+
+        await eventually(is_out, "what was lent to end with the session")
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+        await worker.connect()
+
+
+async def test_nothing_is_lent_to_who_has_a_token_or_does_not_know_the_field(masters: Masters) -> None:
+    master = await masters.start()
+    older = await master.worker("old", protocol_version=OLDEST_PROTOCOL_VERSION)
+    assert older.welcome is not None and older.welcome.secret is None
+    _, secret = await add_token(master, Role.WORKER)
+    worker = FakeWorker(master.url, "new", token=secret)
+    try:
+        assert (await worker.connect()).secret is None
+    finally:
+        await worker.close()
+
+
+@pytest.mark.parametrize("path", ["/tasks/{task}/logs?follow=true", "/events"])
+async def test_readers_from_before_are_ended(masters: Masters, path: str) -> None:
+    """At the master that makes the token, and at another one."""
+    one, two = await masters.start("machine-1"), await masters.start("machine-2")
+    task = await one.api.submit(runAt="2090-01-01T00:00:00Z")
+    address = path.format(task=task["taskId"])
+    async with one.api.stream(address) as here, two.api.stream(address) as there:
+        assert (await one.api.post("/tokens", {"name": "ada"})).status == 201
+        for response in (here, there):
+            async with asyncio.timeout(ENDS_SECONDS):
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await response.read()
