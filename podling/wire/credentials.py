@@ -5,6 +5,9 @@ from typing import Protocol
 
 from podling.core.errors import Unauthorized
 
+NO_TOKEN_EXISTS = "no_token_exists"
+"""The code of the refusal of any credential by a master that has none to compare it with."""
+
 _HOW = "send one, as Authorization: Bearer TOKEN or as X-Api-Key: TOKEN"
 
 
@@ -23,6 +26,11 @@ def credential_of(headers: Headers) -> str | None:
     if given and not given[0]:
         raise Unauthorized(f"the credential is empty, or not a bearer's; {_HOW}", code="empty_credential")
     return given[0] if given else None
+
+
+def shows_any(headers: Headers) -> bool:
+    """Whether the request shows anything by either header, be it a credential or not."""
+    return bool(headers.getall("Authorization", []) or headers.getall("x-api-key", []))
 
 
 def headers_of(secret: str | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from podling.core.joining import JoinToken
 from podling.kit.clock import Clock
 from podling.kit.tls import trusting_anybody
 from podling.kit.wakeup import Wakeup
-from podling.wire.credentials import headers_of
+from podling.wire.credentials import NO_TOKEN_EXISTS, headers_of
 from podling.worker.credential import NodeCredential, keep_authority
 
 JOIN_SECONDS = 60.0
@@ -62,7 +62,7 @@ async def _send(client: AsyncClient, call: Call[JsonObject]) -> None:
             await client.send(call)
             return
         except Unauthorized as error:
-            if error.code != "unknown_token":
+            if error.code not in ("unknown_token", NO_TOKEN_EXISTS):
                 raise
         await asyncio.sleep(pause)
     await client.send(call)

@@ -10,6 +10,7 @@ import aiohttp
 
 from podling.core.errors import PodlingError, Unauthorized, Unavailable
 from podling.kit import tls
+from podling.wire.credentials import NO_TOKEN_EXISTS
 from podling.wire.errors import error_from
 from podling.wire.session import SUBPROTOCOLS, WorkerMessage, pack, unpack, version_of
 
@@ -88,7 +89,7 @@ async def _refusal(http: aiohttp.ClientSession, address: str) -> PodlingError | 
 
 
 def _unauthorized(url: str, node_id: str, has_token: bool, told: PodlingError | None) -> str:
-    if told is not None and told.code == "certificate_needed":
+    if told is not None and told.code in ("certificate_needed", NO_TOKEN_EXISTS):
         return f"the master at {url} refuses this worker: {told.message}"
     fault = "refuses the token of this worker" if has_token else "wants a token"
     more = "" if told is None else f"{told.message}; "

@@ -37,6 +37,14 @@ def test_a_waiting_task_from_submit_to_cancel(cli: Cli) -> None:
     assert cli("logs", "first").out == ""
 
 
+def test_a_stale_token_is_refused_with_what_to_do(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODLING_TOKEN", "from-before-the-restart")
+    for command in ("ps", "token"):
+        refused = cli(command, *(["list"] if command == "token" else []))
+        assert (refused.code, refused.out) == (1, "")
+        assert "this master knows no token" in refused.err and "PODLING_TOKEN" in refused.err
+
+
 def test_every_flag_is_accepted(cli: Cli) -> None:
     line = (
         "run full -i box -e A=1 -p 8080:80 -p 53:53/udp --cpu 500m --memory 256Mi --resource gpu=1 "

@@ -9,7 +9,10 @@ import aiohttp
 import pytest
 
 from podling.core.access import Role
+from podling.core.errors import Unauthorized
 from podling.core.protocol import OLDEST_PROTOCOL_VERSION, Assignment
+from podling.wire.credentials import headers_of
+from podling.worker.line import dial
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import Api, Masters, RunningMaster, eventually
 from tests.master.test_logs import Log, line
@@ -131,3 +134,32 @@ async def test_readers_from_before_are_ended(masters: Masters, path: str) -> Non
             async with asyncio.timeout(ENDS_SECONDS):
                 with pytest.raises(aiohttp.ClientPayloadError):
                     await response.read()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer podling_admin_" + "0" * 64},
+        {"Authorization": "Basic YWRhOmFkYQ=="},
+        {"Authorization": ""},
+        {"x-api-key": "stale"},
+        {"Authorization": "Bearer one", "x-api-key": "two"},
+    ],
+)
+async def test_no_credential_is_taken_for_a_valid_one_while_there_is_none(
+    master: RunningMaster, headers: dict[str, str]
+) -> None:
+    for method, path in (("GET", "/tasks"), ("POST", "/tokens"), ("GET", "/streams/x")):
+        answer = await master.api.call(method, path, {"name": "ada"}, headers=headers)
+        assert (answer.status, answer.code) == (401, "no_token_exists"), path
+        assert "knows no token" in answer.text
+    assert (await master.api.call("GET", "//health", headers=headers)).status == 200
+    assert (await master.api.get("/tokens")).json == []
+
+
+async def test_a_worker_with_a_token_is_told_that_the_master_knows_none(master: RunningMaster) -> None:
+    async with aiohttp.ClientSession(headers=headers_of("stale")) as http:
+        with pytest.raises(Unauthorized, match="knows no token, so none that is sent is valid"):
+            await dial(http, "node-1", master.url, ENDS_SECONDS)
+    async with aiohttp.ClientSession() as http:
+        await (await dial(http, "node-1", master.url, ENDS_SECONDS)).close()
