@@ -25,6 +25,7 @@ from podling.master.measured_store import measured
 from podling.master.measures import Measures
 from podling.master.node_rows import NodeRows
 from podling.master.policy import PolicyInForce
+from podling.master.refusals import Refusals
 from podling.master.tally import Tally
 from podling.store.base import Master, Store
 
@@ -103,6 +104,7 @@ class MasterContext:
     alerts: AlertBook
     node_rows: NodeRows
     decisions: DecisionLog
+    refusals: Refusals
     policy: PolicyInForce
     draw: Callable[[], float]
     draw_bits: Callable[[int], int]
@@ -187,6 +189,7 @@ def build(
         alerts=alerts,
         node_rows=NodeRows(store, view, committer.tell),
         decisions=DecisionLog(store, clock),
+        refusals=Refusals(view, clock),
         policy=PolicyInForce(policy=options.policy, source=options.policy_source, loaded_at=clock.now()),
         draw=draw,
         draw_bits=draw_bits,

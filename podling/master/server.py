@@ -306,6 +306,7 @@ def application(server: MasterServer) -> web.Application:
         context.credentials,
         server.audit,
         context.clock,
+        context.refusals,
         wants_certificates=context.options.wants_certificates,
     )
     middlewares = [arrived, counted, errors, server.admission.admit, access.middleware()]

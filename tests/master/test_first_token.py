@@ -14,7 +14,7 @@ from podling.core.protocol import OLDEST_PROTOCOL_VERSION, Assignment
 from podling.wire.credentials import headers_of
 from podling.worker.line import dial
 from tests.master.fake_worker import FakeWorker
-from tests.master.masters import Api, Masters, RunningMaster, eventually
+from tests.master.masters import SHORT_LEASE_SECONDS, Api, Masters, RunningMaster, eventually
 from tests.master.test_logs import Log, line
 from tests.master.tokens import add_token, showing
 
@@ -163,3 +163,32 @@ async def test_a_worker_with_a_token_is_told_that_the_master_knows_none(master: 
             await dial(http, "node-1", master.url, ENDS_SECONDS)
     async with aiohttp.ClientSession() as http:
         await (await dial(http, "node-1", master.url, ENDS_SECONDS)).close()
+
+
+async def test_it_is_told_why_a_worker_that_was_refused_is_offline(masters: Masters) -> None:
+    master = await masters.start(lease_seconds=SHORT_LEASE_SECONDS)
+    worker, work = await _running(master)
+    async with _closed(master) as api:
+        await worker.close()
+        for node_id in ("node-1", "never-seen"):
+            stranger = FakeWorker(master.url, node_id)
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+                await stranger.connect()
+            await stranger.close()
+
+        async def is_offline() -> bool:
+            return (await api.node("node-1"))["status"] == "offline"
+
+        await eventually(is_offline, "the node to be offline")
+        told = (await api.get("/nodes")).json
+        assert [node["nodeId"] for node in told] == ["node-1"]
+        assert told[0]["lostReason"].endswith("; its worker is refused: it shows no token")
+        findings = (await api.get("/doctor")).json["findings"]
+        assert any("its worker is refused: it shows no token" in item["message"] for item in findings)
+        reasons = (await api.get(f"/tasks/{work.task_id}/explain")).json["reasons"]
+        assert "worker_refused" in [reason["code"] for reason in reasons]
+        _, secret = await add_token(master, Role.WORKER)
+        back = FakeWorker(master.url, token=secret)
+        await back.connect()
+        assert (await api.node("node-1"))["lostReason"] is None
+        await back.close()

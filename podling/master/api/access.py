@@ -19,6 +19,7 @@ from podling.master.api.keys import AUDITED, PRINCIPAL
 from podling.master.api.route import SECRET, Handler, Node, Route
 from podling.master.audit_log import AuditLog
 from podling.master.credentials import Credentials
+from podling.master.refusals import Refusals
 from podling.wire.credentials import NO_TOKEN_EXISTS, credential_of, shows_any
 from podling.wire.errors import status_of
 from podling.wire.openapi.document import described
@@ -37,6 +38,7 @@ class Access:
         credentials: Credentials,
         audit: AuditLog,
         clock: Clock,
+        refusals: Refusals,
         *,
         wants_certificates: bool = False,
     ) -> None:
@@ -45,6 +47,7 @@ class Access:
         self._credentials = credentials
         self._audit = audit
         self._clock = clock
+        self._refusals = refusals
         self._wants_certificates = wants_certificates
 
     def middleware(self) -> Any:
@@ -56,7 +59,11 @@ class Access:
             if route is not None and route.role is None:
                 request[PRINCIPAL] = NOBODY
                 return await handler(request)
-            request[PRINCIPAL] = principal = self._principal(route, request)
+            try:
+                request[PRINCIPAL] = principal = self._principal(route, request)
+            except Unauthorized as error:
+                self._note_worker(request, route, error)
+                raise
             request[AUDITED] = {}
             if request.match_info.http_exception is not None:
                 return await handler(request)  # no such path, or not with this method
@@ -65,6 +72,7 @@ class Access:
                 if self._wants_certificates:
                     _check_certificate(route, request)
             except Forbidden as error:
+                self._note_worker(request, route, error)
                 await self._note(request, route, error)
                 raise
             assert route is not None
@@ -128,6 +136,10 @@ class Access:
         self._audit.note(self._entry(request, route, status, code))
         if route is not None and route.role in _HURRIED:
             await self._audit.hurry()
+
+    def _note_worker(self, request: web.Request, route: Route | None, error: PodlingError) -> None:
+        if route is not None and route.role is Role.WORKER and route.node is Node.IN_PATH:
+            self._refusals.note(request.match_info["id"], error)
 
     def _entry(
         self, request: web.Request, route: Route | None, status: int | None, code: str | None

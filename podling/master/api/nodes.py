@@ -62,7 +62,7 @@ def _deregister_by_itself(path: str) -> Route:
 
 def _view(context: MasterContext, node: Node) -> dict[str, Any]:
     view = context.view
-    return node_view(node, view.used(node.node_id), view.running_tasks(node.node_id))
+    return node_view(context.refusals.told(node), view.used(node.node_id), view.running_tasks(node.node_id))
 
 
 async def register(request: web.Request) -> web.Response:

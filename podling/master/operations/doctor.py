@@ -167,7 +167,7 @@ async def _cluster(context: MasterContext, masters: Sequence[Master]) -> list[Fi
         masters={master_id: master.advertise_url for master_id, master in by_id.items()},
         alive=frozenset(_alive(context, by_id)),
         leases=dict(_leases(context, masters)),
-        nodes=nodes,
+        nodes=[context.refusals.told(node) for node in nodes],
         live_tasks=await context.store.suspects(long_ago, MOST_SUSPECTS),
         store=facts,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -16,7 +16,7 @@ from podling.core.errors import (
     NotFound,
     PodlingError,
 )
-from podling.core.explain import Explanation, explain
+from podling.core.explain import Explanation, Reason, explain
 from podling.core.lifecycle import Cancel, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
 from podling.core.protocol import Report, ReportKind
@@ -30,6 +30,7 @@ from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import encode
 
 MOST_COUNTED_AHEAD = 10_000
+MOST_REFUSED_TOLD = 5
 AT_A_TIME = 50  # of a batch
 
 
@@ -266,4 +267,15 @@ async def explain_task(context: MasterContext, task_id: str) -> Explanation:
     ahead = 0
     if task.status is TaskStatus.PENDING and task.run_at <= context.clock.now():
         ahead = await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
-    return explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic())
+    found = explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic())
+    return replace(found, reasons=(*found.reasons, *_refused_workers(context, task)))
+
+
+def _refused_workers(context: MasterContext, task: Task) -> Iterator[Reason]:
+    """Name the workers that would run the task, or go on with it, if they were let in."""
+    if task.status.is_terminal:
+        return
+    for node, reason in context.refusals.all()[:MOST_REFUSED_TOLD]:
+        if task.node_id in (None, node.node_id):
+            message = f"the worker of node {node.hostname} is refused: {reason}"
+            yield Reason(code="worker_refused", message=message, details={"nodeId": node.node_id})
