@@ -9,16 +9,20 @@ from podling.client import tasks
 from podling.client.call import JsonObject
 from podling.client.program import MASTER_AWAY_SECONDS, growing_pauses, has_ended
 from podling.core.errors import NotFound, Unavailable
-from podling.wire.logs import CUT_OFF
+from podling.wire.logs import hold_back, split_missing
 
 SILENCE_SECONDS = 15.0
 EXPLAIN_AFTER_SECONDS = 3.0
+MISSING_SECONDS = 5.0
+"""How long the rest of an ended attempt's output is asked for: its worker may just come back."""
+MISSING = "part of the output is missing here: {reason}"
 
 
 class Follower:
     """Writes the output of each attempt as it comes, and says on the other stream where a new one begins.
 
-    `tail` and `since` apply to the attempt that is shown first.
+    `tail` and `since` apply to the attempt that is shown first. `missing` is why the end of the output
+    of the attempt that was shown last cannot be had, if so.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Follower:
         self._explained = ""
         self._announced = 0
         self._silent = False
+        self.missing: str | None = None
+        self._missing_since: float | None = None
 
     def until_end(self, task: JsonObject, first_attempt: int = 1) -> JsonObject:
         """Return the task once it has ended and its output is written."""
@@ -46,7 +52,8 @@ class Follower:
                 self._announce(attempt)
                 self._show(task, attempt)
                 task = self._settled(task, attempt)
-                if task["status"] != "running" or task["attempt"] > attempt:
+                is_over = task["status"] != "running" or task["attempt"] > attempt
+                if is_over and not self._asks_again():
                     attempt, pauses = attempt + 1, self._next_attempt()
                     continue
             elif has_ended(task):
@@ -61,6 +68,17 @@ class Follower:
             self._announced = attempt
             self._cli.note(f"attempt {attempt} begins")
 
+    def _asks_again(self) -> bool:
+        """Whether to ask once more for the rest of an attempt that is over; else its loss is told."""
+        if self.missing is None:
+            return False
+        now = time.monotonic()
+        self._missing_since = self._missing_since or now
+        if now - self._missing_since < MISSING_SECONDS:
+            return True
+        self._cli.note(MISSING.format(reason=self.missing))
+        return False
+
     def _settled(self, task: JsonObject, attempt: int) -> JsonObject:
         """Read the task; its state may follow the end of the output by a moment."""
         task = self._read(task)
@@ -71,6 +89,7 @@ class Follower:
 
     def _next_attempt(self) -> Iterator[float]:
         self._written, self._tail, self._since = 0, None, None
+        self._missing_since = None
         self._waiting_since = time.monotonic()
         return growing_pauses()
 
@@ -90,12 +109,14 @@ class Follower:
 
     def _show(self, task: JsonObject, attempt: int) -> None:
         """Write what the attempt has put out since it was last shown, until that ends or breaks off."""
+        self.missing = None
         try:
             for chunk in self._output(task, attempt):
                 write_raw(chunk)
         except NotFound:
             return  # it ended before it wrote anything
         except Unavailable as error:
+            self.missing = error.message
             self._cli.detail(error.message)
         if self._tail is not None and self._written:
             # Where a shortened output was left cannot be found again: go on with what comes now.
@@ -114,37 +135,29 @@ class Follower:
         skip = 0 if self._tail is not None else self._written
         over, held = False, b""
         for chunk in self._cli.client.stream(call, silence_seconds=SILENCE_SECONDS):
-            output, held = _without_note(held + chunk) if chunk else (held, b"")
+            output, held = hold_back(held + chunk) if chunk else (held, b"")
             fresh, skip = output[skip:], max(skip - len(output), 0)
             self._written += len(fresh)
             yield fresh
-            self._tell_silence(bool(fresh), held == CUT_OFF)
+            self._tell_silence(bool(fresh), split_missing(held)[1])
             if not chunk:
                 if over:
                     return  # silent for a whole stretch after its end
                 over = self._is_over(task, attempt)
-        if held != CUT_OFF:
-            self._written += len(held[skip:])
-            yield held[skip:]
+        rest, self.missing = split_missing(held)
+        self._written += len(rest[skip:])
+        yield rest[skip:]
 
-    def _tell_silence(self, came: bool, cut_off: bool) -> None:
+    def _tell_silence(self, came: bool, missing: str | None) -> None:
         """Say once, until more has come, that there is nobody to ask for it."""
         self._silent &= not came
-        if cut_off and not self._silent:
+        if missing is not None and not self._silent:
             self._silent = True
-            self._cli.note("the worker does not answer; its output goes on here when it does")
+            self._cli.note(f"{missing}; the output goes on here when it does")
 
     def _is_over(self, task: JsonObject, attempt: int) -> bool:
         now = self._read(task)
         return has_ended(now) or now["attempt"] > attempt or now["status"] == "pending"
-
-
-def _without_note(data: bytes) -> tuple[bytes, bytes]:
-    """Take from the end what is the master's note that its worker is away, or may be its beginning."""
-    for length in range(min(len(CUT_OFF), len(data)), 0, -1):
-        if data.endswith(CUT_OFF[:length]):
-            return data[:-length], data[-length:]
-    return data, b""
 
 
 def _last_started(task: JsonObject) -> int:

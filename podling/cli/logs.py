@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from podling.cli.follow import SILENCE_SECONDS, Follower, write_raw
+from podling.cli.exit_codes import FAILED
+from podling.cli.follow import MISSING, SILENCE_SECONDS, Follower, write_raw
 from podling.cli.invocation import Invocation
 from podling.cli.text import parse_since
 from podling.client import tasks
 from podling.client.call import Call
 from podling.core.errors import DeadlineExceeded, InvalidInput
+from podling.wire.logs import hold_back, split_missing
 
 
 class StreamName(StrEnum):
@@ -43,15 +45,31 @@ def logs(
     if follow and attempt is None:
         follower = Follower(cli, stream=name, tail=tail, since=start)
         follower.until_end(found, first_attempt=max(found.get("attempt") or 0, 1))
+        if follower.missing is not None:
+            raise typer.Exit(FAILED)
         return
     chosen = attempt or found.get("attempt") or None  # 0 before the first
     call = tasks.logs(found["taskId"], attempt=chosen, stream=name, tail=tail, since=start, follow=follow)
     if cli.settings.json:
-        log = b"".join(_chunks(cli, call, follow)).decode(errors="replace")
-        cli.print_json({"taskId": found["taskId"], "attempt": chosen, "log": log})
-        return
-    for chunk in _chunks(cli, call, follow):
-        write_raw(chunk)
+        log, missing = split_missing(b"".join(_chunks(cli, call, follow)))
+        shown = {"taskId": found["taskId"], "attempt": chosen, "log": log.decode(errors="replace")}
+        cli.print_json(shown if missing is None else shown | {"missing": missing})
+    else:
+        missing = _write(_chunks(cli, call, follow))
+    if missing is not None:
+        cli.note(MISSING.format(reason=missing))
+        raise typer.Exit(FAILED)
+
+
+def _write(chunks: Iterator[bytes]) -> str | None:
+    """Write the output; return why its end is missing, if it is."""
+    held = b""
+    for chunk in chunks:
+        output, held = hold_back(held + chunk) if chunk else (held, b"")
+        write_raw(output)
+    rest, missing = split_missing(held)
+    write_raw(rest)
+    return missing
 
 
 def _chunks(cli: Invocation, call: Call[str], follow: bool) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import pty
 
 import pytest
 
+from podling.wire.logs import CUT_OFF
 from tests.cli.conftest import Cli
 from tests.cli.fake_master import FakeMaster
 
@@ -201,6 +202,26 @@ def test_logs_json_of_a_task_that_never_started_has_no_attempt(cli: Cli, master:
         "attempt": None,
         "log": "",
     }
+
+
+@pytest.mark.parametrize("flags", [(), ("--attempt", "1", "--follow"), ("--follow",)])
+def test_logs_whose_end_cannot_be_had_do_not_end_well(
+    cli: Cli, master: FakeMaster, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.cli.follow.MISSING_SECONDS", 0.0)
+    task = master.add_task("hello", "completed")
+    master.outputs[task["taskId"], 1] = b"one\ntw" + CUT_OFF
+    shown = cli("logs", "hello", *flags)
+    assert (shown.code, shown.out) == (1, "one\ntw")
+    assert "part of the output is missing here: the worker does not answer" in shown.err
+
+
+def test_logs_json_tells_why_the_end_cannot_be_had(cli: Cli, master: FakeMaster) -> None:
+    task = master.add_task("hello", "completed")
+    master.outputs[task["taskId"], 1] = b"one\n" + CUT_OFF
+    shown = cli("logs", "hello", "--json")
+    told = json.loads(shown.out)
+    assert (shown.code, told["log"], told["missing"]) == (1, "one\n", "the worker does not answer")
 
 
 def test_logs_json_does_not_follow(cli: Cli, master: FakeMaster) -> None:

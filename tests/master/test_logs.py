@@ -200,7 +200,9 @@ async def test_the_tail_in_the_store_is_read_when_the_node_is_gone(master: Runni
     worker = await master.worker()
     work = await _running(master, worker)
     records = [line("one"), line("two", Stream.STDERR, 1), line("three", second=2)]
-    saved = await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, records, droppedBytes=9)]})
+    saved = await master.api.post(
+        "/nodes/node-1/tails", {"tails": [_tail(work, records, final=True, droppedBytes=9)]}
+    )
     assert saved.status == 200
     await worker.end(work)
     await worker.vanish()
@@ -231,6 +233,14 @@ async def test_a_log_that_its_dead_worker_may_know_more_of_says_so(master: Runni
     assert await _logs(master, work) == "one\n" + CUT_OFF.decode()
     await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, [line("one")], final=True)]})
     assert await _logs(master, work) == "one\n"
+
+
+async def test_an_ended_attempt_whose_end_was_not_brought_says_so(master: RunningMaster) -> None:
+    worker = await master.worker()
+    work = await _running(master, worker)
+    await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, [line("one")])]})
+    await worker.end(work)
+    assert await _logs(master, work) == "one\n" + CUT_OFF.decode()
 
 
 async def test_the_tail_is_read_when_the_worker_has_no_log_any_more(master: RunningMaster) -> None:

@@ -88,7 +88,7 @@ class Access:
     def _principal(self, route: Route | None, request: web.Request) -> Principal:
         """Raises Unauthorized."""
         shown = self._credential(request)
-        if shown is None and route is not None and route.by_path:
+        if shown is None and route is not None and route.by_path and not self._credentials.is_open:
             return ASKED
         principal = self._credentials.identify(shown)
         if principal is LOCAL:

@@ -17,6 +17,7 @@ from podling.master.api.keys import CONTEXT, PRINCIPAL, RELAY, STREAMS
 from podling.master.api.route import SECRET, Node, Route, get
 from podling.master.operations import logs
 from podling.master.sessions.streams import Stream as LogStream
+from podling.wire.logs import missing_after
 from podling.wire.session import LOG_END
 
 _STREAMS = {"stdout": Stream.STDOUT, "stderr": Stream.STDERR}
@@ -59,7 +60,7 @@ async def _copy(texts: AsyncIterator[bytes], response: web.StreamResponse) -> No
         async for text in texts:
             await _write(response, text)
     except PodlingError as error:
-        await _write(response, f"[podling: {error.message}; what follows is missing here]\n".encode())
+        await _write(response, missing_after(error.message))
 
 
 async def _write(response: web.StreamResponse, text: bytes) -> None:

@@ -15,6 +15,7 @@ from podling.master.context import MasterContext
 from podling.master.operations import tasks
 from podling.master.sessions.relay import Relay
 from podling.master.sessions.streams import Streams
+from podling.store.base import LogTail
 from podling.wire.logs import CUT_OFF
 from podling.wire.session import OpenStream
 
@@ -139,5 +140,10 @@ async def _from_store(context: MasterContext, attempt: Attempt, query: LogQuery)
         records.insert(0, gap(records[0].at, tail.dropped_bytes))
     for record in select(records, stream=query.stream, since=query.since, tail=query.tail):
         yield render(record)
-    if attempt.status in _OPEN and not (tail is not None and tail.final):
+    if _may_lack(attempt, tail):
         yield CUT_OFF
+
+
+def _may_lack(attempt: Attempt, tail: LogTail | None) -> bool:
+    """Whether more was written than the store has; of one that wrote nothing at all it has nothing."""
+    return attempt.status in _OPEN if tail is None else not tail.final
