@@ -66,15 +66,17 @@ class TailSender:
         while True:
             await self.wakeup.wait(POLL_SECONDS)
             await asyncio.sleep(GATHER_SECONDS)
-            await self.flush()
+            if not await self.flush():
+                await self._pause()
 
-    async def flush(self) -> None:
-        """Bring everything that waits now, as long as a master takes it."""
+    async def flush(self) -> bool:
+        """Bring everything that waits now; False as soon as a master does not take it."""
         while (url := self._master_url()) and (keys := self._next()):
             tails = [tail for key in keys if (tail := await self._load(key)) is not None]
             if tails and not await self._bring(url, tails):
-                return
+                return False
             await asyncio.sleep(sum(len(tail.frames) for tail in tails) / BYTES_PER_SECOND)
+        return True
 
     def _next(self) -> list[AttemptKey]:
         return [*self._final, *self._waiting][:MOST_AT_ONCE]
@@ -94,7 +96,9 @@ class TailSender:
             # One that cannot be taken must not hold up the others.
             return all([await self._bring(url, [tail]) for tail in tails])
         if status not in range(200, 300) and status not in _REFUSED:
-            await self._pause(problem)
+            if self._failures == 0:
+                _log.warning("the master does not take the ends of logs, trying again: %s", problem)
+            self._failures += 1
             return False
         if status in _REFUSED:
             _log.warning("the log's end of task %s is not taken: %s", tails[0].key.task_id, problem)
@@ -115,13 +119,9 @@ class TailSender:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return 0, str(error) or type(error).__name__
 
-    async def _pause(self, problem: str) -> None:
-        if self._failures == 0:
-            _log.warning("the master does not take the ends of logs, trying again: %s", problem)
-        wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
-        self._failures += 1
+    async def _pause(self) -> None:
         self.wakeup.set()
-        await asyncio.sleep(wait)
+        await asyncio.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
 
     async def _done(self, tail: Tail) -> None:
         if self._waiting.get(tail.key) is tail:

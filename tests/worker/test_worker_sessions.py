@@ -210,3 +210,20 @@ async def test_what_a_master_lends_for_the_session_goes_with_requests_to_that_ma
         await connected(master)
     lent = "Bearer lent-for-this-session"
     assert master.shown == {"session": None, "stream": None, "tails": lent, "facts": lent}
+
+
+async def test_a_stop_does_not_wait_for_a_master_that_takes_no_ends_of_logs(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait on disk for the next start."""
+    monkeypatch.setattr("podling.worker.tails.RETRY_SECONDS", (60.0,))
+    master.tail_status = 401
+    async with running_worker(tmp_path, runtime, master.url, shutdown_timeout=60.0):  # it is given 10 s
+        container = await start(master, runtime)
+        runtime.write(container, "the end\n")
+        runtime.end(container, 0)
+        await master.until("its log's end is refused", lambda: "tails" in master.shown)
+    master.tail_status = 200
+    async with running_worker(tmp_path, runtime, master.url):
+        await master.until("it is brought by the next start", lambda: master.tails)
+    assert master.tail_text() == b"the end\n"
