@@ -53,9 +53,9 @@ class Refusals:
 
     def all(self) -> Sequence[tuple[Node, str]]:
         """Return the nodes that are offline and whose workers are refused, with the reasons."""
-        nodes = [node for node_id in tuple(self._by_node) if (node := self._view.node(node_id))]
-        offline = [node for node in nodes if not node.is_online]
-        return [(node, reason) for node in offline if (reason := self._fresh(node.node_id))]
+        fresh = {node_id: self._fresh(node_id) for node_id in tuple(self._by_node)}
+        known = [(self._view.node(node_id), reason) for node_id, reason in fresh.items()]
+        return [(node, reason) for node, reason in known if node and reason and not node.is_online]
 
     def _fresh(self, node_id: str) -> str | None:
         known = self._by_node.get(node_id)
