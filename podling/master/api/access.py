@@ -11,7 +11,7 @@ from aiohttp import web
 
 from podling.core.access import ASKED, LOCAL, NOBODY, Principal, Role
 from podling.core.audit import AuditEntry, outcome_of, shown_id
-from podling.core.errors import Forbidden, PodlingError
+from podling.core.errors import Forbidden, PodlingError, Unauthorized
 from podling.kit.clock import Clock
 from podling.kit.sites import check_local
 from podling.master.api.http import query
