@@ -19,6 +19,7 @@ LogEnd = Callable[[str, int, int], Awaitable[str]]
 
 LOG_LINES = 40
 MOST_AT_ONCE = 16
+MOST_SIGNATURES = 20  # of one call: about a kilobyte
 
 _SAMPLE = Facts(
     task_id="sample",
@@ -84,12 +85,13 @@ class AlertOffice:
         alert = alerts[0]
         if alert.wish is not None:
             return _target_of_wish(alert.wish, self._context.options.alerts.permissions())
-        rule = await self._rule(alert.rule or "")
-        if rule is None:
+        known = [await self._rule(name) for name in _rules_of(alerts)]
+        rules = [rule for rule in known if rule is not None]
+        if not rules:
             raise Refused(f"there is no alert rule {alert.rule} any more", final=True)
-        if rule.mail:
-            return Target(mail=_untold(rule, alerts))
-        return _target_of(rule, *[await self._rule(name) for name in _also(alerts)])
+        if rules[0].mail:
+            return Target(mail=_untold(rules[0], alerts))
+        return _target_of(*rules)
 
     async def _rule(self, name: str) -> AlertRule | None:
         book = self._context.alerts
@@ -128,14 +130,14 @@ class AlertOffice:
         return explain(task, attempts, context.view, 0, now, monotonic).summary
 
 
-def _target_of(rule: AlertRule, *also: AlertRule | None) -> Target:
-    """Where the rule leads; it is signed for all rules that lead there."""
+def _target_of(rule: AlertRule, *also: AlertRule) -> Target:
+    """Where the rule leads; it is signed for all rules that lead there, as far as a header has room."""
     if rule.http is None:
         return Target(mail=rule.mail, command=rule.command)
     place = web_receiver(rule.http)
-    same = [other for other in also if other and other.http and web_receiver(other.http) == place]
-    secrets = [each.secret for each in (rule, *same) if each.secret is not None]
-    return Target(http=rule.http, secrets=tuple(dict.fromkeys(secrets)))
+    same = [other for other in also if other.http is not None and web_receiver(other.http) == place]
+    secrets = dict.fromkeys(each.secret for each in (rule, *same) if each.secret is not None)
+    return Target(http=rule.http, secrets=tuple(secrets)[:MOST_SIGNATURES])
 
 
 def _target_of_wish(wish: AlertWish, allowed: AlertPermissions) -> Target:
@@ -150,8 +152,9 @@ def _target_of_wish(wish: AlertWish, allowed: AlertPermissions) -> Target:
     return Target(http=wish.http, mail=listed)
 
 
-def _also(alerts: Sequence[Alert]) -> Iterable[str]:
-    return dict.fromkeys(name for alert in alerts for name in alert.also)
+def _rules_of(alerts: Sequence[Alert]) -> Iterable[str]:
+    """Name the rule that tells of them, and those for which it does."""
+    return dict.fromkeys([alerts[0].rule or "", *(name for alert in alerts for name in alert.also)])
 
 
 def _untold(rule: AlertRule, alerts: Sequence[Alert]) -> tuple[str, ...]:
