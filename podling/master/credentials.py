@@ -13,6 +13,7 @@ from podling.core.errors import Unauthorized
 from podling.core.token import Token, hash_secret, make_secret
 from podling.kit.clock import Clock
 from podling.store.ports.tokens import StoredToken, TokenChanges, Tokens
+from podling.wire.credentials import NO_TOKEN_EXISTS
 
 _OPEN_DOOR = ""  # in place of a token's id
 _HOW = "an admin makes tokens with podling token create"
@@ -46,17 +47,19 @@ class Credentials:
 
     def identify(self, secret: str | None) -> Principal:
         """Return whose credential it is. Raises Unauthorized."""
-        if self.is_open:
-            return LOCAL
         if secret is None:
+            if self.is_open:
+                return LOCAL
             raise Unauthorized(
                 "this master wants a token: send Authorization: Bearer TOKEN, or use --token-file"
             )
         found = hash_secret(secret)
-        if self._shared_hash is not None and hmac.compare_digest(found, self._shared_hash):
-            return SHARED
         if (lent := self._lent.get(found)) is not None:
             return lent
+        if self.is_open:
+            raise no_token_exists()
+        if self._shared_hash is not None and hmac.compare_digest(found, self._shared_hash):
+            return SHARED
         stored = self._by_hash.get(found)
         if stored is None or not hmac.compare_digest(found, stored.secret_hash):
             raise Unauthorized(f"no such token: {_HOW}", code="unknown_token")
@@ -150,6 +153,16 @@ class Credentials:
             return self.is_open
         stored = self._by_hash.get(self._by_id.get(token_id, ""))
         return stored is not None and stored.token.is_live(now)
+
+
+def no_token_exists() -> Unauthorized:
+    """Return the refusal of any credential by a master that has none to compare it with."""
+    return Unauthorized(
+        "this master knows no token, so none that is sent is valid; it serves its own machine without one: "
+        "leave the token out (--token-file, PODLING_TOKEN), or make the first one with podling token create "
+        "NAME. On the memory store a restart forgets all tokens",
+        code=NO_TOKEN_EXISTS,
+    )
 
 
 def _cancel(readers: Iterable[asyncio.Task[Any]]) -> None:

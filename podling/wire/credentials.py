@@ -28,11 +28,6 @@ def credential_of(headers: Headers) -> str | None:
     return given[0] if given else None
 
 
-def shows_any(headers: Headers) -> bool:
-    """Whether the request shows anything by either header, be it a credential or not."""
-    return bool(headers.getall("Authorization", []) or headers.getall("x-api-key", []))
-
-
 def headers_of(secret: str | None) -> dict[str, str]:
     """Return the headers that show a credential, if there is one."""
     return {} if secret is None else {"Authorization": f"Bearer {secret}"}

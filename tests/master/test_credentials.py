@@ -95,10 +95,13 @@ async def test_a_new_secret_of_a_token_replaces_its_old_one() -> None:
         credentials.identify(SECRET)
 
 
-async def test_without_any_token_everybody_here_is_local() -> None:
+async def test_without_any_token_whoever_shows_none_is_local() -> None:
     credentials = Credentials(CountedTokens(), ManualClock(), None)
     await credentials.load()
-    assert credentials.is_open and credentials.identify("whatever") is LOCAL
+    assert credentials.is_open and credentials.identify(None) is LOCAL
+    with pytest.raises(Unauthorized) as refused:
+        credentials.identify("whatever")
+    assert refused.value.code == "no_token_exists"
     assert not Credentials(CountedTokens(), ManualClock(), "shared").is_open
 
 

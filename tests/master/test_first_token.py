@@ -95,6 +95,8 @@ async def test_a_session_lends_what_its_node_s_own_routes_want_for_as_long_as_it
     lent = worker.welcome.secret
     assert lent is not None
     tail = {"taskId": work.task_id, "attempt": work.attempt, "frames": "", "final": True}
+    async with showing(master, lent) as own:
+        assert (await own.post("/nodes/node-1/tails", {"tails": [tail]})).status == 200, "before the first"
     async with _closed(master), showing(master, lent) as own:
         assert (await own.post("/nodes/node-1/tails", {"tails": [tail]})).status == 200
         assert (await own.post("/nodes/node-2/tails", {"tails": []})).code == "another_node"

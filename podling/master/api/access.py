@@ -18,9 +18,9 @@ from podling.master.api.http import query
 from podling.master.api.keys import AUDITED, PRINCIPAL
 from podling.master.api.route import SECRET, Handler, Node, Route
 from podling.master.audit_log import AuditLog
-from podling.master.credentials import Credentials
+from podling.master.credentials import Credentials, no_token_exists
 from podling.master.refusals import Refusals
-from podling.wire.credentials import NO_TOKEN_EXISTS, credential_of, shows_any
+from podling.wire.credentials import credential_of
 from podling.wire.errors import status_of
 from podling.wire.openapi.document import described
 
@@ -96,15 +96,11 @@ class Access:
         return principal
 
     def _credential(self, request: web.Request) -> str | None:
-        """Without any token, nothing that is sent can be right. Raises Unauthorized."""
-        if self._credentials.is_open and shows_any(request.headers):
-            raise Unauthorized(
-                "this master knows no token, so none that is sent is valid; it serves its own machine without"
-                " one: leave the token out (--token-file, PODLING_TOKEN), or make the first one with podling"
-                " token create NAME. On the memory store a restart forgets all tokens",
-                code=NO_TOKEN_EXISTS,
-            )
-        return credential_of(request.headers)
+        """Raises Unauthorized for what is none; without any token, nothing that is sent can be one."""
+        try:
+            return credential_of(request.headers)
+        except Unauthorized as error:
+            raise no_token_exists() if self._credentials.is_open else error from None
 
     async def _served(self, request: web.Request, route: Route, handler: Handler) -> web.StreamResponse:
         if not route.audited:
