@@ -186,7 +186,9 @@ async def test_it_is_told_why_a_worker_that_was_refused_is_offline(masters: Mast
         assert [node["nodeId"] for node in told] == ["node-1"]
         assert told[0]["lostReason"].endswith("; its worker is refused: it shows no token")
         findings = (await api.get("/doctor")).json["findings"]
-        assert any("its worker is refused: it shows no token" in item["message"] for item in findings)
+        (found,) = [item for item in findings if item["code"] == "worker_refused"]
+        assert found["message"] == "its worker is refused: it shows no token"
+        assert found["command"] == "podling token create again --join --node node-1"
         reasons = (await api.get(f"/tasks/{work.task_id}/explain")).json["reasons"]
         assert "worker_refused" in [reason["code"] for reason in reasons]
         _, secret = await add_token(master, Role.WORKER)

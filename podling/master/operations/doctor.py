@@ -27,6 +27,7 @@ from podling.master.sessions.facts import FactsTable, Told
 from podling.store.base import Master
 
 STORE_SECONDS = 8.0
+MOST_REFUSED_TOLD = 20
 
 _Answer = TypeVar("_Answer")
 
@@ -47,7 +48,7 @@ async def examine(
 
     A store that does not answer within `patience_seconds` is a finding, like one that is away.
     """
-    findings = [*await _own(context), *_workers(context, table)]
+    findings = [*await _own(context), *_workers(context, table), *_refused(context)]
     masters: Sequence[Master] = ()
     try:
         masters, found = await _in_time(_store(context, whole), patience_seconds)
@@ -129,6 +130,23 @@ def _workers(context: MasterContext, table: FactsTable) -> Iterator[Finding]:
         yield from examine_engines(subject, told.facts.engines)
 
 
+def _refused(context: MasterContext) -> Iterator[Finding]:
+    """Name the workers that this master has turned away; each master tells of its own."""
+    is_open = context.credentials.is_open
+    for node, reason in context.refusals.all()[:MOST_REFUSED_TOLD]:
+        yield Finding(
+            severity=Severity.WARNING,
+            code="worker_refused",
+            subject=node_name(node),
+            message=f"its worker is refused: {reason}",
+            meaning="it tries all the time, and is back as soon as it is let in",
+            remedy="start it without a token, or make the first one"
+            if is_open
+            else "let it join again with a token for this node, or give it a file with one for workers",
+            command=None if is_open else f"podling token create again --join --node {node.node_id}",
+        )
+
+
 async def _facts(context: MasterContext, findings: list[Finding]) -> StoreFacts:
     """Return what the store tells, and note how far its clock is off this master's."""
     before = context.clock.now()
@@ -167,7 +185,7 @@ async def _cluster(context: MasterContext, masters: Sequence[Master]) -> list[Fi
         masters={master_id: master.advertise_url for master_id, master in by_id.items()},
         alive=frozenset(_alive(context, by_id)),
         leases=dict(_leases(context, masters)),
-        nodes=[context.refusals.told(node) for node in nodes],
+        nodes=nodes,
         live_tasks=await context.store.suspects(long_ago, MOST_SUSPECTS),
         store=facts,
     )
