@@ -161,7 +161,7 @@ def _ends_well(cluster: Cluster, task_id: str, asked: str) -> bool:
 def _runs_once(cluster: Cluster, task_id: str, asked: str) -> bool:
     """Whether it completes, and no attempt before the one that did has ever started."""
     cluster.until_status(task_id, "completed", asked)
-    attempts = cluster.client(asked).send(tasks.attempts(task_id))
+    attempts = cluster.client(asked).send(tasks.attempts(task_id)).items
     earlier = [(attempt["status"], attempt["startedAt"]) for attempt in attempts[:-1]]
     assert set(earlier) <= {("refused", None), ("lost", None)}, attempts
     if earlier:
