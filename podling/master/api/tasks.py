@@ -93,11 +93,16 @@ async def submit_batch(request: web.Request) -> web.Response:
 
 def _parsed(index: int, item: Any) -> Any:
     if not isinstance(item, dict):
-        return InvalidInput.field(f"tasks.{index}", "must be a JSON object, with the fields of a task")
+        return _no_task(f"tasks.{index}")
     try:
         return parse_task(item)
     except PodlingError as error:
         return error
+
+
+def _no_task(name: str) -> InvalidInput:
+    problem = f"{name}: must be a JSON object, with the fields of a task"
+    return InvalidInput(problem, code="invalid_json", details={"field": name})
 
 
 async def list_tasks(request: web.Request) -> web.Response:
