@@ -2,7 +2,6 @@
 
 import sys
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +9,7 @@ import typer
 from podling.cli.invocation import Invocation
 from podling.cli.node import find as find_node
 from podling.cli.text import parse_since
-from podling.client import events as calls
-from podling.client.call import JsonObject
+from podling.client.models import Event
 
 _RESET = "reset"
 
@@ -46,8 +44,7 @@ def events(
     A master that goes away is left for the next one, without an event lost or told twice.
     """
     cli: Invocation = context.obj
-    follow = partial(
-        calls.follow,
+    happened = cli.client.events(
         types=type_ or (),
         task=None if task is None else cli.task_id(task),
         queue=queue,
@@ -55,13 +52,13 @@ def events(
         labels=label or (),
         since=None if since is None else parse_since(since, datetime.now(UTC)),
     )
-    for number, event in enumerate(cli.client.events(follow), 1):
+    for number, event in enumerate(happened, 1):
         _show(cli, event)
         if number == count:
             return
 
 
-def _show(cli: Invocation, event: JsonObject) -> None:
+def _show(cli: Invocation, event: Event) -> None:
     """Print one event on one line."""
     if cli.settings.json:
         import json
@@ -74,7 +71,7 @@ def _show(cli: Invocation, event: JsonObject) -> None:
     sys.stdout.flush()
 
 
-def _about(event: JsonObject) -> str:
+def _about(event: Event) -> str:
     if "taskId" not in event:
         return "  ".join(_words(event.get("nodeId"), event.get("reason")))
     attempt = f"attempt {event['attempt']}" if event.get("attempt") else None

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from podling.client import program
@@ -36,6 +36,18 @@ class Client(Face):
     ) -> None:
         addresses = program.addresses_of(url)
         self.link = Link(addresses=addresses, token=token, tls=tls, timeout_seconds=timeout_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing: each request has a connection of its own, which ends with it.
+
+        It is there so that a program may use either client in the same way.
+        """
 
     def perform(self, steps: Program[T]) -> T:
         """Perform a program of `podling.client.program`."""

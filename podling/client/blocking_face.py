@@ -1,44 +1,20 @@
 # Written by bin/generate-client from asynchronous_face.py: change that file instead.
-"""What a program does with a cluster: run tasks, wait for them, read what they wrote, look around.
+"""What a program does with a cluster: run tasks, wait for them, read what they wrote, see what happens."""
 
-The blocking face is made from this file by bin/generate-client, so that each method is written once.
-"""
-
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, Protocol, Unpack, cast
+from typing import Any, Unpack, cast
 
-from podling.client import cluster, events, nodes, program, tasks
-from podling.client.call import Call, JsonObject, Page, T
-from podling.client.events import Follow
-from podling.client.models import (
-    Attempt,
-    Cluster,
-    Explanation,
-    Node,
-    Task,
-    TaskFields,
-    TimelineLine,
-)
-from podling.client.program import Program
+from podling.client import events, program, tasks
+from podling.client.blocking_base import PAGE
+from podling.client.blocking_events import Events
+from podling.client.blocking_operations import Operations
+from podling.client.models import Attempt, Explanation, Task, TaskFields, TimelineLine
 from podling.core.errors import PodlingError, Unavailable
 from podling.wire.logs import CUT_OFF
 
-PAGE = 500
 _CUT_OFF = CUT_OFF.decode().rstrip("\n")
-
-
-class Transport(Protocol):
-    """What the face needs of a client."""
-
-    link: program.Link
-
-    def perform(self, steps: Program[T]) -> T:
-        """Perform a program of `podling.client.program`."""
-
-    def stream(self, call: Call[Any], *, silence_seconds: float = 30.0) -> Generator[bytes, None, None]:
-        """Yield the answer's body as it arrives; empty bytes after each `silence_seconds` without any."""
 
 
 class TaskHandle:
@@ -92,13 +68,15 @@ class TaskHandle:
         """Return why the task is where it is."""
         return cast(Explanation, self._client.send(tasks.explain(self.id)))
 
-    def timeline(self) -> list[TimelineLine]:
-        """Return everything that happened to it."""
-        return cast(list[TimelineLine], self._all(tasks.timeline))
+    def timeline(self, *, limit: int | None = None, page: int = PAGE) -> Iterator[TimelineLine]:
+        """Yield everything that happened to it, or the first `limit` of it, page by page."""
+        listing = partial(tasks.timeline, self.id)
+        return cast(Iterator[TimelineLine], self._client.items(listing, limit=limit, page=page))
 
-    def attempts(self) -> list[Attempt]:
-        """Return every try at it, the oldest first."""
-        return cast(list[Attempt], self._all(tasks.attempts))
+    def attempts(self, *, limit: int | None = None, page: int = PAGE) -> Iterator[Attempt]:
+        """Yield every try at it, or the first `limit`, the oldest first, page by page."""
+        listing = partial(tasks.attempts, self.id)
+        return cast(Iterator[Attempt], self._client.items(listing, limit=limit, page=page))
 
     def output(
         self, *, attempt: int | None = None, stream: str | None = None, tail: int | None = None
@@ -146,10 +124,6 @@ class TaskHandle:
             self._client.perform(program.pause(pause))
         return max(self.state["attempt"], 1)
 
-    def _all(self, listing: Callable[..., Call[Page]]) -> list[JsonObject]:
-        pages = partial(listing, self.id)
-        return self._client.perform(program.all_pages(self._client.link, pages))
-
     def _take(self, state: Mapping[str, Any]) -> Task:
         self.state = cast(Task, state)
         return self.state
@@ -187,14 +161,8 @@ class _Lines:
         return self._begun.decode(errors="replace")
 
 
-class Face(Transport):
-    """Every method of the client that is more than sending one call."""
-
-    link: program.Link
-
-    def send(self, call: Call[T]) -> T:
-        """Return the call's answer. Raises the typed error of a refusal, Unavailable without a master."""
-        return self.perform(program.exchange(self.link, call))
+class Face(Operations):
+    """What a client does with tasks and events, beside what `Operations` has."""
 
     def run(self, name: str, *, key: str | None = None, **fields: Unpack[TaskFields]) -> TaskHandle:
         """Submit a task and return a handle to it. The fields are those of `POST /tasks`.
@@ -246,64 +214,31 @@ class Face(Transport):
         node: str | None = None,
         name: str | None = None,
         labels: Sequence[str] = (),
+        limit: int | None = None,
         page: int = PAGE,
     ) -> Iterator[Task]:
-        """Yield tasks, the newest first, asking for the next page when it is needed."""
-        cursor: str | None = None
-        while True:
-            found = self.send(
-                tasks.listing(
-                    statuses=statuses,
-                    queue=queue,
-                    node=node,
-                    name=name,
-                    labels=labels,
-                    limit=page,
-                    cursor=cursor,
-                )
-            )
-            for task in found.items:
-                yield cast(Task, task)
-            cursor = found.next_cursor
-            if cursor is None:
-                return
-
-    def list_all(self, page: Callable[..., Call[Page]]) -> list[JsonObject]:
-        """Return all items of a list, such as of `nodes.listing`, a page at a time."""
-        return self.perform(program.all_pages(self.link, page))
+        """Yield tasks, the newest first and at most `limit`, asking for the next page when it is needed."""
+        listing = partial(tasks.listing, statuses=statuses, queue=queue, node=node, name=name, labels=labels)
+        return cast(Iterator[Task], self.items(listing, limit=limit, page=page))
 
     def events(
-        self, follow: Follow = events.follow, *, last_id: str | None = None
-    ) -> Generator[JsonObject, None, None]:
-        """Yield what happens to tasks and nodes, for ever, at the next master when one goes.
+        self,
+        *,
+        types: Sequence[str] = (),
+        task: str | None = None,
+        queue: str | None = None,
+        node: str | None = None,
+        labels: Sequence[str] = (),
+        since: str | None = None,
+        last_id: str | None = None,
+    ) -> Events:
+        """Return an iterator over what happens from this call on, or after the event `last_id`.
 
-        `follow` makes the call that goes on after an id: `functools.partial(events.follow, queue="a")`.
-        An event of the type `reset` says that some are missing. Raises the typed error of a refusal,
-        and Unavailable if no master answers for a minute.
+        `task` and `node` are ids, `since` is a time in RFC 3339. An event of the type `reset` says that
+        some are missing. This, and iterating, raise the typed error of a refusal, and Unavailable if no
+        master answers for a minute.
         """
-        reader = events.Following(follow, last_id, self.link.clock)
-        while True:
-            error: Unavailable | None = None
-            try:
-                with closing(self.stream(reader.call(), silence_seconds=events.SILENCE_SECONDS)) as chunks:
-                    for chunk in chunks:
-                        if not chunk:
-                            break  # not even heartbeats
-                        for event in reader.feed(chunk):
-                            yield event
-            except Unavailable as lost:
-                error = lost
-            self.link = program.turned(self.link)
-            self.perform(program.pause(reader.broken(error)))
-
-    def nodes(self) -> list[Node]:
-        """Return the nodes."""
-        return cast(list[Node], self.list_all(nodes.listing))
-
-    def node(self, node_id: str) -> Node:
-        """Return a node. Raises NotFound."""
-        return cast(Node, self.send(nodes.read(node_id)))
-
-    def cluster(self) -> Cluster:
-        """Return masters, leader and counts."""
-        return cast(Cluster, self.send(cluster.read()))
+        follow = partial(
+            events.follow, types=types, task=task, queue=queue, node=node, labels=labels, since=since
+        )
+        return Events(self, events.Following(follow, last_id, self.link.clock)).begin()

@@ -4,10 +4,16 @@ from podling.client.call import Call, JsonObject, Page, get, json_object, json_p
 
 
 def listing(
-    *, task: str | None = None, code: str | None = None, limit: int | None = None, cursor: str | None = None
+    *,
+    task: str | None = None,
+    code: str | None = None,
+    incoming: bool = False,
+    limit: int | None = None,
+    cursor: str | None = None,
 ) -> Call[Page]:
-    """List decisions, newest first."""
-    return get(path_of("decisions"), json_page, taskId=task, code=code, limit=limit, cursor=cursor)
+    """List decisions, newest first; `incoming` ones are those by which something was kept out."""
+    path = path_of("ingest", "decisions") if incoming else path_of("decisions")
+    return get(path, json_page, taskId=task, code=code, limit=limit, cursor=cursor)
 
 
 def policy() -> Call[JsonObject]:

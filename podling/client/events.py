@@ -56,6 +56,11 @@ class Following:
         self._tries = 0
         self._away_since: float | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known from where to go on."""
+        return self.last_id is not None
+
     def call(self) -> Call[str]:
         return self._follow(self.last_id)
 

@@ -60,8 +60,8 @@ class Cluster(TypedDict):
     epoch: int
     leaseSeconds: float
     masters: list["Master"]
-    nodes: dict[str, Any]
-    tasks: dict[str, Any]
+    nodes: dict[str, int]
+    tasks: dict[str, int]
 
 
 class Constraint(TypedDict):
@@ -112,6 +112,22 @@ class Error(TypedDict):
     error: str
     code: str
     details: dict[str, Any]
+
+
+class Event(TypedDict):
+    """What stands in the `data` of an event: of a task, of a node, or that some are missing (`reset`)."""
+
+    id: str
+    at: str
+    type: str
+    taskId: NotRequired[str | None]
+    name: NotRequired[str | None]
+    queue: NotRequired[str | None]
+    status: NotRequired[str | None]
+    before: NotRequired[str | None]
+    attempt: NotRequired[int | None]
+    nodeId: NotRequired[str | None]
+    reason: NotRequired[str | None]
 
 
 class Explanation(TypedDict):
@@ -187,7 +203,7 @@ class Node(TypedDict):
     lostReason: str | None
     version: str | None
     runningTasks: int
-    resources: dict[str, Any]
+    resources: dict[str, dict[str, int]]
 
 
 class NodeFit(TypedDict):
@@ -365,7 +381,7 @@ class TaskFields(TypedDict):
     workingDir: NotRequired[str | None]
     user: NotRequired[str | None]
     ports: NotRequired["list[Port] | None"]
-    resources: NotRequired[dict[str, Any] | None]
+    resources: NotRequired[dict[str, dict[str, str | float] | None] | None]
     mounts: NotRequired["list[Mount] | None"]
     tmpfs: NotRequired[dict[str, str] | None]
     pullPolicy: NotRequired["PullPolicy | None"]

@@ -47,7 +47,7 @@ async def working(folder: Path, address: str, *flags: str) -> AsyncIterator[None
 
 
 async def is_online(client: AsyncClient) -> bool:
-    return [node["status"] for node in await client.nodes()] == ["online"]
+    return [node["status"] async for node in client.nodes()] == ["online"]
 
 
 async def test_a_task_runs_and_its_log_comes_back_encrypted(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ async def test_a_certificate_of_somebody_else_is_not_taken(
 
             await eventually(told, "why there is no session")
         async with AsyncClient(address, tls=trusting(tmp_path / "ca.pem")) as client:
-            assert await client.nodes() == []
+            assert [node async for node in client.nodes()] == []
 
 
 async def test_every_route_of_workers_wants_the_certificate(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ async def test_a_hangup_shows_the_renewed_certificate_and_a_fault_changes_nothin
         before = await asyncio.to_thread(shown, address)
         assert before == own.certificate.read_text()
         async with AsyncClient(address, tls=trusting(authority.path)) as client:
-            await client.nodes()
+            await client.cluster()
             old_key = own.key.read_bytes()
             authority.sign("master", "127.0.0.1")
             new_key = own.key.read_bytes()
@@ -218,9 +218,9 @@ async def test_a_hangup_shows_the_renewed_certificate_and_a_fault_changes_nothin
             own.key.write_bytes(new_key)
             renewed = own.certificate.read_text()
             assert await hang_up("the certificate is now that of") == renewed != before
-            await client.nodes()
+            await client.cluster()
         async with AsyncClient(address, tls=trusting(authority.path)) as client:
-            await client.nodes()
+            await client.cluster()
 
 
 async def test_the_examples_trust_whom_they_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,8 +92,8 @@ async def test_a_handle_reads_and_changes_its_task(make: Any, master: FakeMaster
         assert task.id == task_id
         assert await task.output() == "one\ntwo\n"
         assert (await task.explain())["summary"] == "it is completed"
-        assert [attempt["attempt"] for attempt in await task.attempts()] == [1]
-        assert await task.timeline() == []
+        assert [attempt["attempt"] async for attempt in task.attempts()] == [1]
+        assert [line async for line in task.timeline()] == []
         again = await task.replay(queue="low")
         assert again.id != task_id
         master.tasks[task_id]["status"] = "running"
@@ -110,6 +110,20 @@ async def test_lists_are_read_page_by_page_as_they_are_used(make: Any, master: F
         assert len(master.requests) == 1
         assert [task["taskId"] async for task in found] == ids[-2::-1]
         assert len(master.requests) == 3
+
+
+async def test_a_list_has_at_most_as_many_items_as_are_wanted(make: Any, master: FakeMaster) -> None:
+    for number in range(5):
+        master.add_task(f"task-{number}")
+    async with make(master.url) as client:
+        assert [task["name"] async for task in client.tasks(limit=3, page=2)] == [
+            "task-4",
+            "task-3",
+            "task-2",
+        ]
+        assert [request["query"]["limit"] for request in master.requests] == ["2", "1"]
+        assert len([task async for task in client.tasks(limit=9)]) == 5
+        assert [task async for task in client.tasks(limit=0)] == []
 
 
 async def test_lines_are_followed_over_lost_connections_each_once(make: Any, master: FakeMaster) -> None:

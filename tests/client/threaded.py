@@ -2,11 +2,10 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any, Self, get_origin
 
-from podling.client import Client
-from podling.client.blocking_face import TaskHandle
+from podling.client import Client, Events, TaskHandle
 
 
 class Threaded:
@@ -17,26 +16,31 @@ class Threaded:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if inspect.isgeneratorfunction(found):
-            return lambda *arguments, **more: _each(found(*arguments, **more))
         if not inspect.ismethod(found):
             return found
+        if get_origin(inspect.signature(found).return_annotation) in (Iterator, Generator):
+            return lambda *arguments, **more: _each(found(*arguments, **more))
 
         async def call(*arguments: Any, **more: Any) -> Any:
             return _wrapped(await asyncio.to_thread(found, *arguments, **more))
 
         return call
 
+    async def __aenter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._inner.__exit__(*_)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for item in _each(self._inner):
+            yield item
+
 
 class Blocking(Threaded):
     def __init__(self, url: str, **more: Any) -> None:
         super().__init__(Client(url, **more))
-
-    async def __aenter__(self) -> "Blocking":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
 
 
 async def _each(items: Iterator[Any]) -> AsyncIterator[Any]:
@@ -48,4 +52,4 @@ async def _each(items: Iterator[Any]) -> AsyncIterator[Any]:
 def _wrapped(result: Any) -> Any:
     if isinstance(result, list):
         return [_wrapped(item) for item in result]
-    return Threaded(result) if isinstance(result, TaskHandle) else result
+    return Threaded(result) if isinstance(result, TaskHandle | Events) else result

@@ -3,13 +3,11 @@
 import asyncio
 import socket
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import pytest
 
 from podling.client import AsyncClient
-from podling.client import events as calls
 from podling.core.happened import EventFilter
 from podling.core.lifecycle import Cancel
 from podling.core.position import Position
@@ -270,7 +268,7 @@ async def test_a_client_goes_on_by_itself_at_the_next_master(masters: Masters) -
         came = asyncio.Event()
 
         async def follow() -> None:
-            async for event in client.events(partial(calls.follow, types=("task.submitted",))):
+            async for event in await client.events(types=("task.submitted",)):
                 found.append(event["name"])
                 came.set()
 

@@ -56,6 +56,7 @@ SCHEMAS = components_of(AlertRule) | {
     "Alert": _rule(with_secret=False),
     "AlertMade": _rule(with_secret=True),
     "AlertRule": _wish(),
+    "AlertTried": closed("What came of a sample.", {"name": STRING, "delivered": BOOLEAN, "answer": STRING}),
 }
 
 _BASE = "/api/v1/alerts"
@@ -77,6 +78,6 @@ OPERATIONS = {
         summary="Send a sample now",
         tag=TAG,
         description="200 whatever came of it: `delivered` says so, `answer` what the receiver said.",
-        answers={200: closed("What came of it.", {"name": STRING, "delivered": BOOLEAN, "answer": STRING})},
+        answers={200: reference("AlertTried")},
     ),
 }

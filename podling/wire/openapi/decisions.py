@@ -23,8 +23,8 @@ SCHEMAS = (
     | {"Limits": _limits()}
     | {
         "PolicyInForce": closed(
-            "The policy of the master that is asked; `source` is its file, `problem` why a change of that "
-            "was not taken.",
+            "The policy of the master that is asked; `source` is its file, `problem` why no newer one was "
+            "taken.",
             {
                 "policy": reference("Policy"),
                 "source": nullable(STRING),

@@ -2,12 +2,23 @@
 
 from podling.core.happened import TYPES
 from podling.wire.openapi.operation import LABEL, Operation, Parameter
-from podling.wire.openapi.schema import TIME, Schema
+from podling.wire.openapi.schema import INTEGER, STRING, TIME, Schema, closed
 
 TAG = "events"
 ABOUT = "What happens to tasks and nodes, as it happens."
 
-SCHEMAS: dict[str, Schema] = {}
+_OPTIONAL: dict[str, Schema] = {
+    **dict.fromkeys(("taskId", "name", "queue", "status", "before"), STRING),
+    "attempt": INTEGER,
+    **dict.fromkeys(("nodeId", "reason"), STRING),
+}
+SCHEMAS = {
+    "Event": closed(
+        "What stands in the `data` of an event: of a task, of a node, or that some are missing (`reset`).",
+        {"id": STRING, "at": TIME, "type": STRING} | _OPTIONAL,
+        optional=_OPTIONAL,
+    )
+}
 OPERATIONS = {
     "GET /api/v1/events": Operation(
         summary="Follow what happens",

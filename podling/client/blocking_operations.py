@@ -1,0 +1,166 @@
+# Written by bin/generate-client from asynchronous_operations.py: change that file instead.
+"""Nodes, tokens, alerts, policy and the cluster: a method for each route that a program needs."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Unpack, cast
+
+from podling.client import alerts, cluster, decisions, nodes, tokens
+from podling.client.blocking_base import PAGE, Caller
+from podling.client.models import Cluster, Master, Node
+from podling.client.operator_models import (
+    Alert,
+    AlertFields,
+    AlertMade,
+    AlertTried,
+    AuditEntry,
+    Decision,
+    Examination,
+    Metrics,
+    NewToken,
+    PolicyInForce,
+    Token,
+)
+
+
+class Operations(Caller):
+    """What an operator's program does."""
+
+    def nodes(
+        self,
+        *,
+        status: str | None = None,
+        labels: Sequence[str] = (),
+        limit: int | None = None,
+        page: int = PAGE,
+    ) -> Iterator[Node]:
+        """Yield nodes, the newest registration first and at most `limit`, page by page."""
+        listing = partial(nodes.listing, status=status, labels=labels)
+        return cast(Iterator[Node], self.items(listing, limit=limit, page=page))
+
+    def node(self, node_id: str) -> Node:
+        """Return a node. Raises NotFound."""
+        return cast(Node, self.send(nodes.read(node_id)))
+
+    def cordon(self, node_id: str) -> Node:
+        """Give the node no new work; what runs there goes on."""
+        return cast(Node, self.send(nodes.cordon(node_id)))
+
+    def uncordon(self, node_id: str) -> Node:
+        """Let the node take work again; it ends a drain too."""
+        return cast(Node, self.send(nodes.uncordon(node_id)))
+
+    def drain(self, node_id: str, *, deadline_seconds: float | None = None) -> Node:
+        """Begin to empty the node; what still runs after the deadline is stopped and goes elsewhere."""
+        return cast(Node, self.send(nodes.drain(node_id, deadline_seconds)))
+
+    def remove_node(self, node_id: str, *, lost: bool = False, held: str | None = None) -> None:
+        """Take the node off the list. Raises Conflict while it is online or has work.
+
+        With `lost` you vouch that nothing runs there any more; `held` is what becomes of tasks that
+        would wait for it: `retry`, `completed`, `failed` or `cancelled`.
+        """
+        self.send(nodes.remove(node_id, lost=lost, held=held))
+
+    def revoke_node(self, node_id: str) -> None:
+        """End the node's own credential and its session; what runs there goes on for a lease."""
+        self.send(nodes.revoke(node_id))
+
+    def tokens(self, *, limit: int | None = None, page: int = PAGE) -> Iterator[Token]:
+        """Yield tokens without their secrets, the newest first, those that have ended too."""
+        return cast(Iterator[Token], self.items(tokens.listing, limit=limit, page=page))
+
+    def create_token(
+        self,
+        name: str,
+        role: str | None = None,
+        *,
+        expires_seconds: float | None = None,
+        uses: int | None = None,
+        node_id: str | None = None,
+    ) -> NewToken:
+        """Make a token; the answer's `token` is its secret, shown this once.
+
+        The first of all is an admin's. `uses` and `node_id` go with the role `join`: how many machines
+        it lets in, or the only one. Raises Conflict while another live one has the name.
+        """
+        call = tokens.create(name, role, expires_seconds, uses=uses, node_id=node_id)
+        return cast(NewToken, self.send(call))
+
+    def revoke_token(self, token_id: str) -> Token:
+        """End a token, and what goes on with it; a second time changes nothing."""
+        return cast(Token, self.send(tokens.revoke(token_id)))
+
+    def audit(
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        outcome: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int | None = None,
+        page: int = PAGE,
+    ) -> Iterator[AuditEntry]:
+        """Yield who changed what and who was refused, the newest first. Times are in RFC 3339.
+
+        `action` is a method, or a method and the pattern of a route.
+        """
+        listing = partial(tokens.audit, actor=actor, action=action, outcome=outcome, since=since, until=until)
+        return cast(Iterator[AuditEntry], self.items(listing, limit=limit, page=page))
+
+    def alerts(self) -> list[Alert]:
+        """Return the rules of alerts by their names."""
+        return cast(list[Alert], self.send(alerts.listing()))
+
+    def alert(self, name: str) -> Alert:
+        """Return a rule, and how it fares. Raises NotFound."""
+        return cast(Alert, self.send(alerts.read(name)))
+
+    def save_alert(self, name: str, **fields: Unpack[AlertFields]) -> AlertMade:
+        """Make the rule, or replace it; the fields are those of `PUT /alerts/{name}`.
+
+        The answer has a `secret` if one was made, and never again.
+        """
+        return cast(AlertMade, self.send(alerts.save(name, fields)))
+
+    def remove_alert(self, name: str) -> None:
+        """Remove a rule; what it had still to send is given up."""
+        self.send(alerts.remove(name))
+
+    def test_alert(self, name: str) -> AlertTried:
+        """Send a sample now; return whether it was delivered, and what the receiver said."""
+        return cast(AlertTried, self.send(alerts.test(name)))
+
+    def policy(self) -> PolicyInForce:
+        """Return the policy in force at the master that answers."""
+        return cast(PolicyInForce, self.send(decisions.policy()))
+
+    def decisions(
+        self,
+        *,
+        task: str | None = None,
+        code: str | None = None,
+        incoming: bool = False,
+        limit: int | None = None,
+        page: int = PAGE,
+    ) -> Iterator[Decision]:
+        """Yield what was refused, the newest first; `incoming`: only what was when it came in."""
+        listing = partial(decisions.listing, task=task, code=code, incoming=incoming)
+        return cast(Iterator[Decision], self.items(listing, limit=limit, page=page))
+
+    def cluster(self) -> Cluster:
+        """Return masters, leader and counts."""
+        return cast(Cluster, self.send(cluster.read()))
+
+    def masters(self) -> list[Master]:
+        """Return the masters, as the one that answers sees them."""
+        return (self.cluster())["masters"]
+
+    def metrics(self) -> Metrics:
+        """Return what the master that answers counted in the last minute, and what it holds."""
+        return cast(Metrics, self.send(cluster.metrics()))
+
+    def doctor(self, scope: str = "cluster") -> Examination:
+        """Return what is wrong, the worst first; with the scope `master`, only of the master that answers."""
+        return cast(Examination, self.send(cluster.doctor(scope)))

@@ -1,0 +1,252 @@
+"""What is sent and answered, as types. Written by bin/generate-client from the OpenAPI document."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Alert(TypedDict):
+    """A rule, and how it fares."""
+
+    name: str
+    on: list["AlertEvent"]
+    queue: str | None
+    labels: dict[str, str]
+    taskName: str | None
+    namedOnly: bool
+    http: str | None
+    mail: list[str]
+    command: str | None
+    maxPerMinute: int
+    hasSecret: bool
+    pending: int
+    lastAt: str | None
+    lastError: str | None
+
+
+AlertEvent = Literal["failed", "completed", "cancelled", "retrying", "lost", "held", "node_lost"]
+
+
+class AlertMade(TypedDict):
+    """The rule; with `secret` if it was made here, and never again."""
+
+    name: str
+    on: list["AlertEvent"]
+    queue: str | None
+    labels: dict[str, str]
+    taskName: str | None
+    namedOnly: bool
+    http: str | None
+    mail: list[str]
+    command: str | None
+    maxPerMinute: int
+    hasSecret: bool
+    pending: int
+    lastAt: str | None
+    lastError: str | None
+    secret: NotRequired[str | None]
+
+
+class AlertFields(TypedDict):
+    """One of `http`, `mail` and `command` says where to."""
+
+    on: NotRequired["list[AlertEvent] | None"]
+    queue: NotRequired[str | None]
+    labels: NotRequired[dict[str, str] | None]
+    taskName: NotRequired[str | None]
+    namedOnly: NotRequired[bool | None]
+    http: NotRequired[str | None]
+    secret: NotRequired[str | None]
+    mail: NotRequired[list[str] | None]
+    command: NotRequired[str | None]
+    maxPerMinute: NotRequired[int | None]
+
+
+class AlertRule(AlertFields):
+    """One of `http`, `mail` and `command` says where to."""
+
+    name: NotRequired[str | None]
+
+
+class AlertTried(TypedDict):
+    """What came of a sample."""
+
+    name: str
+    delivered: bool
+    answer: str
+
+
+class Allowed(TypedDict):
+    """`allow` None is everything, an empty list nothing."""
+
+    allow: list[str] | None
+
+
+class AllowedImages(TypedDict):
+    """What `deny` names is denied whatever `allow` says."""
+
+    allow: list[str] | None
+    deny: list[str]
+
+
+class AllowedUsers(TypedDict):
+    """Entries are numbers, ranges of them (`1000-1999`) or names. `root` is about user and group 0."""
+
+    allow: list[str] | None
+    groups: list[str] | None
+    root: bool
+
+
+class AuditEntry(TypedDict):
+    """A request that wanted a change, and how it went."""
+
+    at: str
+    actor: str
+    tokenId: str | None
+    address: str | None
+    method: str
+    route: str
+    ids: dict[str, str]
+    outcome: "Outcome"
+    status: int | None
+    code: str | None
+
+
+class Decision(TypedDict):
+    """`at` is the last time, `door` how it came in (`submit`, `batch`, `replay`; None: not by a door)."""
+
+    decisionId: str
+    at: str
+    code: str
+    taskId: str | None
+    actor: str
+    message: str
+    details: dict[str, Any]
+    door: str | None
+    count: int
+    firstAt: str
+
+
+class Examination(TypedDict):
+    """What is not as it should be, the worst first."""
+
+    masterId: str
+    advertiseUrl: str
+    version: str
+    scope: Literal["cluster", "master"]
+    at: str
+    masters: list[dict[str, str]]
+    findings: list["Finding"]
+
+
+class Finding(TypedDict):
+    """`subject` is what it is about; `command`, where there is one, does what `remedy` says."""
+
+    severity: "Severity"
+    code: str
+    subject: str
+    message: str
+    meaning: str
+    remedy: str
+    command: str | None
+
+
+class HostPath(TypedDict):
+    """A directory of the nodes that bind mounts may lie in."""
+
+    path: str
+    readOnly: bool
+
+
+class Limits(TypedDict):
+    """The most that a task may ask for. With one for CPU, memory or time, a task has to name its own."""
+
+    cpu: str | None
+    memory: int | None
+    priority: int | None
+    timeoutSeconds: float | None
+    maxAttempts: int | None
+    batch: int | None
+
+
+class Metrics(TypedDict):
+    """What a master counted in the last minute, and what it holds."""
+
+    at: str
+    masterId: str
+    leader: bool
+    epoch: int | None
+    windowSeconds: float
+    tasks: dict[str, int]
+    pending: dict[str, int]
+    nodes: dict[str, int]
+    sessions: int
+    eventReaders: int
+    asyncioTasks: int
+    residentBytes: float | None
+    openDescriptors: float | None
+    rates: dict[str, float]
+    latencies: dict[str, dict[str, Any]]
+
+
+class NewToken(TypedDict):
+    """A token; `token` is its secret, shown this once."""
+
+    tokenId: str
+    name: str
+    role: "Role"
+    kind: "TokenKind"
+    nodeId: str | None
+    createdAt: str
+    expiresAt: str | None
+    revokedAt: str | None
+    uses: int | None
+    joinedBy: str | None
+    token: str
+
+
+Outcome = Literal["done", "refused", "failed", "unknown"]
+
+
+class Policy(TypedDict):
+    """`limits` are by role, and by `default` for the roles that have none of their own."""
+
+    images: "AllowedImages"
+    registries: "Allowed"
+    runtimes: "Allowed"
+    users: "AllowedUsers"
+    hostPaths: list["HostPath"]
+    volumes: "Allowed"
+    networks: "Allowed"
+    hostPorts: "Allowed"
+    limits: dict[str, "Limits"]
+
+
+class PolicyInForce(TypedDict):
+    """The policy of the master that is asked; `source` is its file, `problem` why no newer one was taken."""
+
+    policy: "Policy"
+    source: str | None
+    loadedAt: str
+    problem: str | None
+
+
+Role = Literal["reader", "submitter", "operator", "admin", "worker", "task", "join"]
+
+Severity = Literal["problem", "warning", "note"]
+
+
+class Token(TypedDict):
+    """A token, without its secret."""
+
+    tokenId: str
+    name: str
+    role: "Role"
+    kind: "TokenKind"
+    nodeId: str | None
+    createdAt: str
+    expiresAt: str | None
+    revokedAt: str | None
+    uses: int | None
+    joinedBy: str | None
+
+
+TokenKind = Literal["user", "join", "node"]
