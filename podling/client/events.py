@@ -50,16 +50,12 @@ class Following:
 
     def __init__(self, follow: Follow, last_id: str | None, clock: Callable[[], float]) -> None:
         self.last_id = last_id
+        self.has_begun = False  # whether a master has said from where on it tells
         self._follow = follow
         self._clock = clock
         self._rest = b""
         self._tries = 0
         self._away_since: float | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether it is known from where to go on."""
-        return self.last_id is not None
 
     def call(self) -> Call[str]:
         return self._follow(self.last_id)
@@ -69,6 +65,7 @@ class Following:
         self._tries, self._away_since = 0, None
         *blocks, self._rest = (self._rest + chunk).split(b"\n\n")
         for block in blocks:
+            self.has_begun = True
             lines = dict(_field(line) for line in block.split(b"\n"))
             self.last_id = lines.get(b"id", (self.last_id or "").encode()).decode() or None
             if b"data" in lines:
