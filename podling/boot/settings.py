@@ -4,9 +4,7 @@ Each is a flag, an environment variable of the same name, a line in a `--config`
 `.env` of the working directory; the first of them counts. The tables below are the whole list.
 """
 
-import shlex
 import socket
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -20,9 +18,9 @@ from podling.core.joining import JoinToken
 from podling.core.permissions import Policy
 from podling.core.spec import GPU, Runtime
 from podling.core.value import value
+from podling.kit.token_file import readable_by_others
 
 LEAST_TOKEN_LENGTH = 16
-_OF_OTHERS = stat.S_IRGRP | stat.S_IROTH
 DEFAULT_MASTER_URL = "http://127.0.0.1:8070"
 
 
@@ -344,12 +342,7 @@ def _check_file(name: str, path: Path | None, faults: Faults) -> None:
 
 def _token_notices(given: Mapping[str, Any]) -> tuple[str, ...]:
     path: Path | None = given.get("token_file")
-    if path is None or not path.is_file() or not path.stat().st_mode & _OF_OTHERS:
-        return ()
-    return (
-        f"--token-file {path} can be read by others on this machine, and with it all that the token allows:"
-        f" chmod 600 {shlex.quote(str(path))}",
-    )
+    return () if path is None else readable_by_others(path)
 
 
 def _store_notices(given: Mapping[str, Any]) -> tuple[str, ...]:

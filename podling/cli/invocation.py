@@ -54,6 +54,12 @@ class Programs:
     worker: str
 
 
+_FOR_COMMANDS = {
+    "master_unreachable": "{}: `podling dev` or `podling-master` starts one, --master URL says where it is"
+}
+"""What the command adds to the library's sentences, by their codes."""
+
+
 class Invocation:
     """`given` collects the global flags, wherever they stand on the command line."""
 
@@ -64,7 +70,10 @@ class Invocation:
 
     @cached_property
     def settings(self) -> Settings:
-        return read_settings(self.given, self.environment, self.programs.read_assignments)
+        settings = read_settings(self.given, self.environment, self.programs.read_assignments)
+        for notice in settings.notices:
+            self.note(f"podling: {notice}")
+        return settings
 
     def database_url(self, given: str | None) -> str:
         """Return the address of the database. Raises InvalidInput if there is none."""
@@ -125,7 +134,8 @@ class Invocation:
             told = {"about": about} if about else {}
             sys.stderr.write(json.dumps(error_body(error) | told) + "\n")
             return
-        self.note(f"podling: {about}: {error.message}" if about else f"podling: {error.message}")
+        message = _FOR_COMMANDS.get(error.code, "{}").format(error.message)
+        self.note(f"podling: {about}: {message}" if about else f"podling: {message}")
 
     def wants(self, name: str) -> bool:
         """Whether the setting `json` or `verbose` is on, also when the others cannot be read."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from podling.core.errors import ConfigurationError
 from podling.core.value import value
+from podling.kit.token_file import readable_by_others
 
 DEFAULT_MASTER = "http://127.0.0.1:8070"
 _ENVIRONMENT = {
@@ -30,6 +31,7 @@ class Settings:
     tls_fingerprint: str | None = None
     json: bool = False
     verbose: bool = False
+    notices: tuple[str, ...] = ()
 
 
 def read_settings(
@@ -56,6 +58,7 @@ def read_settings(
         tls_fingerprint=found["tls_fingerprint"] or None,
         json=_flag("json", found["json"]),
         verbose=_flag("verbose", found["verbose"]),
+        notices=readable_by_others(Path(found["token_file"])) if found["token_file"] else (),
     )
 
 

@@ -196,8 +196,7 @@ def unreachable(link: Link, lost: ConnectionLost) -> Unavailable:
         sentence = f"no connection to a master at {where}: {lost.reason}"
     else:
         sentence = (
-            f"no master answers at {where} ({lost.reason}); start one with `podling dev` or "
-            "`podling-master`, or give its address with --master"
+            f"no master answers at {where} ({lost.reason}); start one, or give the `url` of one that runs"
         )
     return Unavailable(
         sentence,

@@ -84,7 +84,7 @@ def _about_certificate(error: ssl.SSLCertVerificationError) -> str:
             return f"its certificate is for another name ({told}); use a name that is in the certificate"
     return (
         "its certificate is signed by nobody who is trusted here; name the file of the authority "
-        "that signed it with --tls-ca (PODLING_TLS_CA)"
+        "that signed it: to a command with --tls-ca (PODLING_TLS_CA), to a client with `tls`"
     )
 
 

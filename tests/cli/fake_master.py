@@ -198,11 +198,7 @@ class FakeMaster:
         return web.json_response(answers)
 
     async def _list(self, request: web.Request) -> web.Response:
-        query = request.query
-        found = [task for task in reversed(self.tasks.values()) if _matches(task, request)]
-        start, limit = int(query.get("cursor", 0)), int(query.get("limit", 500))
-        headers = {"X-Next-Cursor": str(start + limit)} if len(found) > start + limit else {}
-        return web.json_response(found[start : start + limit], headers=headers)
+        return _page([task for task in reversed(self.tasks.values()) if _matches(task, request)], request)
 
     def _task(self, request: web.Request) -> Json:
         task = self.tasks.get(request.match_info["id"])
@@ -217,10 +213,12 @@ class FakeMaster:
         return web.json_response(self._task(request))
 
     async def _attempts(self, request: web.Request) -> web.Response:
-        return web.json_response([{"attempt": 1, "taskId": self._task(request)["taskId"]}])
+        task = self._task(request)
+        numbers = range(1, max(task["attempt"], 1) + 1)
+        return _page([{"attempt": number, "taskId": task["taskId"]} for number in numbers], request)
 
     async def _timeline(self, request: web.Request) -> web.Response:
-        return web.json_response(self.timelines.get(self._task(request)["taskId"], []))
+        return _page(self.timelines.get(self._task(request)["taskId"], []), request)
 
     async def _explain(self, request: web.Request) -> web.Response:
         task = self._task(request)
@@ -329,6 +327,12 @@ def _matches(task: Json, request: web.Request) -> bool:
         and ("status" not in query or task["status"] in query["status"].split(","))
         and all(task["labels"].get(name) == given for name, _, given in labels)
     )
+
+
+def _page(found: list[Json], request: web.Request) -> web.Response:
+    start, limit = int(request.query.get("cursor", 0)), int(request.query.get("limit", 500))
+    headers = {"X-Next-Cursor": str(start + limit)} if len(found) > start + limit else {}
+    return web.json_response(found[start : start + limit], headers=headers)
 
 
 def _tail(output: bytes, lines: str | None) -> bytes:

@@ -9,7 +9,9 @@ import pytest
 
 from podling.cli.app import COMMANDS, load
 from podling.cli.status import STATES
+from podling.client import Client
 from podling.client.program import ENDED
+from podling.core.errors import Unavailable
 from podling.core.task import TERMINAL, TaskStatus
 from tests.cli.conftest import Cli
 from tests.cli.fake_master import FakeMaster
@@ -23,7 +25,14 @@ def test_no_master_is_one_sentence_with_the_way_out(cli: Cli) -> None:
     assert shown.out == ""
     assert shown.err.count("\n") == 1
     assert "podling dev" in shown.err
+    assert "--master URL" in shown.err
     assert UNUSED_PORT_URL in shown.err
+
+
+def test_the_library_speaks_of_arguments_and_not_of_flags() -> None:
+    with pytest.raises(Unavailable, match="give the `url`") as caught, Client(UNUSED_PORT_URL) as client:
+        client.cluster()
+    assert "--" not in caught.value.message
 
 
 def test_a_second_master_answers_for_the_first(cli: Cli, master: FakeMaster) -> None:
@@ -67,6 +76,19 @@ def test_a_bug_is_one_sentence_unless_verbose(cli: Cli, master: FakeMaster) -> N
     assert shown.err.count("\n") == 1
     assert "this is a bug in podling (KeyError" in shown.err
     assert "Traceback" in cli("nodes", "--verbose").err
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o600, False), (0o640, True), (0o604, True)])
+def test_a_token_file_that_others_can_read_is_told(
+    cli: Cli, tmp_path: Path, mode: int, is_told: bool
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("secret-token\n")
+    path.chmod(mode)
+    shown = cli("nodes", "--token-file", str(path))
+    assert shown.code == 0
+    assert (f"chmod 600 {path}" in shown.err) == is_told
+    assert "secret-token" not in shown.err
 
 
 def test_a_token_is_sent(cli: Cli, master: FakeMaster, tmp_path: Path) -> None:

@@ -126,6 +126,20 @@ async def test_a_list_has_at_most_as_many_items_as_are_wanted(make: Any, master:
         assert [task async for task in client.tasks(limit=0)] == []
 
 
+async def test_attempts_and_timeline_are_read_page_by_page(make: Any, master: FakeMaster) -> None:
+    task_id = master.add_task("hello", "running", attempt=1201)["taskId"]
+    master.timelines[task_id] = [{"type": f"line-{number}"} for number in range(1201)]
+    async with make(master.url) as client:
+        task = await client.task(task_id)
+        assert [attempt["attempt"] async for attempt in task.attempts()] == list(range(1, 1202))
+        assert len(master.requests) == 1 + 3
+        assert [line["type"] async for line in task.timeline()][-1] == "line-1200"
+        assert [line["type"] async for line in task.timeline(limit=2)] == ["line-0", "line-1"]
+        lines = task.timeline(page=2)
+        assert (await anext(lines))["type"] == "line-0"
+        assert len(master.requests) == 1 + 3 + 3 + 1 + 1
+
+
 async def test_lines_are_followed_over_lost_connections_each_once(make: Any, master: FakeMaster) -> None:
     task = master.add_task("hello", "running")
     master.outputs[task["taskId"], 1] = b"one\ntw"
