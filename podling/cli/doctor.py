@@ -2,7 +2,8 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from podling.client.call import JsonObject
 from podling.client.program import addresses_of
 from podling.core.errors import PodlingError, Unauthorized, Unavailable
 
-_COLUMNS = ("SEVERITY", "WHAT", "FOUND", "WHAT TO DO")
+_WIDTH = 90
 _SEVERITIES = ("problem", "warning", "note")
 _PATIENCE_SECONDS = {"cluster": 20.0, "master": 5.0}  # a master may wait for its store first
 _THIS_MACHINE = "this machine"
@@ -66,7 +67,7 @@ def _ask_all(cli: Invocation) -> tuple[list[JsonObject], list[JsonObject]]:
             unknown = [other for other in _others(answer) if other not in (url, *given)]
             reasons = {other: _untrusted(other, url) if cli.settings.token else None for other in unknown}
             left += [other for other, reason in reasons.items() if reason is None]
-            findings += [_not_asked(other, reason) for other, reason in reasons.items() if reason]
+            findings += [_not_asked(given, other, reason) for other, reason in reasons.items() if reason]
             answers.append(answer)
     if not answers and last is not None:
         raise last
@@ -80,8 +81,9 @@ def _others(answer: JsonObject) -> Iterator[str]:
 
 def _untrusted(url: str, told_by: str) -> str | None:
     """Say why the token must not go to an address that only another master named."""
-    if is_this_machine(url):
-        return "its address is one of this machine, where anybody may listen"
+    proves_itself = url.startswith("https:") and told_by.startswith("https:") and is_this_machine(told_by)
+    if is_this_machine(url) and not proves_itself:
+        return "anybody may listen at an address of this machine once a master has left it"
     if told_by.startswith("https:") and not url.startswith("https:"):
         return "its address is not encrypted, and that of the master that named it is"
     return None
@@ -100,15 +102,15 @@ def is_this_machine(url: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _not_asked(url: str, why: str) -> JsonObject:
+def _not_asked(given: Sequence[str], url: str, why: str) -> JsonObject:
     return {
         "severity": "note",
         "code": "master_not_asked",
         "subject": f"master {url}",
         "message": f"it was not asked, so that it does not see your token: {why}",
         "meaning": "what it would say of itself and of its workers is not among the findings",
-        "remedy": "name it in --master if it is yours, or correct its --advertise-url",
-        "command": None,
+        "remedy": "name it if it is yours, or correct its --advertise-url",
+        "command": f"podling doctor --master {','.join((*given, url))}",
     }
 
 
@@ -154,11 +156,8 @@ def _in_order(findings: list[JsonObject]) -> list[JsonObject]:
 
 
 def _draw(cli: Invocation, findings: list[JsonObject], masters: int) -> None:
-    from podling.cli.table import print_table
-
-    if findings:
-        print_table(_COLUMNS, map(_row, findings))
-        cli.line()
+    for finding in findings:
+        _draw_finding(cli, finding)
     counts = [(severity, _count(findings, severity)) for severity in _SEVERITIES]
     words = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts if count)
     cli.line(f"Asked {masters} master{'s' * (masters != 1)}: {words or 'all is well'}.")
@@ -168,11 +167,16 @@ def _count(findings: list[JsonObject], severity: str) -> int:
     return sum(finding["severity"] == severity for finding in findings)
 
 
-def _row(finding: JsonObject) -> list[object]:
-    command = f": {finding['command']}" if finding["command"] else ""
-    return [
-        finding["severity"],
-        finding["subject"],
+def _draw_finding(cli: Invocation, finding: JsonObject) -> None:
+    """Print what was found, what it means and what to do; a command stands alone, to be copied."""
+    command = finding["command"]
+    cli.line(f"{finding['severity']}: {finding['subject']}")
+    for text in (
         f"{finding['message']}; {finding['meaning']}",
-        f"{finding['remedy']}{command}",
-    ]
+        f"{finding['remedy']}{':' if command else ''}",
+    ):
+        for line in textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False):
+            cli.line(f"  {line}")
+    if command:
+        cli.line(f"    {command}")
+    cli.line()

@@ -60,10 +60,14 @@ def test_the_worst_finding_decides(
     master.doctor = answer(master, "m1", finding(severity, "x", command="psql -c 1"))
     shown = cli("doctor")
     assert (shown.code, cli("doctor", "--strict").code) == codes
-    row = shown.out.splitlines()[1].split("  ")
-    assert [row[0], row[-1]] == [severity, "turn it on: psql -c 1"]
-    assert "fsync is off; it may be torn" in shown.out
-    assert shown.out.endswith(f"Asked 1 master: 1 {severity}.\n")
+    assert shown.out.splitlines() == [
+        f"{severity}: database",
+        "  fsync is off; it may be torn",
+        "  turn it on:",
+        "    psql -c 1",
+        "",
+        f"Asked 1 master: 1 {severity}.",
+    ]
 
 
 def test_every_master_is_asked_about_itself(cli: Cli, master: FakeMaster, second: FakeMaster) -> None:
@@ -91,6 +95,9 @@ def test_no_token_goes_to_a_local_address_that_a_master_named(
     shown = cli("doctor", "--json", "--token-file", str(tmp_path / "token"))
     assert (shown.code, found(shown)) == (0, [("note", "master_not_asked")])
     assert second.requests == []
+    drawn = cli("doctor", "--token-file", str(tmp_path / "token")).out
+    assert f"podling doctor --master {master.url},{named}" in drawn
+    assert max(map(len, drawn.splitlines())) <= 110
 
 
 def test_the_token_goes_to_the_addresses_that_were_given(
@@ -112,6 +119,9 @@ def test_the_token_goes_to_the_addresses_that_were_given(
         ("https://10.0.0.2:8070", "https://10.0.0.1:8070", True),
         ("http://10.0.0.2:8070", "http://10.0.0.1:8070", True),
         ("https://[::1]:8070", "https://10.0.0.1:8070", False),
+        ("https://127.0.0.1:8072", "https://127.0.0.1:8070", True),
+        ("https://127.0.0.1:8072", "http://127.0.0.1:8070", False),
+        ("http://127.0.0.1:8072", "http://127.0.0.1:8070", False),
     ],
 )
 def test_no_token_leaves_an_encrypted_cluster_in_clear(named: str, told_by: str, asked: bool) -> None:
