@@ -6,13 +6,16 @@ from dataclasses import replace
 
 from podling.client.call import Call, JsonObject, get, path_of, text
 from podling.client.program import MASTER_AWAY_SECONDS
-from podling.core.errors import Unavailable
+from podling.core.errors import Unauthorized, Unavailable
 
 Follow = Callable[[str | None], Call[str]]
 """Makes the call that goes on after an id."""
 
 SILENCE_SECONDS = 20.0
 """A connection without any heartbeat for so long is given up."""
+
+END = "end"
+"""As `podling.wire.events.END`, whose module takes long to import."""
 
 PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each further try to go on; the last one for all that follow."""
@@ -61,7 +64,7 @@ class Following:
         return self._follow(self.last_id)
 
     def feed(self, chunk: bytes) -> Iterator[JsonObject]:
-        """Yield the events that are whole now."""
+        """Yield the events that are whole now. Raises Unauthorized once the token has ended."""
         self._tries, self._away_since = 0, None
         *blocks, self._rest = (self._rest + chunk).split(b"\n\n")
         for block in blocks:
@@ -70,6 +73,8 @@ class Following:
             self.last_id = lines.get(b"id", (self.last_id or "").encode()).decode() or None
             if b"data" in lines:
                 event: JsonObject = json.loads(lines[b"data"])
+                if event["type"] == END:
+                    raise Unauthorized(event["reason"], code=event["code"])
                 yield event
 
     def broken(self, error: Unavailable | None) -> float:

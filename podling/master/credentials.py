@@ -15,6 +15,9 @@ from podling.kit.clock import Clock
 from podling.store.ports.tokens import StoredToken, TokenChanges, Tokens
 from podling.wire.credentials import NO_TOKEN_EXISTS
 
+CREDENTIAL_ENDED = "the token that this was begun with has ended"
+"""What the task is told that is ended for it."""
+
 _OPEN_DOOR = ""  # in place of a token's id
 _HOW = "an admin makes tokens with podling token create"
 
@@ -167,7 +170,7 @@ def no_token_exists() -> Unauthorized:
 
 def _cancel(readers: Iterable[asyncio.Task[Any]]) -> None:
     for reader in readers:
-        reader.cancel()
+        reader.cancel(CREDENTIAL_ENDED)
 
 
 def _principal(token: Token) -> Principal:

@@ -11,6 +11,7 @@ from podling.core.task import TaskStatus
 from podling.wire.codec import to_plain
 
 RESET = "reset"
+END = "end"
 
 
 def task_event(
@@ -53,8 +54,14 @@ def reset_event(at: datetime, reason: str) -> dict[str, Any]:
     return {"at": to_plain(at), "type": RESET, "reason": reason}
 
 
+def sse_end(at: datetime, code: str, reason: str) -> bytes:
+    """Return the last event of a stream that the master ends: it has a name, and no id."""
+    data = orjson.dumps({"at": to_plain(at), "type": END, "code": code, "reason": reason})
+    return b"event: %b\ndata: %b\n\n" % (END.encode(), data)
+
+
 def sse_event(event_id: str, event: dict[str, Any]) -> bytes:
-    """Return the lines of one event; only `reset` has a name, so that `onmessage` gets all others."""
+    """Return the lines of one event; `reset` has a name, so that `onmessage` gets only others."""
     name = b"event: reset\n" if event["type"] == RESET else b""
     data = orjson.dumps({"id": event_id, **event})
     return b"id: %b\n%bdata: %b\n\n" % (event_id.encode(), name, data)

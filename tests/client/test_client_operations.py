@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from podling.client import AsyncClient, Client, TaskHandle
+from podling.client import AsyncClient, Client, TaskHandle, events
 from podling.client.blocking_face import Face
 from podling.client.call import Call, Request
 from podling.client.program import Link, Program, Send
-from podling.core.errors import Conflict, InvalidInput, NotFound
+from podling.core.errors import Conflict, InvalidInput, NotFound, Unauthorized
+from podling.wire.events import END
 from podling.wire.openapi.document import described
 from tests.cli.masters import running_master
 from tests.client.threaded import Blocking
@@ -145,6 +146,24 @@ async def test_what_happens_after_events_were_asked_for_is_told(make: Any, url: 
         async with await client.events(queue="default", last_id=first["id"]) as happened:
             assert (await anext(aiter(happened)))["name"] == "second"
     assert (first["type"], first["name"]) == ("task.submitted", "first")
+
+
+async def test_a_stream_of_events_ends_with_its_token_and_says_so(make: Any, url: str) -> None:
+    async with make(url) as client:
+        admin = await client.create_token("me")
+    async with make(url, token=admin["token"]) as client:
+        reader = await client.create_token("ci", "reader")
+        async with make(url, token=reader["token"]) as other:
+            chunks = other.stream(events.follow(), silence_seconds=20.0)
+            assert (await anext(chunks)).startswith(b": alive")
+            async with await other.events() as happened:
+                await client.revoke_token(reader["tokenId"])
+                with pytest.raises(Unauthorized) as caught:
+                    await anext(aiter(happened))
+            assert caught.value.code == "token_ended"
+            last = [chunk async for chunk in chunks]  # it ends well, and does not break off
+    assert last[-1].startswith(f"event: {END}\n".encode())
+    assert END == events.END
 
 
 def test_the_blocking_client_is_closed_like_the_other_and_can_be_used_on(url: str) -> None:

@@ -16,9 +16,12 @@ from podling.master.api.admission import ADMISSION
 from podling.master.api.http import header, moment, query
 from podling.master.api.keys import CONTEXT, STREAMS
 from podling.master.api.route import Route, get
+from podling.master.context import MasterContext
+from podling.master.credentials import CREDENTIAL_ENDED
 from podling.master.operations import events
-from podling.wire.events import sse_event, sse_heartbeat
+from podling.wire.events import sse_end, sse_event, sse_heartbeat
 
+_END_SECONDS = 1.0
 _HEADERS = STAMP | {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
@@ -43,6 +46,10 @@ async def get_events(request: web.Request) -> web.StreamResponse:
                     if not response.prepared:
                         await response.prepare(request)
                     await _write(response, items, context.options.reader_seconds)
+        except asyncio.CancelledError as cancelled:
+            if not response.prepared or cancelled.args != (CREDENTIAL_ENDED,):
+                raise
+            await _end(response, context)
         except (TimeoutError, PodlingError):
             if not response.prepared:
                 raise
@@ -59,6 +66,14 @@ async def _write(response: web.StreamResponse, items: Sequence[events.Told], pat
     ]
     async with asyncio.timeout(patience_seconds):
         await response.write(b"".join(texts))
+
+
+async def _end(response: web.StreamResponse, context: MasterContext) -> None:
+    """Tell why nothing more comes, and let the answer end as it should."""
+    if (task := asyncio.current_task()) is not None:
+        task.uncancel()
+    async with asyncio.timeout(_END_SECONDS):
+        await response.write(sse_end(context.clock.now(), "token_ended", CREDENTIAL_ENDED))
 
 
 def _query(request: web.Request) -> events.EventQuery:
