@@ -369,6 +369,14 @@ def test_errors_are_objects_with_json(cli: Cli, master: FakeMaster) -> None:
     assert [task["name"] for task in json.loads(shown.out)] == ["endless"]
 
 
+def test_a_timeline_of_several_pages_is_shown_whole(cli: Cli, master: FakeMaster) -> None:
+    at = "2026-01-01T00:00:00.000000Z"
+    lines = [{"at": at, "type": f"line-{number}", "details": {}} for number in range(1201)]
+    master.timelines[master.add_task("hello")["taskId"]] = lines
+    assert json.loads(cli("timeline", "hello", "--json").out) == lines
+    assert sum(request["path"].endswith("/timeline") for request in master.requests) == 3
+
+
 def test_explain_and_timeline_name_hosts_instead_of_whole_ids(cli: Cli, master: FakeMaster) -> None:
     node_id = "01a2194f-b691-7983-be48-9f9a25857d2c"
     master.nodes = [{"nodeId": node_id, "hostname": "worker-1"}]
