@@ -80,6 +80,12 @@ class Allowed(TypedDict):
     allow: list[str] | None
 
 
+class AllowedByName(TypedDict):
+    """What is dangerous: nothing that `allow` does not name."""
+
+    allow: list[str]
+
+
 class AllowedImages(TypedDict):
     """What `deny` names is denied whatever `allow` says."""
 
@@ -217,6 +223,11 @@ class Policy(TypedDict):
     volumes: "Allowed"
     networks: "Allowed"
     hostPorts: "Allowed"
+    privileged: bool
+    capabilities: "AllowedByName"
+    devices: "AllowedByName"
+    securityOptions: "AllowedByName"
+    ulimits: "AllowedByName"
     limits: dict[str, "Limits"]
 
 
