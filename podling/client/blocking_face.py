@@ -100,8 +100,7 @@ class TaskHandle:
                 with closing(self._client.stream(call)) as chunks:
                     lines.begin_again()
                     for chunk in chunks:
-                        for line in lines.of(chunk):
-                            yield line
+                        yield from lines.of(chunk)
                 if not lines.were_cut_off:
                     break
                 lost = Unavailable("the task's worker does not answer", code="stream_lost")
