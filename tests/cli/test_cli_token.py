@@ -27,6 +27,7 @@ def admin_file(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "ada is the first token, so it is an admin's" in made.err
     file = tmp_path_factory.mktemp("token") / "admin"
     file.write_text(made.out)
+    file.chmod(0o600)
     return file
 
 
@@ -47,6 +48,7 @@ def test_a_token_from_its_making_to_its_end(
     secret = _made(cli("token", "create", "ci", "--role", "submitter", "--expires", "30d"))
     file = tmp_path / "ci"
     file.write_text(secret)
+    file.chmod(0o600)
     assert cli("run", "job", "box", "--token-file", str(file)).code == 0
     refused = cli("token", "list", "--token-file", str(file))
     assert (refused.code, refused.out) == (1, "")
