@@ -80,7 +80,7 @@ async def test_a_worker_joins_once_and_its_next_start_needs_no_token(tmp_path: P
             async with working(tmp_path, running.address, *flags):
                 await eventually(lambda: is_online(running.admin), "the node is online")
         assert (tmp_path / "worker/credential").stat().st_mode & 0o777 == 0o600
-        (node,) = await running.admin.nodes()
+        (node,) = [node async for node in running.admin.nodes()]
         listed = (await running.admin.send(tokens.listing())).items
         assert [item["nodeId"] for item in listed if item["kind"] == "node"] == [node["nodeId"]]
 

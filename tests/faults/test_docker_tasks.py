@@ -123,14 +123,14 @@ def test_an_image_that_is_missing_or_refused_is_a_typed_reason(
     log_in(credentials, registry, "wrong")
     images = {
         "IMAGE_MISSING": {"image": f"nowhere/{uuid4().hex}:1", "pullPolicy": "Never"},
-        "IMAGE_PULL": {"image": f"{registry}/{repository}"},
+        "IMAGE_AUTH": {"image": f"{registry}/{repository}"},
     }
     for code, fields in images.items():
         ended = until_ended(running, submit(running, "true", **fields))
         assert (ended["status"], ended["errorCode"], ended["exitCode"]) == ("failed", code, None)
         assert fields["image"] in ended["error"]
     refused = until_ended(running, submit(running, "true", image=f"{registry}/{repository}"))
-    assert refused["errorCode"] == "IMAGE_PULL"
+    assert refused["errorCode"] == "IMAGE_AUTH"
     check_neighbour(running)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from podling.client import tasks
 from tests.e2e.conftest import engine
 from tests.e2e.ledger import Ledger, ledger
 from tests.e2e.programs import IMAGE, Programs, programs, until
@@ -135,7 +134,7 @@ def test_a_worker_killed_there_runs_it_once(
     assert written.starts()[(task_id, 1)] == 1
     assert written.ends()[(task_id, 1)] == 1
     until("no container is left", lambda: not running.containers())
-    assert running.client.send(tasks.attempts(task_id))[0]["status"] == "completed"
+    assert running.attempts(task_id)[0]["status"] == "completed"
 
 
 @pytest.mark.soak

@@ -2,7 +2,7 @@
 
 from podling.core.happened import TYPES
 from podling.wire.openapi.operation import LABEL, Operation, Parameter
-from podling.wire.openapi.schema import INTEGER, STRING, TIME, Schema, closed
+from podling.wire.openapi.schema import INTEGER, STRING, TIME, Schema, closed, reference
 
 TAG = "events"
 ABOUT = "What happens to tasks and nodes, as it happens."
@@ -19,6 +19,7 @@ SCHEMAS = {
         optional=_OPTIONAL,
     )
 }
+_EACH = {"contentMediaType": "application/json", "contentSchema": reference("Event")}  # of `data`
 OPERATIONS = {
     "GET /api/v1/events": Operation(
         summary="Follow what happens",
@@ -39,7 +40,7 @@ OPERATIONS = {
                 name="Last-Event-ID", description="Go on after the event with this id.", place="header"
             ),
         ),
-        answers={200: None},
+        answers={200: STRING | _EACH},
         media_type="text/event-stream",
         is_endless=True,
     ),

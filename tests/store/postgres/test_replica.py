@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import pytest
@@ -21,11 +22,9 @@ from podling.store.postgres.embedded_host import Account, binaries
 from podling.store.postgres.store import PostgresStore
 from tests.builders import NOW, assignment, build_batch, build_task, insertion
 from tests.faults.own_postgres import OwnPostgres, server_home
+from tests.master.masters import eventually
 from tests.master.world import World
 from tests.postgres_servers import postgres_account
-
-# A commit is answered before the standby has it, unless the session asks for that.
-_PRIMARY = {"synchronous_commit": "local", "synchronous_standby_names": "*"}
 
 
 @dataclass
@@ -45,9 +44,21 @@ class Pair:
         finally:
             await connection.close(timeout=30)
 
+    async def ask(self, server: OwnPostgres, sql: str) -> Any:
+        connection = await asyncpg.connect(server.dsn, timeout=30)
+        try:
+            return await connection.fetchval(sql, timeout=30)
+        finally:
+            await connection.close(timeout=30)
+
     async def catch_up(self) -> None:
         """Return when the standby has applied all that was committed before."""
-        await self.tell(self.primary, "SET synchronous_commit = remote_apply; SELECT txid_current()")
+        written = await self.ask(self.primary, "SELECT pg_current_wal_lsn()::text")
+
+        async def applied() -> bool:
+            return bool(await self.ask(self.standby, f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
+
+        await eventually(applied, "the standby to have caught up", 30.0)
 
 
 def account() -> Account:
@@ -67,7 +78,7 @@ def pair() -> Iterator[Pair]:
         )
         primary.initialize()
         stack.callback(primary.stop, "immediate")
-        primary.start(**_PRIMARY)
+        primary.start()
         stack.callback(standby.stop, "immediate")
         standby.clone(primary, "standby")
         standby.start()
