@@ -225,6 +225,20 @@ class Logs:
             return  # it has written nothing
         if held is None:
             raise NotFound.of("attempt")
+        began = False
+        try:
+            async for piece in self._pieces_of(held, container):
+                began = True
+                yield piece
+        except RuntimeFailure:
+            if began or not await self._files.keeps(key, container):
+                raise
+            async for piece in self._files.read(key, container):  # saved and removed meanwhile
+                yield piece
+
+    async def _pieces_of(
+        self, held: Held, container: str | None
+    ) -> AsyncGenerator[Sequence[LogRecord], None]:
         chosen = [one for one in _chosen(held, container) if one.container_id]
         records = in_order([await self._from_beginning(held, one) for one in chosen])
         async for piece in in_pieces(records):
