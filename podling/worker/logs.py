@@ -233,8 +233,8 @@ class Logs:
         except RuntimeFailure:
             if began or not await self._files.keeps(key, container):
                 raise
-            async for piece in self._files.read(key, container):  # saved and removed meanwhile
-                yield piece
+            async for saved in self._files.read(key, container):  # and the container removed meanwhile
+                yield saved
 
     async def _pieces_of(
         self, held: Held, container: str | None

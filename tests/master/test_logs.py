@@ -141,6 +141,18 @@ async def test_a_break_in_the_middle_leaves_a_note(master: RunningMaster) -> Non
     assert note.startswith(b"[podling: ") and b"missing" in note
 
 
+async def test_a_break_before_the_first_line_is_told_at_once(master: RunningMaster) -> None:
+    async def give_up(request: OpenStream, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await socket.close(code=aiohttp.WSCloseCode.INTERNAL_ERROR)
+
+    worker = await master.worker()
+    work = await _running(master, worker)
+    worker.serve_log = give_up
+    async with asyncio.timeout(5.0):
+        answer = await master.api.get(f"/tasks/{work.task_id}/logs")
+    assert answer.text.startswith("[podling: ") and "missing" in answer.text
+
+
 async def test_what_is_no_log_leaves_a_note_too(master: RunningMaster) -> None:
     worker = await master.worker()
     work = await _running(master, worker)

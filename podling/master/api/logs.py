@@ -99,8 +99,9 @@ async def accept_stream(request: web.Request) -> web.StreamResponse:
         stream.broken = not await _pump(socket, stream)
     finally:
         pinging.cancel()
-        await asyncio.gather(pinging, return_exceptions=True)
-        await stream.put(None)
+        # A task of its own: a connection that is lost cancels this one, and the reader would wait for ever.
+        ended = asyncio.create_task(stream.put(None))
+        await asyncio.wait({pinging, ended})
         await socket.close()
     return socket
 
