@@ -227,9 +227,9 @@ class Logs:
             raise NotFound.of("attempt")
         began = False
         try:
-            async for piece in self._pieces_of(held, container):
+            async for found in self._pieces_of(held, container):
                 began = True
-                yield piece
+                yield found
         except RuntimeFailure:
             if began or not await self._files.keeps(key, container):
                 raise
