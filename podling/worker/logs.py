@@ -216,11 +216,11 @@ class Logs:
     async def _pieces(
         self, key: AttemptKey, container: str | None
     ) -> AsyncGenerator[Sequence[LogRecord], None]:
+        held = self._shell.held(key)  # before the files: while those are looked at it may be let go of
         if await self._files.keeps(key, container):
             async for piece in self._files.read(key, container):
                 yield piece
             return
-        held = self._shell.held(key)
         if held is None and key in self._shell.state.done:
             return  # it has written nothing
         if held is None:

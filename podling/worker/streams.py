@@ -148,7 +148,7 @@ class Streams:
             async with aclosing(self._records(request)) as records:
                 async for record in records:
                     await queue.put(record)
-        except PodlingError:
+        except Exception:  # whatever it is: who sends waits for the end
             await queue.put(None)
             raise
         await queue.put(None)

@@ -4,22 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from podling.core.errors import RuntimeFailure
 from podling.core.logrecord import LogRecord, Stream, size_of
-from podling.core.protocol import AttemptKey
 from podling.core.retry import ErrorCode
-from podling.core.spec import ContainerSpec
 from podling.wire.session import Assign, OpenStream
-from podling.worker.log_files import PIECE_BYTES, LogFiles
+from podling.worker.log_files import PIECE_BYTES
 from podling.worker.log_records import in_order, in_pieces
-from podling.worker.logs import Logs
-from podling.worker.shell import Shell
-from podling.worker.tails import TailSender
 from tests.worker.conftest import assignment, running_worker
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import SmallMaster
@@ -140,30 +133,3 @@ async def test_a_master_that_shows_nothing_of_itself_is_given_up(
         await master.send(_open("quiet", follow=True))
         await master.until("the worker has hung up", lambda: "s1" in master.closed_streams)
     assert "s1" not in master.ended_streams
-
-
-async def test_a_log_whose_container_is_being_removed_is_read_from_its_file() -> None:
-    async def removed(*_: object, **__: object) -> AsyncIterator[LogRecord]:
-        raise RuntimeFailure("it is marked for removal", code=ErrorCode.RUNTIME)
-        yield line(1)
-
-    class Saved:
-        """Files that are there once the container has been asked in vain."""
-
-        looks = 0
-
-        async def keeps(self, *_: object) -> bool:
-            self.looks += 1
-            return self.looks > 1
-
-        async def read(self, *_: object) -> AsyncIterator[list[LogRecord]]:
-            yield [line(1), line(2)]
-
-    container = SimpleNamespace(name="main", container_id="c", has_run=True, spec=ContainerSpec(image="x"))
-    held = SimpleNamespace(key=AttemptKey(task_id="t", attempt=1), containers=(container,))
-    runtime = SimpleNamespace(log_limit=None, logs=removed)
-    shell = SimpleNamespace(
-        held=lambda key: held, runtime_of=lambda held: runtime, runtimes={"docker": runtime}
-    )
-    logs = Logs(cast(Shell, shell), cast(LogFiles, Saved()), cast(TailSender, None))
-    assert [piece async for piece in logs.read(held.key)] == [[line(1), line(2)]]

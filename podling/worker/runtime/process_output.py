@@ -127,12 +127,22 @@ class Output:
     async def read(
         self, container_id: str, *, since: datetime | None, ended: asyncio.Event | None
     ) -> AsyncIterator[LogRecord]:
-        """Yield what is there; with `ended`, go on until that is set and everything has been read."""
-        files = [self._directory / (container_id + kind) for kind in _FILES]
+        """Yield what is there; with `ended`, go on until that is set and everything has been read.
+
+        Raises RuntimeFailure if it is not there, or is removed meanwhile.
+        """
         try:
-            reader = await asyncio.to_thread(self._reader, container_id, files, since)
+            async with aclosing(self._read(container_id, since, ended)) as records:
+                async for record in records:
+                    yield record
         except FileNotFoundError:
             raise RuntimeFailure("The process's output is not there.", code=ErrorCode.EXTERNAL) from None
+
+    async def _read(
+        self, container_id: str, since: datetime | None, ended: asyncio.Event | None
+    ) -> AsyncGenerator[LogRecord, None]:
+        files = [self._directory / (container_id + kind) for kind in _FILES]
+        reader = await asyncio.to_thread(self._reader, container_id, files, since)
         try:
             if ended is None:
                 async for record in _rest(reader, live=False):
