@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from podling.boot.settings import MasterSettings, read_master
 
 if TYPE_CHECKING:
     from podling.boot.certificates import Certificates
+    from podling.kit.garbage import Collector
     from podling.master.server import MasterServer
     from podling.store.base import Store
 
@@ -43,7 +44,7 @@ async def serve(settings: MasterSettings) -> None:
     """Run a master until the first SIGTERM or SIGINT; the second kills it."""
     import logging
 
-    from podling.kit.garbage import collect_seldom
+    from podling.kit.garbage import Collector
 
     log = logging.getLogger("podling.master")
     for notice in settings.notices:
@@ -53,10 +54,23 @@ async def serve(settings: MasterSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop_or_exit, stopping)
     async with running_master(settings) as address:
-        collect_seldom()
+        collector = Collector()
+        collector.begin()
         log.info("listening on %s, store %s", address, settings.store_type)
-        await stopping.wait()
+        await _stopped(stopping, collector)
         log.info("stopping; containers go on")
+
+
+async def _stopped(stopping: asyncio.Event, collector: "Collector") -> None:
+    """Wait until the master has to stop, and have garbage looked at meanwhile."""
+    from podling.kit.garbage import CALM_SECONDS
+
+    while not stopping.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CALM_SECONDS):
+                await stopping.wait()
+        collector.look_again()
+    collector.end()
 
 
 @asynccontextmanager

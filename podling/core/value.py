@@ -1,7 +1,7 @@
 """The one way in which a value of the core is defined."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
@@ -44,6 +44,20 @@ def changed(item: _T, **parts: Any) -> _T:
     for name, part in parts.items():
         slots.by_name[name](made, part)
     return made
+
+
+def beyond_defaults(item: Any) -> Any:
+    """Return the fields of a value, and of the values in it, that are not as they are by default."""
+    if isinstance(item, tuple | list):
+        return [beyond_defaults(part) for part in item]
+    if not is_dataclass(item):
+        return item
+    parts = ((field, getattr(item, field.name)) for field in fields(item))
+    return {
+        field.name: beyond_defaults(part)
+        for field, part in parts
+        if part != (field.default if field.default_factory is MISSING else field.default_factory())
+    }
 
 
 class _Slots:

@@ -216,6 +216,8 @@ class View:
     def scheduling_error(self, task: Task) -> str | None:
         """Return why the task fits on no node at the moment; None if it fits."""
         if task.shape not in self._errors:
+            if len(self._errors) >= _MOST_SHAPES:
+                self._errors.clear()
             why = self.why_blocked(task)
             self._errors[task.shape] = None if why is None else why.sentence()
         return self._errors[task.shape]

@@ -1,6 +1,7 @@
 """What the program makes of the operator's settings."""
 
 import asyncio
+import gc
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from podling.boot.master import opened_store, running_master, serve
 from podling.boot.settings import read_master
+from podling.kit.garbage import Collector
 from podling.store.postgres.store import PostgresStore
 
 
@@ -31,17 +33,22 @@ async def test_a_port_that_was_chosen_is_the_one_that_others_are_told(tmp_path: 
     assert told["advertiseUrl"] == address
 
 
-async def test_a_master_that_has_started_collects_garbage_seldom(
+async def test_a_master_that_has_started_has_garbage_looked_at_from_time_to_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
-    def stop() -> None:
-        asked.append(True)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def stop(collector: Collector) -> None:
+        if not asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+        asked.append(collector)
 
-    monkeypatch.setattr("podling.kit.garbage.collect_seldom", stop)
+    before = gc.get_threshold()
+    monkeypatch.setattr("podling.kit.garbage.CALM_SECONDS", 0.01)
+    monkeypatch.setattr(Collector, "look_again", stop)
     settings = read_master(["--port", "0", "--data-dir", str(tmp_path)], {})
     async with asyncio.timeout(20.0):
         await serve(settings)
-    assert asked == [True]
+    gc.set_threshold(*before)
+    assert asked
+    assert not gc.get_freeze_count()

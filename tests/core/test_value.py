@@ -1,12 +1,37 @@
 """Values, and copies of them with other parts."""
 
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, field, fields, replace
 
 import pytest
 
 from podling.core.task import TaskStatus
-from podling.core.value import changed
+from podling.core.value import beyond_defaults, changed, value
 from tests.builders import build_task
+
+
+@value
+class Part:
+    size: int = 1
+    note: str | None = None
+
+
+@value
+class Whole:
+    name: str
+    parts: tuple[Part, ...] = ()
+    best: Part = field(default_factory=Part)
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def test_only_what_is_not_as_by_default_is_told_at_every_depth() -> None:
+    assert beyond_defaults(Whole(name="a")) == {"name": "a"}
+    whole = Whole(name="a", parts=(Part(), Part(size=2)), best=Part(note=""), env={"A": ""})
+    assert beyond_defaults(whole) == {
+        "name": "a",
+        "parts": [{}, {"size": 2}],
+        "best": {"note": ""},
+        "env": {"A": ""},
+    }
 
 
 def test_a_changed_value_equals_a_replaced_one() -> None:
@@ -19,7 +44,7 @@ def test_a_changed_value_equals_a_replaced_one() -> None:
 
 def test_a_changed_value_has_every_field_and_is_frozen_too() -> None:
     copy = changed(build_task())
-    assert all(hasattr(copy, field.name) for field in fields(copy))
+    assert all(hasattr(copy, each.name) for each in fields(copy))
     with pytest.raises(FrozenInstanceError):
         copy.version = 2  # type: ignore[misc]
 

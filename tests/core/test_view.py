@@ -1,6 +1,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,15 @@ def test_why_a_task_fits_nowhere_is_known_anew_after_every_change() -> None:
     assert "insufficient cpu" in (view.scheduling_error(task) or "")
     view.remove_node("node-1")
     assert "the only node" in (view.scheduling_error(task) or "")
+
+
+def test_no_more_shapes_are_remembered_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("podling.core.view._MOST_SHAPES", 3)
+    view = view_of(sized("a", cpu=100))
+    for cpu in range(500, 520):
+        assert view.scheduling_error(wanting({"cpu": cpu})) is not None
+    assert len(view._errors) <= 3
+    assert len(view._requirements) <= 3
 
 
 def test_without_a_node_online_that_is_the_reason() -> None:

@@ -1,18 +1,41 @@
-"""Full collections of garbage are few, and there are some."""
+"""Full collections of garbage look at what is new, and at the rest when times are calm."""
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from podling.kit.garbage import FULL, MIDDLE, YOUNG, collect_seldom
+from podling.kit.garbage import CALM_SECONDS, FULL, MIDDLE, MOST_SECONDS, YOUNG, Collector
 
 
-@pytest.fixture(autouse=True)
-def undone() -> Iterator[None]:
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Circle:
+    """Something that refers to itself, so that only a collection takes it away."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def collector(clock: Clock) -> Iterator[Collector]:
     before = gc.get_threshold()
-    yield
-    gc.unfreeze()
+    collector = Collector(clock)
+    collector.begin()
+    yield collector
+    collector.end()
     gc.set_threshold(*before)
 
 
@@ -20,18 +43,61 @@ def full_collections() -> int:
     return int(gc.get_stats()[2]["collections"])
 
 
-def test_much_that_is_kept_is_no_reason_to_look_at_everything() -> None:
-    collect_seldom()
+def set_aside_circle() -> weakref.ref[Circle]:
+    """Return a circle that a full collection found in use, and that nobody uses any more."""
+    circle = Circle()
+    gc.collect()
+    return weakref.ref(circle)
+
+
+@pytest.mark.usefixtures("collector")
+def test_some_that_is_kept_is_no_reason_to_look_at_everything() -> None:
     before = full_collections()
     kept = [[number] for number in range(YOUNG * MIDDLE * FULL // 4)]
     assert full_collections() == before
     assert kept
 
 
+@pytest.mark.usefixtures("collector")
+def test_a_full_collection_looks_only_at_what_is_new() -> None:
+    kept = [[number] for number in range(YOUNG)]
+    gc.collect()
+    assert len(gc.get_objects()) < YOUNG
+    assert kept
+
+
+@pytest.mark.usefixtures("collector")
 def test_garbage_in_circles_does_not_pile_up() -> None:
-    collect_seldom()
     before = full_collections()
     kept: list[object] = []
     for _ in range(2 * YOUNG * MIDDLE * FULL):
         kept.append([kept])
     assert full_collections() > before
+
+
+def test_circles_that_were_set_aside_go_when_times_are_calm(collector: Collector, clock: Clock) -> None:
+    circle = set_aside_circle()
+    clock.seconds += CALM_SECONDS - 1
+    collector.look_again()
+    assert circle() is not None
+    clock.seconds += 1
+    collector.look_again()
+    assert circle() is None
+
+
+def test_circles_that_were_set_aside_go_although_times_are_never_calm(
+    collector: Collector, clock: Clock
+) -> None:
+    circle = set_aside_circle()
+    clock.seconds += MOST_SECONDS
+    gc.collect(0)
+    gc.collect()
+    collector.look_again()
+    assert circle() is None
+
+
+def test_nothing_is_looked_at_again_when_nothing_was_set_aside(collector: Collector, clock: Clock) -> None:
+    clock.seconds += MOST_SECONDS
+    before = full_collections()
+    collector.look_again()
+    assert full_collections() == before

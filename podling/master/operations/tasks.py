@@ -23,6 +23,7 @@ from podling.core.protocol import Report, ReportKind
 from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, HealthStatus, Resolution, StopReason, Task, TaskStatus
 from podling.core.timeline import TimelineLine, timeline
+from podling.core.value import beyond_defaults
 from podling.master.context import MasterContext
 from podling.master.operations.admission import REPLAY, Entry, admit
 from podling.store.base import TaskQuery, WriteResult
@@ -94,9 +95,12 @@ def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | Wr
 
 
 def _hash(spec: TaskSpec) -> str:
-    """Return what tells a repeated submit from another one under the same key, whoever sent it."""
+    """Return what tells a repeated submit from another one under the same key, whoever sent it.
+
+    Only what was asked for counts: a later version, with more fields, finds the same.
+    """
     wishes = [replace(wish, listed_only=False) for wish in spec.alerts]
-    asked = replace(spec, alerts=tuple(wishes))
+    asked = beyond_defaults(replace(spec, alerts=tuple(wishes)))
     return hashlib.sha256(encode(asked, sort_names=True)).hexdigest()
 
 
