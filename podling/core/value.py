@@ -1,7 +1,7 @@
 """The one way in which a value of the core is defined."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
@@ -52,12 +52,22 @@ def beyond_defaults(item: Any) -> Any:
         return [beyond_defaults(part) for part in item]
     if not is_dataclass(item):
         return item
-    parts = ((field, getattr(item, field.name)) for field in fields(item))
+    kind = type(item)
+    known = _defaults.get(kind)
+    if known is None:
+        known = _defaults[kind] = tuple((field.name, _default(field)) for field in fields(item))
     return {
-        field.name: beyond_defaults(part)
-        for field, part in parts
-        if part != (field.default if field.default_factory is MISSING else field.default_factory())
+        name: beyond_defaults(part)
+        for name, default in known
+        if (part := getattr(item, name)) is not default and part != default
     }
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+_defaults: dict[type[Any], tuple[tuple[str, Any], ...]] = {}
 
 
 class _Slots:

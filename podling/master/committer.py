@@ -1,7 +1,8 @@
 """Every write of this master to tasks goes through here: joined, decided by the core, committed.
 
 What arrives while one batch is being written makes up the next. The leader's own items are
-committed apart from everybody else's, fenced by its epoch.
+committed apart from everybody else's, fenced by its epoch. New tasks are in nobody's way, so they
+have lines of their own: one batch is gathered while another is written.
 """
 
 import asyncio
@@ -18,12 +19,14 @@ from podling.core.task import Task
 from podling.core.value import changed
 from podling.kit.batcher import Batcher
 from podling.kit.clock import Clock
-from podling.store.base import Batch, Store, TaskWrite, WriteResult, WriteStatus
+from podling.master.line import CommitLine
+from podling.store.base import Store, TaskWrite, WriteResult, WriteStatus
 
 _log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
+INSERT_LINES = 2
 MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
 
 
@@ -75,6 +78,8 @@ Notify = Callable[[Task, Transition, datetime], tuple[Alert, ...]]
 class Committer:
     """`recall` finds a live task in memory; `publish` is told of everything that was committed.
 
+    `lines` are this master's, by the id under which the feed tells their batches.
+
     `notify` says whom a change is told to, so that no such alert is lost: it is in the same commit.
     """
 
@@ -91,16 +96,14 @@ class Committer:
         self._store = store
         self._clock = clock
         self._draw = draw
-        self._master_id = master_id
         self._recall = recall
         self._publish = publish
         self._notify = notify
-        self._number = 1  # of the next batch
         self._epoch: int | None = None
-        self.in_flight: int | None = None  # the number that the store has not answered yet
-        self._in_doubt = False  # the store did not answer to that number before
-        self._unsure: set[int] = set()  # such numbers, until the feed has told what became of them
-        self._turn = asyncio.Lock()  # numbers reach the store in their order
+        self._main = CommitLine(store, clock, master_id)
+        self._free = [CommitLine(store, clock, f"{master_id}.{number + 1}") for number in range(INSERT_LINES)]
+        self.lines = {line.line_id: line for line in (self._main, *self._free)}
+        self._inserts: Batcher[_Item, _Answer] = Batcher(self._write_inserts, MOST_PER_BATCH, INSERT_LINES)
         self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
         self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
         self._nodes: Batcher[NodeChange, None] = Batcher(self._write_nodes, MOST_PER_BATCH)
@@ -118,7 +121,7 @@ class Committer:
         """
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
-        return self._everyone.enqueue(Insert(task, body_hash, blocked))
+        return self._inserts.enqueue(Insert(task, body_hash, blocked))
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.
@@ -154,62 +157,70 @@ class Committer:
     @property
     def is_behind(self) -> bool:
         """Whether so much waits to be written that nothing new should be taken."""
-        return self._everyone.waiting >= MOST_WAITING
+        return self._inserts.waiting + self._everyone.waiting >= MOST_WAITING
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a batch has not been answered yet."""
+        return any(line.in_flight is not None for line in self.lines.values())
 
     @property
     def is_unsure(self) -> bool:
         """Whether something may have been committed of which the view has not heard."""
-        return bool(self._unsure)
+        return any(line.is_unsure for line in self.lines.values())
 
     async def settle_doubt(self) -> None:
         """See to it that what was unsure is in the feed, or never will be. Raises StoreUnavailable."""
-        async with self._turn:
-            await self._close_doubt()
-
-    def was_unsure(self, number: int) -> bool:
-        """Whether it was not known if this batch was written."""
-        return number in self._unsure
-
-    def now_known(self, number: int) -> None:
-        """The view has learned what was changed by the batches up to this one."""
-        self._unsure = {unsure for unsure in self._unsure if unsure > number}
+        for line in self.lines.values():
+            await line.settle_doubt()
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has been written."""
+        await self._inserts.drain()
         await self._everyone.drain()
         await self._leader.drain()
         await self._nodes.drain()
 
+    async def _write_inserts(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
+        line = self._free.pop(0)
+        try:
+            async with line.turn:
+                return await self._write(line, items, None)
+        finally:
+            self._free.insert(0, line)
+
     async def _write_everyones(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
-        async with self._turn:
-            return await self._write(items, None)
+        async with self._main.turn:
+            return await self._write(self._main, items, None)
 
     async def _write_leaders(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
-        async with self._turn:
+        async with self._main.turn:
             if self._epoch is None:
                 raise StaleEpoch("this master does not lead any more")
-            return await self._write(items, self._epoch)
+            return await self._write(self._main, items, self._epoch)
 
     async def _write_nodes(self, changes: Sequence[NodeChange]) -> Sequence[None]:
-        async with self._turn:
-            await self._close_doubt()
-            await self._commit_batch(changed(self._batch((), None), nodes=tuple(changes)))
+        async with self._main.turn:
+            await self._main.commit((), None, tuple(changes))
         return [None] * len(changes)
 
-    async def _write(self, items: Sequence[_Item], epoch: int | None) -> Sequence[_Answer | Exception]:
+    async def _write(
+        self, line: CommitLine, items: Sequence[_Item], epoch: int | None
+    ) -> Sequence[_Answer | Exception]:
         answers: dict[int, _Answer | Exception] = {}
         trust_memory = True
         for _ in range(MOST_TRIES):
             waiting = [index for index in range(len(items)) if index not in answers]
             if not waiting:
                 break
-            await self._try(items, waiting, answers, epoch, trust_memory)
+            await self._try(line, items, waiting, answers, epoch, trust_memory)
             trust_memory = False
         busy = Conflict("the task is being changed by others all the time; try again")
         return [answers.get(index, busy) for index in range(len(items))]
 
     async def _try(
         self,
+        line: CommitLine,
         items: Sequence[_Item],
         waiting: Sequence[int],
         answers: dict[int, _Answer | Exception],
@@ -233,14 +244,14 @@ class Committer:
         if not plan.drafts:
             return
         try:
-            results = await self._commit(plan, epoch)
+            results = await line.commit(plan.writes(), epoch)
         except InvalidInput as refusal:
             undecided = [index for index in waiting if index not in answers]
             if len(undecided) == 1:
                 answers[undecided[0]] = refusal
                 return
             for half in _halves(undecided):
-                await self._try(items, half, answers, epoch, trust_memory)
+                await self._try(line, items, half, answers, epoch, trust_memory)
         else:
             self._settle(plan, results, answers)
 
@@ -261,43 +272,6 @@ class Committer:
         if missing:
             tasks.update(await self._store.load_tasks(missing))
         return tasks
-
-    async def _commit(self, plan: "_Plan", epoch: int | None) -> Sequence[WriteResult]:
-        await self._close_doubt()
-        writes = tuple(draft.write for draft in plan.drafts.values())
-        return await self._commit_batch(self._batch(writes, epoch))
-
-    async def _commit_batch(self, batch: Batch) -> Sequence[WriteResult]:
-        try:
-            results = await self._send(batch)
-        except Exception:
-            self._in_doubt = True
-            self._unsure.add(self._number)
-            raise
-        self._number += 1
-        return results
-
-    async def _close_doubt(self) -> None:
-        """Use up a number of unknown outcome, so that its batch is in the store now, or never will be.
-
-        If it came later than the next number, everybody who follows the feed would have missed it.
-        """
-        if self._in_doubt:
-            await self._send(self._batch((), None))
-            self._in_doubt = False
-            self._number += 1
-
-    async def _send(self, batch: Batch) -> Sequence[WriteResult]:
-        self.in_flight = batch.number
-        try:
-            return await self._store.commit(batch)
-        finally:
-            self.in_flight = None
-
-    def _batch(self, writes: tuple[TaskWrite, ...], epoch: int | None) -> Batch:
-        return Batch(
-            master_id=self._master_id, number=self._number, now=self._clock.now(), tasks=writes, epoch=epoch
-        )
 
     def _settle(
         self, plan: "_Plan", results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]
@@ -341,6 +315,9 @@ class _Plan:
     def insert(self, index: int, item: Insert) -> None:
         write = TaskWrite(task=item.task, body_hash=item.body_hash, blocked=item.blocked)
         self.drafts[item.task.task_id] = _Draft(None, write, [index])
+
+    def writes(self) -> tuple[TaskWrite, ...]:
+        return tuple(draft.write for draft in self.drafts.values())
 
     def happen(self, index: int, item: Happening) -> None:
         draft = self.drafts.get(item.task_id)

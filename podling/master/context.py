@@ -167,7 +167,7 @@ def build(
     alerts = AlertBook(store, view, feed)
     events = EventLog(store)
     feed.listen(events.remember)
-    tally = Tally(store, view, lambda: committer.in_flight is not None)
+    tally = Tally(store, view, lambda: committer.is_writing)
 
     def publish(applied: Sequence[Applied]) -> None:
         feed.publish(applied)

@@ -70,7 +70,8 @@ class TaskWrite:
 
 @value
 class Batch:
-    """What one master commits at once. `number` counts its batches: a repeat changes nothing twice.
+    """What one master commits at once. `number` counts the batches of one of its lines, which
+    `master_id` names: a repeat changes nothing twice.
 
     With an `epoch` the whole batch is refused (StaleEpoch) unless that epoch still leads. `now` is
     the wall clock by which pending tasks are ready or not yet. `nodes` is only told in the feed.

@@ -245,7 +245,7 @@ async def test_who_comes_too_late_is_told_to_start_over(world: World) -> None:
     context = world.context()
     feed = ChangesFeed(context)
     await feed.start()
-    query = events.EventQuery(wanted=EventFilter(), after=Position.at({"one-start": 1}))
+    query = events.EventQuery(wanted=EventFilter(), after=Position.at({"one-start.1": 1}))
     for _ in range(2):
         await insert(context)
     with context.events.reading():
@@ -253,7 +253,7 @@ async def test_who_comes_too_late_is_told_to_start_over(world: World) -> None:
         assert [item.event for item in await anext(reading)] == [None]
         await reading.aclose()
         late = events.read(
-            context, events.EventQuery(wanted=EventFilter(), after=Position.at({"one-start": 9}))
+            context, events.EventQuery(wanted=EventFilter(), after=Position.at({"one-start.1": 9}))
         )
         (told,) = await anext(late)
         await late.aclose()

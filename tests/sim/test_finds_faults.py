@@ -134,8 +134,8 @@ class NoExits(SimulatedJournal):
 
 async def _write_unguarded(committer: Any, items: Sequence[Any]) -> Any:
     """Commit what is left of the leader's own items after it has stepped down."""
-    async with committer._turn:
-        return await committer._write(items, committer._epoch)
+    async with committer._main.turn:
+        return await committer._write(committer._main, items, committer._epoch)
 
 
 def _unavailability_but_for_drains(node: Node) -> placement.Lack | None:

@@ -87,9 +87,8 @@ class ChangesFeed:
         self._tell_committer()
 
     def _tell_committer(self) -> None:
-        number = self._cursors.get(self._context.options.master_id)
-        if number is not None:
-            self._context.committer.now_known(number)
+        for line_id, line in self._context.committer.lines.items():
+            line.now_known(self._cursors.get(line_id, 0))
 
     async def catch_up(self) -> None:
         """Return when everything that was committed before the call is known."""
@@ -98,13 +97,12 @@ class ChangesFeed:
 
     def _is_in_flight(self, batch: ChangeBatch) -> bool:
         """Left for the next pass: only the store's answer, or its absence, says whether it is news."""
-        own = batch.master_id == self._context.options.master_id
-        return own and batch.number == self._context.committer.in_flight
+        line = self._context.committer.lines.get(batch.master_id)
+        return line is not None and line.in_flight == batch.number
 
     def _is_news(self, batch: ChangeBatch) -> bool:
-        if batch.master_id != self._context.options.master_id:
-            return True
-        return self._context.committer.was_unsure(batch.number)
+        line = self._context.committer.lines.get(batch.master_id)
+        return line is None or line.was_unsure(batch.number)
 
     def _after_commit(self, applied: Sequence[Applied]) -> None:
         if self._committed_meanwhile is not None:

@@ -99,8 +99,9 @@ def _hash(spec: TaskSpec) -> str:
 
     Only what was asked for counts: a later version, with more fields, finds the same.
     """
-    wishes = [replace(wish, listed_only=False) for wish in spec.alerts]
-    asked = beyond_defaults(replace(spec, alerts=tuple(wishes)))
+    if spec.alerts:
+        spec = replace(spec, alerts=tuple(replace(wish, listed_only=False) for wish in spec.alerts))
+    asked = beyond_defaults(spec)
     return hashlib.sha256(encode(asked, sort_names=True)).hexdigest()
 
 

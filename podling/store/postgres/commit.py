@@ -1,14 +1,15 @@
 """One batch, one transaction, few statements: the path that every change of a task takes.
 
 Every statement is a round trip that all of the batch waits for, so tables that are written together
-share one. They are written in one order (leadership, keys, specs, live rows, history, alerts,
-attempts, events, changes) and rows are locked in the order of their ids, so that committers of several
-masters seldom deadlock; where they do, the batch is repeated. The last statement records the batch under its
-number: if that number is there already, the batch was a repeat, and all of it is rolled back for the
-first answer.
+share one, and a batch of nothing but new tasks is one as a whole. They are written in one order
+(leadership, keys, specs, live rows, history, alerts, attempts, events, changes) and rows are locked in
+the order of their ids, so that committers of several masters seldom deadlock; where they do, the batch is
+repeated. The last statement records the batch under its number: if that number is there already, the
+batch was a repeat, and all of it is rolled back for the first answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +37,7 @@ from podling.store.postgres.rows import (
 )
 
 _SQL = load("commit")
+_TAKEN = (asyncpg.UniqueViolationError, asyncpg.NotNullViolationError)
 _DEADLOCK_ATTEMPTS = 10
 _CONNECTION_ATTEMPTS = 3
 
@@ -69,6 +71,9 @@ class Committer:
                         raise
 
     async def _commit_once(self, batch: Batch) -> list[WriteResult]:
+        if _is_all_new(batch):
+            with suppress(*_TAKEN):
+                return await self._insert_all(batch)
         try:
             async with self._pool.transaction(*self._guard.settings(batch.epoch)) as connection:
                 await self._guard.check(connection, batch.epoch)
@@ -81,10 +86,49 @@ class Committer:
                 raise
             raise StoreUnavailable("the record of a repeated batch was removed meanwhile") from None
 
+    async def _insert_all(self, batch: Batch) -> list[WriteResult]:
+        """Insert new tasks in one round trip; raise one of _TAKEN, and do nothing, if any is refused."""
+        results = [
+            WriteResult(task_id=write.task.task_id, status=WriteStatus.APPLIED) for write in batch.tasks
+        ]
+        claims = sorted(
+            (key, write.task.task_id, write.body_hash)
+            for write in batch.tasks
+            if (key := write.task.spec.idempotency_key) is not None
+        )
+        keys = [list(column) for column in zip(*claims, strict=True)] or [[], [], []]
+        body = _changes_body(batch, results)
+        new = _new_rows(batch.tasks, batch.now)
+        async with self._pool.connection() as connection:
+            await connection.execute(_SQL.insert_all, *new, *keys, batch.master_id, batch.number, body)
+        return results
+
     async def _first_answer(self, batch: Batch) -> list[WriteResult] | None:
         async with self._pool.connection() as connection:
             body = await connection.fetchval(_SQL.recorded_changes, batch.master_id, batch.number)
         return None if body is None else read_results(body)
+
+
+def _is_all_new(batch: Batch) -> bool:
+    return (
+        batch.epoch is None
+        and bool(batch.tasks)
+        and not batch.nodes
+        and all(
+            write.expected_version is None and not (write.attempts or write.events or write.alerts)
+            for write in batch.tasks
+        )
+    )
+
+
+def _new_rows(writes: Sequence[TaskWrite], now: datetime) -> tuple[str, list[str]]:
+    """Return the rows of new tasks, and their bodies beside them."""
+    rows = []
+    for write in writes:
+        row = spec_row(write.task) | live_row(write.task, now)
+        row["blocked"] = row["due"] and write.blocked
+        rows.append(row)
+    return rows_to_json(rows), [to_json(write.task.spec) for write in writes]
 
 
 async def _write(connection: Connection, batch: Batch) -> list[WriteResult]:
@@ -192,11 +236,8 @@ class _Round:
         if not inserts:
             return
         tasks = [self._task(index) for index in inserts]
-        rows = [spec_row(task) | live_row(task, self._batch.now) for task in tasks]
-        for row, index in zip(rows, inserts, strict=True):
-            row["blocked"] = row["due"] and self._writes[index].blocked
-        bodies = [to_json(task.spec) for task in tasks]
-        found = await self._connection.fetch(_SQL.insert_tasks, rows_to_json(rows), bodies)
+        new = _new_rows([self._writes[index] for index in inserts], self._batch.now)
+        found = await self._connection.fetch(_SQL.insert_tasks, *new)
         made = {row["task_id"] for row in found}
         for index in inserts:
             self._decide(index, self._task(index).task_id in made)

@@ -77,18 +77,34 @@ async def test_a_batch_takes_as_many_statements_whatever_its_size(
         return len(statements) - before
 
     epoch = await store.take_leadership("one", await store.leadership())
-    await count([insertion(build_task())])  # with what the driver asks once on each connection
+    # With what the driver asks once on each connection.
+    await count([insertion(first := build_task())])
+    await count([assignment(first)], epoch)
     plain = [build_task() for _ in range(size)]
     keyed = [build_task(idempotency_key=f"key-{number}") for number in range(size)]
-    # BEGIN, specs and states, attempts and events with the batch's number, COMMIT.
-    assert await count([insertion(task) for task in plain]) == 4
-    # And the keys, the epoch.
-    assert await count([insertion(task, "hash") for task in keyed]) == 5
+    assert await count([insertion(task) for task in plain]) == 1
+    assert await count([insertion(task, "hash") for task in keyed]) == 1
+    # BEGIN, the epoch, states, attempts and events with the batch's number, COMMIT.
     assigned = [assignment(task) for task in plain]
     assert await count(assigned, epoch) == 5
     running = [happening(write.task, reported(write.task, ReportKind.RUNNING)) for write in assigned]
     assert await count(running) == 4
     assert await count([happening(write.task, ended(write.task)) for write in running]) == 4
+
+
+async def test_a_used_key_costs_a_batch_a_few_statements_more(
+    store: PostgresStore, statements: list[str]
+) -> None:
+    def keyed() -> list[TaskWrite]:
+        return [insertion(build_task(idempotency_key=f"key-{number}"), "hash") for number in range(BATCH)]
+
+    await commit(store, keyed())
+    await commit(store, keyed())  # with what the driver asks once on each connection
+    before = len(statements)
+    results = await store.commit(build_batch([insertion(build_task()), *keyed()]))
+    assert [result.status for result in results] == [WriteStatus.APPLIED] + [WriteStatus.DUPLICATE] * BATCH
+    # All at once in vain, BEGIN, keys, their owners, specs and states, the batch's number, COMMIT.
+    assert len(statements) - before == 7
 
 
 async def drive(store: PostgresStore) -> None:

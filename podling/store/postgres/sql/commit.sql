@@ -12,8 +12,8 @@ DELETE FROM idempotency_keys k
 USING unnest($1::text[], $2::text[]) AS given (key, task_id)
 WHERE k.key = given.key AND k.task_id = given.task_id
 
--- name: insert_tasks
--- Specs and states together. A task whose id is taken is left out; the others' ids are returned.
+-- name: new_tasks
+-- Specs and states together. A task whose id is taken is left out; the others' ids are in `made`.
 -- The bodies are apart: inside the document the server would read each of them three times.
 WITH new AS (
     SELECT new.*, unnest::json AS body
@@ -58,7 +58,26 @@ ended AS (
     JOIN made USING (task_id)
     WHERE status NOT IN ('pending', 'scheduled', 'running')
 )
+
+-- name: insert_tasks
+-- include: new_tasks
 SELECT task_id FROM made
+
+-- name: insert_all
+-- A batch of new tasks as one statement, without a transaction around it: all of it, or an error where
+-- a key, an id or the batch's number is taken. The body must not be null, so that is how it fails for an id.
+-- include: new_tasks
+, keys AS (
+    INSERT INTO idempotency_keys (key, task_id, body_hash)
+    SELECT * FROM unnest($3::text[], $4::text[], $5::text[])
+    RETURNING key
+)
+INSERT INTO changes (master_id, number, body)
+SELECT $6::text, $7::bigint, CASE
+    WHEN (SELECT count(*) FROM keys) = cardinality($3::text[])
+        AND (SELECT count(*) FROM made) = cardinality($2::text[])
+    THEN $8::json
+END
 
 -- name: move_tasks
 -- Locks the live rows in the order of their ids, and writes those that still have the expected version:

@@ -1,0 +1,85 @@
+"""One of a master's lines of batches: numbered, each sent when the one before it has been answered."""
+
+import asyncio
+from collections.abc import Sequence
+
+from podling.core.node import NodeChange
+from podling.kit.clock import Clock
+from podling.store.base import Batch, Store, TaskWrite, WriteResult
+
+
+class CommitLine:
+    """`turn` is held by whoever sends, so that numbers reach the store in their order.
+
+    Everybody who follows the feed reads each line up to a number: what came later under a smaller
+    one would be missed. Different lines owe each other no order.
+    """
+
+    def __init__(self, store: Store, clock: Clock, line_id: str) -> None:
+        self.line_id = line_id
+        self.turn = asyncio.Lock()
+        self.in_flight: int | None = None  # the number that the store has not answered yet
+        self._store = store
+        self._clock = clock
+        self._number = 1  # of the next batch
+        self._in_doubt = False  # the store did not answer to that number before
+        self._unsure: set[int] = set()  # such numbers, until the feed has told what became of them
+
+    async def commit(
+        self, writes: tuple[TaskWrite, ...], epoch: int | None, nodes: tuple[NodeChange, ...] = ()
+    ) -> Sequence[WriteResult]:
+        """Have the store write the next batch. Raises StoreUnavailable, StaleEpoch, InvalidInput."""
+        await self._close_doubt()
+        try:
+            results = await self._send(writes, epoch, nodes)
+        except Exception:
+            self._in_doubt = True
+            self._unsure.add(self._number)
+            raise
+        self._number += 1
+        return results
+
+    async def settle_doubt(self) -> None:
+        """See to it that what was unsure is in the feed, or never will be. Raises StoreUnavailable."""
+        async with self.turn:
+            await self._close_doubt()
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether something may have been committed of which the view has not heard."""
+        return bool(self._unsure)
+
+    def was_unsure(self, number: int) -> bool:
+        """Whether it was not known if this batch was written."""
+        return number in self._unsure
+
+    def now_known(self, number: int) -> None:
+        """The view has learned what was changed by the batches up to this one."""
+        self._unsure = {unsure for unsure in self._unsure if unsure > number}
+
+    async def _close_doubt(self) -> None:
+        """Use up a number of unknown outcome, so that its batch is in the store now, or never will be.
+
+        If it came later than the next number, everybody who follows the feed would have missed it.
+        """
+        if self._in_doubt:
+            await self._send((), None, ())
+            self._in_doubt = False
+            self._number += 1
+
+    async def _send(
+        self, writes: tuple[TaskWrite, ...], epoch: int | None, nodes: tuple[NodeChange, ...]
+    ) -> Sequence[WriteResult]:
+        self.in_flight = self._number
+        batch = Batch(
+            master_id=self.line_id,
+            number=self._number,
+            now=self._clock.now(),
+            tasks=writes,
+            epoch=epoch,
+            nodes=nodes,
+        )
+        try:
+            return await self._store.commit(batch)
+        finally:
+            self.in_flight = None
