@@ -156,6 +156,24 @@ async def test_a_follower_learns_what_the_leader_did(world: World) -> None:
     assert two.view.task(task.task_id) is None
 
 
+async def test_new_tasks_of_others_are_read_by_the_leader_alone(world: World) -> None:
+    store = Faulty(world.store)
+    leader, follower, other = await world.leader(), world.context("two", store), world.context("three")
+    heard: list[Applied] = []
+    leader.feed.listen(heard.extend)
+    feeds = [ChangesFeed(leader), ChangesFeed(follower)]
+    for feed in feeds:
+        await feed.start()
+    task = await insert(other)
+    store.before["load_tasks"] = away
+    for feed in feeds:
+        await feed.catch_up()
+    assert [item.after for item in heard] == [task]
+    await other.committer.apply(task.task_id, Cancel())
+    with pytest.raises(StoreUnavailable):  # everybody has to know that it ended
+        await feeds[1].catch_up()
+
+
 async def test_news_that_were_overtaken_while_they_were_loaded_are_dropped(world: World) -> None:
     """Otherwise an ended task would come back to life in the view, and keep its node's room for ever."""
     one = await world.leader()

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from podling.core.task import Task
+from podling.core.task import Task, TaskStatus
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied
 from podling.master.context import MasterContext
-from podling.store.base import ChangeBatch, Snapshot
+from podling.store.base import Change, ChangeBatch, Snapshot
 
 MOST_PER_PASS = 1000
 RELOAD_AFTER_SECONDS = 300.0  # the store keeps changes for twice as long
@@ -69,7 +69,9 @@ class ChangesFeed:
             news = [batch for batch in answered if self._is_news(batch)]
             for batch in news:
                 self._context.tally.told(batch.changes)
-            await self._take_over(change.task_id for batch in news for change in batch.changes)
+            await self._take_over(
+                change.task_id for batch in news for change in batch.changes if self._concerns(change)
+            )
             for batch in answered:
                 self._cursors[batch.master_id] = batch.number
             self._tell_committer()
@@ -103,6 +105,11 @@ class ChangesFeed:
     def _is_news(self, batch: ChangeBatch) -> bool:
         line = self._context.committer.lines.get(batch.master_id)
         return line is None or line.was_unsure(batch.number)
+
+    def _concerns(self, change: Change) -> bool:
+        """A new task waits for the leader, and for nobody else."""
+        is_new = change.version == 1 and change.status is TaskStatus.PENDING
+        return self._context.leads or not is_new
 
     def _after_commit(self, applied: Sequence[Applied]) -> None:
         if self._committed_meanwhile is not None:
