@@ -1,5 +1,8 @@
 """Nodes that register by REST, and those that dial in."""
 
+import asyncio
+from typing import Any, cast
+
 import aiohttp
 import pytest
 
@@ -336,3 +339,29 @@ async def test_nodes_are_listed_in_pages_and_by_what_they_are(master: RunningMas
         assert [node["hostname"] for node in found] == wanted, query
     for query in ({"status": "gone"}, {"label": "=x"}, {"limit": 0}, {"cursor": "x"}, {"queue": "a"}):
         assert (await master.api.get("/nodes", **query)).status == 400, query
+
+
+async def test_a_session_in_which_nothing_happens_takes_no_task_of_its_own(master: RunningMaster) -> None:
+    """There may be ten thousand: the HTTP server's two tasks for a request have to do."""
+    before = len(_tasks_of_master())
+    for number in range(5):
+        (await master.worker(f"node-{number}")).fall_silent()
+
+    async def rests() -> bool:
+        return len(_tasks_of_master()) - before == 5 * 2
+
+    await eventually(rests, "five sessions of two tasks each")
+
+
+def _tasks_of_master() -> list[Any]:
+    works = [cast(Any, task.get_coro()).cr_code.co_filename for task in asyncio.all_tasks()]
+    return [file for file in works if "/podling/" in file or file.endswith("web_protocol.py")]
+
+
+async def test_a_connection_that_is_silent_for_too_long_is_ended(
+    master: RunningMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podling.master.api.session.SILENT_LEASES", 0.1)
+    worker = await master.worker()
+    worker.fall_silent()
+    await worker.until(lambda: worker.closed, "the end of its connection")

@@ -244,6 +244,5 @@ class MasterLine:
     async def send(self, message: Any) -> None:
         self._end.send(pack(message))
 
-    async def receive(self, patience: float) -> object:
-        async with asyncio.timeout(patience):
-            return unpack(await self._end.receive())
+    async def receive(self) -> object:
+        return unpack(await self._end.receive())

@@ -23,6 +23,7 @@ from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
 from podling.kit.connection import STAMP, uncounted
+from podling.kit.conveyor import Conveyor
 from podling.master.api.http import refuse_unless_websocket
 from podling.master.api.keys import BEATS, CONTEXT, PRINCIPAL, RELAY, SESSIONS
 from podling.master.api.route import Node, Route, get
@@ -51,7 +52,7 @@ from podling.wire.session import (
 _log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 10.0
-SEND_SECONDS = 30.0
+LINGER_SECONDS = 30.0
 SILENT_LEASES = 3  # after which a connection is dead, whatever the kernel thinks of it
 MOST_WAITING = 1000  # messages that may wait for the store; the worker sends the others again
 MOST_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -77,10 +78,10 @@ class Line(Protocol):
     """One worker's connection, whatever carries it."""
 
     async def send(self, message: MasterMessage) -> None:
-        """Raises TimeoutError, ConnectionError."""
+        """Raises ConnectionError, also when the other side has taken nothing for too long."""
 
-    async def receive(self, patience: float) -> object:
-        """Return the next message. Raises InvalidInput, TimeoutError, Unavailable at the end of the line."""
+    async def receive(self) -> object:
+        """Return the next message. Raises InvalidInput, Unavailable at the end of the line."""
 
 
 async def serve_session(request: web.Request) -> web.StreamResponse:
@@ -129,6 +130,7 @@ async def serve(
         admitted()
     try:
         await line.send(replace(welcome, secret=secret) if session.goes_to_masters else welcome)
+        del welcome  # it can be long, and the session is
         await _Conversation(desk, line, session).run()
     finally:
         desk.sessions.forget(session)
@@ -136,7 +138,8 @@ async def serve(
 
 async def _hello(line: Line) -> Hello:
     try:
-        message = await line.receive(HELLO_SECONDS)
+        async with asyncio.timeout(HELLO_SECONDS):
+            message = await line.receive()
     except (Unavailable, TimeoutError):
         raise InvalidInput("the first message has to be hello") from None
     if not isinstance(message, Hello):
@@ -145,24 +148,31 @@ async def _hello(line: Line) -> Hello:
 
 
 class _WebSocketLine:
-    """The port `Line` over a WebSocket."""
+    """The port `Line` over a WebSocket, whose `Connection` cuts off who takes nothing."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self._socket = socket
 
     async def send(self, message: MasterMessage) -> None:
-        async with asyncio.timeout(SEND_SECONDS):
-            await self._socket.send_str(pack(message))
+        await self._socket.send_str(pack(message))
 
-    async def receive(self, patience: float) -> object:
-        message = await self._socket.receive(timeout=patience)
+    async def receive(self) -> object:
+        message = await self._socket.receive()
         if message.type is not WSMsgType.TEXT:
             raise Unavailable("the worker hung up")
         return unpack(message.data)
 
 
 class _Conversation:
-    """Three tasks: read, write, and work on reports, so that none of them holds up a beat."""
+    """Reads, and has writing and the work on reports done beside it, so that neither holds up a beat.
+
+    While nothing happens it is one task, which waits for the next message.
+    """
+
+    __slots__ = (
+        "_beats", "_context", "_is_behind", "_is_over", "_line", "_patience", "_relay",
+        "_session", "_sessions", "_work",
+    )  # fmt: skip
 
     def __init__(self, desk: Desk, line: Line, session: Session) -> None:
         self._context = desk.context
@@ -171,26 +181,45 @@ class _Conversation:
         self._relay = desk.relay
         self._line = line
         self._session = session
-        self._work: asyncio.Queue[_Work | Goodbye] = asyncio.Queue(MOST_WAITING)
+        self._work: Conveyor[_Work | Goodbye] = Conveyor()
+        self._patience = asyncio.timeout(None)
         self._is_behind = False
+        self._is_over = False
 
     async def run(self) -> None:
-        """Return when the first of the three has ended."""
-        parts = [asyncio.create_task(part()) for part in (self._read, self._write, self._work_off)]
+        """Return when the worker hangs up or is silent, or when writing or working is over."""
         try:
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            for part in done:
-                _tell(part.exception(), self._session.node_id)
+            async with self._patience:
+                self._session.outgoing.begin(self._write, self._end)
+                self._work.begin(self._work_off, self._end)
+                await self._read()
+        except Exception as error:  # noqa: BLE001 - the session is over, whatever it was
+            if not self._is_over:
+                _tell(error, self._session.node_id)
         finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await self._session.outgoing.end()
+            await self._work.end()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """Have `run` return."""
+        if self._is_over or self._patience.expired():
+            return
+        self._is_over = True
+        if error is not None:
+            _tell(error, self._session.node_id)
+        self._patience.reschedule(0.0)
+
+    def _wait_for(self, seconds: float) -> None:
+        """Be patient for so long from now on."""
+        if not self._is_over:
+            self._patience.reschedule(asyncio.get_running_loop().time() + seconds)
 
     async def _read(self) -> None:
         patience = self._context.options.lease_seconds * SILENT_LEASES
         while True:
+            self._wait_for(patience)
             try:
-                await self._take(await self._line.receive(patience))
+                await self._take(await self._line.receive())
             except Unavailable:
                 return  # it hung up
             except InvalidInput as error:
@@ -198,7 +227,12 @@ class _Conversation:
                     _log.warning("node %s says something newer: %s", self._session.node_id, error.message)
                     continue
                 self._session.close(f"a message could not be read: {error.message}")
-                await asyncio.sleep(SEND_SECONDS)  # ended by the goodbye
+                await self._linger()  # ended by the goodbye
+
+    async def _linger(self) -> None:
+        """Read nothing more, and give what is in hand time to end this."""
+        self._wait_for(LINGER_SECONDS)
+        await asyncio.get_running_loop().create_future()
 
     async def _take(self, message: object) -> None:
         match message:
@@ -210,50 +244,46 @@ class _Conversation:
             case Reports() | Inventory() | StreamRefused():
                 self._put(message)
             case Goodbye():
-                await self._work.put(message)
-                await asyncio.sleep(SEND_SECONDS)  # ended when what came before it is worked off
+                self._work.put(message)
+                await self._linger()  # ended when what came before it is worked off
             case _:
                 raise InvalidInput("a worker does not send that message")
 
     def _put(self, message: _Work) -> None:
         """Have it worked off, if there is room: beats must be read, however slow the store is."""
-        try:
-            self._work.put_nowait(message)
-            self._is_behind = False
-        except asyncio.QueueFull:
-            if not self._is_behind:
-                _log.warning("node %s tells more than the store can take", self._session.node_id)
-            self._is_behind = True
+        is_behind = len(self._work) >= MOST_WAITING
+        if not is_behind:
+            self._work.put(message)
+        elif not self._is_behind:
+            _log.warning("node %s tells more than the store can take", self._session.node_id)
+        self._is_behind = is_behind
 
     def _unhealthy(self) -> str | None:
         node = self._context.view.node(self._session.node_id)
         return node.unhealthy if node else None
 
-    async def _write(self) -> None:
-        while True:
-            message = await self._session.outgoing.get()
-            await self._line.send(message)
-            if isinstance(message, Goodbye):
-                return
+    async def _write(self, message: MasterMessage) -> None:
+        await self._line.send(message)
+        if isinstance(message, Goodbye):
+            self._end()
 
-    async def _work_off(self) -> None:
-        while True:
-            message = await self._work.get()
-            if not self._sessions.is_current(self._session):
-                return
-            match message:
-                case Reports():
-                    await self._apply(message)
-                case Inventory():
-                    desired = await reconcile(self._context, self._session.node_id, message.held)
-                    self._session.send(desired)
-                case StreamRefused(stream_id=stream_id, error=error):
-                    await self._relay.refused(stream_id, error)
-                case BeatMessage():
-                    await self._sessions.note_health(self._session, message.unhealthy)
-                case Goodbye():
-                    await self._sessions.leave(self._session, message.reason)
-                    return
+    async def _work_off(self, message: _Work | Goodbye) -> None:
+        if not self._sessions.is_current(self._session):
+            self._end()
+            return
+        match message:
+            case Reports():
+                await self._apply(message)
+            case Inventory():
+                desired = await reconcile(self._context, self._session.node_id, message.held)
+                self._session.send(desired)
+            case StreamRefused(stream_id=stream_id, error=error):
+                await self._relay.refused(stream_id, error)
+            case BeatMessage():
+                await self._sessions.note_health(self._session, message.unhealthy)
+            case Goodbye():
+                await self._sessions.leave(self._session, message.reason)
+                self._end()
 
     async def _apply(self, reports: Reports) -> None:
         outcomes = await asyncio.gather(*(self._apply_one(item) for item in reports.items))

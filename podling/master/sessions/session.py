@@ -1,9 +1,9 @@
 """One worker's live connection, without its transport."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from podling.core.protocol import PROTOCOL_VERSION
+from podling.kit.conveyor import Conveyor
 from podling.wire.session import Goodbye, MasterMessage
 
 MOST_WAITING = 20_000  # messages a worker may lag behind before it has to connect anew
@@ -11,13 +11,13 @@ MOST_WAITING = 20_000  # messages a worker may lag behind before it has to conne
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """`outgoing` is drained by the transport, which ends when it meets a Goodbye."""
+    """`outgoing` is worked off by the transport, which ends when it meets a Goodbye."""
 
     node_id: str
     session_no: int
     instance: str
     protocol_version: int = PROTOCOL_VERSION
-    outgoing: asyncio.Queue[MasterMessage] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    outgoing: Conveyor[MasterMessage] = field(default_factory=Conveyor)
     closing: bool = False
     has_beaten: bool = False  # it was alive after its hello
     drained: bool = False  # the worker has been told to start nothing more
@@ -31,9 +31,9 @@ class Session:
         """Queue a message. A worker that lags too far behind is told to connect anew."""
         if self.closing:
             return
-        try:
-            self.outgoing.put_nowait(message)
-        except asyncio.QueueFull:
+        if len(self.outgoing) < MOST_WAITING:
+            self.outgoing.put(message)
+        else:
             self.close("the worker reads too slowly")
 
     def close(self, reason: str, reconnect: bool = True) -> None:
@@ -41,6 +41,5 @@ class Session:
         if self.closing:
             return
         self.closing = True
-        while not self.outgoing.empty():
-            self.outgoing.get_nowait()
-        self.outgoing.put_nowait(Goodbye(reason=reason, reconnect=reconnect))
+        self.outgoing.clear()
+        self.outgoing.put(Goodbye(reason=reason, reconnect=reconnect))
