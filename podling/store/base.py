@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from podling.core.alerts import Alert
 from podling.core.facts import ReplicaFacts, StoreFacts
@@ -172,9 +172,11 @@ class LogTail:
     final: bool = False  # nothing will follow
 
 
-@value
-class Beat:
-    """A node's row in the narrow table. `counter` grows while its worker lives; `lost` is the mark."""
+class Beat(NamedTuple):
+    """A node's row in the narrow table. `counter` grows while its worker lives; `lost` is the mark.
+
+    A tuple, since the leader reads those of all nodes every second.
+    """
 
     node_id: str
     session_no: int

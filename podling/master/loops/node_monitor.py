@@ -47,13 +47,14 @@ class NodeMonitor:
             return self.interval_seconds  # the store was away meanwhile, also for the nodes' beats
         orphans = self._orphans({beat.node_id for beat in beats})
         self._forget_all_but({beat.node_id for beat in (*beats, *orphans)})
+        now = self._context.clock.monotonic()
         for beat in beats:
             if beat.lost:
                 await self._lose(beat)
-            elif self._stood_still(beat):
+            elif self._stood_still(beat, now):
                 await self._mark(beat)
         for orphan in orphans:
-            if self._stood_still(orphan):
+            if self._stood_still(orphan, now):
                 await self._lose_tasks(orphan.node_id, f"node {orphan.node_id} was removed from the list")
         return self.interval_seconds
 
@@ -69,8 +70,7 @@ class NodeMonitor:
     def _forget_all_but(self, node_ids: Set[str]) -> None:
         self._seen = {node_id: seen for node_id, seen in self._seen.items() if node_id in node_ids}
 
-    def _stood_still(self, beat: Beat) -> bool:
-        now = self._context.clock.monotonic()
+    def _stood_still(self, beat: Beat, now: float) -> bool:
         seen = self._seen.get(beat.node_id)
         if seen is None or (seen.session_no, seen.counter) != (beat.session_no, beat.counter):
             self._seen[beat.node_id] = _Seen(beat.session_no, beat.counter, now)
@@ -84,7 +84,7 @@ class NodeMonitor:
             return
         if await self._context.store.mark_lost(beat.node_id, beat.counter, self._epoch):
             _log.warning("node %s (%s) is lost: no beat for a whole lease", node.node_id, node.hostname)
-            await self._lose(replace(beat, lost=True))
+            await self._lose(beat._replace(lost=True))
 
     async def _lose(self, beat: Beat) -> None:
         node = self._context.view.node(beat.node_id)

@@ -34,7 +34,7 @@ class NodeTable:
             self._restart_beat(node)
         else:
             at = max(beat.at, node.last_heartbeat)
-            self._beats[node.node_id] = replace(beat, session_no=node.session_no, at=at)
+            self._beats[node.node_id] = beat._replace(session_no=node.session_no, at=at)
         return True
 
     def set_service(self, node_id: str, cordoned: bool, drain: Drain | None) -> Node | None:
@@ -66,14 +66,14 @@ class NodeTable:
         beat = self._beats.get(node_id)
         if beat is None or beat.lost or beat.counter != seen_counter:
             return False
-        self._beats[node_id] = replace(beat, lost=True)
+        self._beats[node_id] = beat._replace(lost=True)
         return True
 
     def _beat(self, node_id: str, session_no: int, now: datetime) -> bool:
         beat = self._beats.get(node_id)
         if beat is None or beat.lost or beat.session_no != session_no:
             return False
-        self._beats[node_id] = replace(beat, counter=beat.counter + 1, at=now)
+        self._beats[node_id] = beat._replace(counter=beat.counter + 1, at=now)
         return True
 
     def _with_beat(self, node: Node) -> Node:

@@ -76,7 +76,7 @@ class Nodes:
         return frozenset(row["node_id"] for row in rows)
 
     async def load_beats(self) -> Sequence[Beat]:
-        return [Beat(**row) for row in await self._pool.fetch(_SQL.beats)]
+        return list(map(Beat._make, await self._pool.fetch(_SQL.beats)))
 
     async def mark_lost(self, node_id: str, seen_counter: int, epoch: int) -> bool:
         async with self._transaction(epoch) as connection:
