@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Unpack, cast
 
-from podling.client import alerts, cluster, decisions, nodes, tokens
+from podling.client import alerts, cluster, decisions, nodes, queues, tokens
 from podling.client.asynchronous_base import PAGE, AsyncCaller
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
@@ -18,6 +18,8 @@ from podling.client.operator_models import (
     Metrics,
     NewToken,
     PolicyInForce,
+    Queue,
+    QueueFields,
     Token,
 )
 
@@ -130,6 +132,26 @@ class AsyncOperations(AsyncCaller):
     async def test_alert(self, name: str) -> AlertTried:
         """Send a sample now; return whether it was delivered, and what the receiver said."""
         return cast(AlertTried, await self.send(alerts.test(name)))
+
+    def queues(self, *, limit: int | None = None, page: int = PAGE) -> AsyncIterator[Queue]:
+        """Yield queues that were used or declared, by name, page by page."""
+        return cast(AsyncIterator[Queue], self.items(queues.listing, limit=limit, page=page))
+
+    async def queue(self, name: str) -> Queue:
+        """Return a queue. Raises NotFound."""
+        return cast(Queue, await self.send(queues.read(name)))
+
+    async def save_queue(self, name: str, **limits: Unpack[QueueFields]) -> Queue:
+        """Declare the queue, or replace all of its limits: what is not named is off."""
+        return cast(Queue, await self.send(queues.save(name, limits)))
+
+    async def pause_queue(self, name: str) -> Queue:
+        """Start nothing of the queue any more; what runs goes on, and submits are taken."""
+        return cast(Queue, await self.send(queues.pause(name)))
+
+    async def resume_queue(self, name: str) -> Queue:
+        """Let a paused queue go on."""
+        return cast(Queue, await self.send(queues.resume(name)))
 
     async def policy(self) -> PolicyInForce:
         """Return the policy in force at the master that answers."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Unpack, cast
 
-from podling.client import alerts, cluster, decisions, nodes, tokens
+from podling.client import alerts, cluster, decisions, nodes, queues, tokens
 from podling.client.blocking_base import PAGE, Caller
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
@@ -19,6 +19,8 @@ from podling.client.operator_models import (
     Metrics,
     NewToken,
     PolicyInForce,
+    Queue,
+    QueueFields,
     Token,
 )
 
@@ -131,6 +133,26 @@ class Operations(Caller):
     def test_alert(self, name: str) -> AlertTried:
         """Send a sample now; return whether it was delivered, and what the receiver said."""
         return cast(AlertTried, self.send(alerts.test(name)))
+
+    def queues(self, *, limit: int | None = None, page: int = PAGE) -> Iterator[Queue]:
+        """Yield queues that were used or declared, by name, page by page."""
+        return cast(Iterator[Queue], self.items(queues.listing, limit=limit, page=page))
+
+    def queue(self, name: str) -> Queue:
+        """Return a queue. Raises NotFound."""
+        return cast(Queue, self.send(queues.read(name)))
+
+    def save_queue(self, name: str, **limits: Unpack[QueueFields]) -> Queue:
+        """Declare the queue, or replace all of its limits: what is not named is off."""
+        return cast(Queue, self.send(queues.save(name, limits)))
+
+    def pause_queue(self, name: str) -> Queue:
+        """Start nothing of the queue any more; what runs goes on, and submits are taken."""
+        return cast(Queue, self.send(queues.pause(name)))
+
+    def resume_queue(self, name: str) -> Queue:
+        """Let a paused queue go on."""
+        return cast(Queue, self.send(queues.resume(name)))
 
     def policy(self) -> PolicyInForce:
         """Return the policy in force at the master that answers."""

@@ -240,6 +240,40 @@ class PolicyInForce(TypedDict):
     problem: str | None
 
 
+class Queue(TypedDict):
+    """A queue. Null is no limit."""
+
+    name: str
+    maxInFlight: int | None
+    maxPerMinute: int | None
+    maxPerKey: int | None
+    throttleDelaySeconds: float | None
+    weight: int | None
+    ageingSeconds: float | None
+    maxPayloadBytes: int | None
+    maxSubmitsPerMinute: int | None
+    paused: bool
+
+
+class QueueFields(TypedDict):
+    """What is left out, or null, is off."""
+
+    maxInFlight: NotRequired[int | None]
+    maxPerMinute: NotRequired[int | None]
+    maxPerKey: NotRequired[int | None]
+    throttleDelaySeconds: NotRequired[float | None]
+    weight: NotRequired[int | None]
+    ageingSeconds: NotRequired[float | None]
+    maxPayloadBytes: NotRequired[int | None]
+    maxSubmitsPerMinute: NotRequired[int | None]
+
+
+class QueuePolicy(QueueFields):
+    """What is left out, or null, is off."""
+
+    name: NotRequired[str | None]
+
+
 Role = Literal["reader", "submitter", "operator", "admin", "worker", "task", "join"]
 
 Severity = Literal["problem", "warning", "note"]

@@ -25,6 +25,7 @@ from podling.master.measured_store import measured
 from podling.master.measures import Measures
 from podling.master.node_rows import NodeRows
 from podling.master.policy import PolicyInForce
+from podling.master.queues import QueueBook
 from podling.master.refusals import Refusals
 from podling.master.tally import Tally
 from podling.store.base import Master, Store
@@ -106,6 +107,7 @@ class MasterContext:
     decisions: DecisionLog
     refusals: Refusals
     policy: PolicyInForce
+    queues: QueueBook
     draw: Callable[[], float]
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
@@ -191,6 +193,7 @@ def build(
         decisions=DecisionLog(store, clock),
         refusals=Refusals(view, clock),
         policy=PolicyInForce(policy=options.policy, source=options.policy_source, loaded_at=clock.now()),
+        queues=QueueBook(store.queues),
         draw=draw,
         draw_bits=draw_bits,
     )

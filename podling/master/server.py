@@ -31,6 +31,7 @@ from podling.master.api import (
     metrics,
     nodes,
     openapi,
+    queues,
     session,
     tasks,
     tokens,
@@ -78,7 +79,7 @@ _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10.0
 DECISIONS_SECONDS = 1.0
-POLLS_PER_RULES = 5  # rules of alerts change seldom, and a hint tells of it
+POLLS_PER_RULES = 5  # rules of alerts and policies of queues change seldom, and a hint tells of it
 CHANGES_PER_POLL = 2  # a task submitted at one master, for a node of another, waits for two of these
 
 
@@ -102,6 +103,7 @@ class MasterServer:
         self._election_due, self._relay_due, self._peers_due = Wakeup(), Wakeup(), Wakeup()
         self._tokens_due = Wakeup()
         self._rules_due = Wakeup()
+        self._queues_due = Wakeup()
         self.office = AlertOffice(self.context, self._log_end)
         self._alerts = AlertLoop(self.context, self.office)
         self._loops = self._make_loops()
@@ -122,7 +124,7 @@ class MasterServer:
         drains = Drains(context)
         monitor = NodeMonitor(context, context.node_changed)
         peers = Peers(context, context.node_changed, self.sessions.tell_masters, start_over=self._start_over)
-        self._election = Election(context, [self._changes.catch_up, peers.load_nodes])
+        self._election = Election(context, [self._changes.catch_up, peers.load_nodes, context.queues.learn])
         self.sampler = Sampler(context, self.sessions)
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup, drains.wakeup]
         context.when_leading.append(context.alerts.wakeup)
@@ -141,6 +143,7 @@ class MasterServer:
             watched("tokens", context.credentials.run_once, poll, self._tokens_due),
             watched("audit", self.audit.run_once, poll, self.audit.wakeup),
             watched("alert rules", context.alerts.learn, poll * POLLS_PER_RULES, self._rules_due),
+            watched("queues", context.queues.learn, poll * POLLS_PER_RULES, self._queues_due),
             watched("alerts", self._alerts.run_once, poll, context.alerts.wakeup),
             watched("decisions", context.decisions.run_once, DECISIONS_SECONDS),
             watched("retention", Retention(context).run_once, RETENTION_SECONDS),
@@ -164,6 +167,7 @@ class MasterServer:
         await self.context.credentials.load()
         await self._changes.start_over()
         await self.context.alerts.learn()
+        await self.context.queues.start_over()
         for connected in self.sessions.all():
             connected.close("the store may have been restored from a backup")
 
@@ -192,6 +196,7 @@ class MasterServer:
         self._registered = True
         await self._changes.start()
         await context.alerts.learn()
+        await context.queues.learn()
         await self._first_election()
 
     def _check_reach(self, host: str) -> None:
@@ -206,12 +211,13 @@ class MasterServer:
         self._running.append(asyncio.create_task(listening))
 
     def _called(self) -> None:
-        """Another master left a message, the leadership, a token, an alert's rule, or a word on a node."""
+        """Another master left a message, the leadership, a token, a rule, or a word on a node or a queue."""
         self._tokens_due.set()
         self._relay_due.set()
         self._peers_due.set()
         self._election_due.set()
         self._rules_due.set()
+        self._queues_due.set()
 
     async def _first_election(self) -> None:
         """Lead from the first request on if nobody else does; what fails here is tried again soon."""
@@ -341,6 +347,7 @@ def _routes() -> list[Route]:
         alerts,
         events,
         metrics,
+        queues,
     )
     return [route for part in parts for route in part.routes()]
 

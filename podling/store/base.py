@@ -21,6 +21,7 @@ from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
+from podling.store.ports.queues import Queues
 from podling.store.ports.tokens import Tokens
 
 
@@ -210,6 +211,7 @@ class Store(Protocol):
     audit: Audit
     decisions: Decisions
     alerts: Alerts
+    queues: Queues
 
     @property
     def replica(self) -> ReplicaFacts | None: ...
@@ -347,8 +349,8 @@ class Store(Protocol):
         """Call `on_hint` when other masters may have committed. Runs until it is cancelled.
 
         `on_call` is called when a message may have come, nobody may lead any more, a token was written,
-        or an operator has said something about a node or removed it. Hints may be lost; both are called
-        once after every connection, too.
+        or an operator has said something about a node or a queue, or removed a node. Hints may be lost; both
+        are called once after every connection, too.
         """
 
     async def maintain(self, keep_ended: timedelta | None = None, seconds: float = 20.0) -> Maintained:

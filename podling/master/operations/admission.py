@@ -26,7 +26,10 @@ class Entry:
 
 
 async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpec:
-    """Return the specification if it may become a task. Raises InvalidInput, PolicyDenied."""
+    """Return the specification if it may become a task, with its queue on record.
+
+    Raises InvalidInput, PolicyDenied, StoreUnavailable.
+    """
     try:
         admitted = validate_spec(
             spec,
@@ -34,10 +37,13 @@ async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpe
             roles=entry.actor.roles,
             allow_simulated=context.options.allow_simulated,
         )
-        return await check_wishes_of(context, admitted, entry.actor)
+        admitted = await check_wishes_of(context, admitted, entry.actor)
     except PolicyDenied as denied:
         note_refusal(context, denied, entry)
         raise
+    if not context.queues.is_declared(admitted.queue):
+        await context.queues.declare(admitted.queue)
+    return admitted
 
 
 def admit_batch(context: MasterContext, count: int, actor: Principal) -> None:

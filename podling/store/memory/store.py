@@ -34,12 +34,14 @@ from podling.store.memory.logs import TailTable
 from podling.store.memory.masters import MasterTable
 from podling.store.memory.messages import MessageTable
 from podling.store.memory.nodes import NodeTable
+from podling.store.memory.queues import QueueTable
 from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
+from podling.store.ports.queues import Queues
 from podling.store.ports.tokens import Tokens
 
 MOST_FORGOTTEN = 500  # ended tasks at once: a few milliseconds' work
@@ -85,6 +87,7 @@ class MemoryStore(Store):
         self.decisions: Decisions = DecisionTable()
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
+        self.queues: Queues = QueueTable(self._call)
 
     async def open(self) -> None:
         pass

@@ -35,6 +35,7 @@ RELATIONS = (
     "nodes",
     "peer_messages",
     "podling_migrations",
+    "queues",
     "task_events",
     "task_specs",
     "tasks",

@@ -10,6 +10,7 @@ from podling.store.base import Snapshot, ignore
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.queues import Queues
 from podling.store.ports.tokens import Tokens
 from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.alerts import AlertTables
@@ -25,6 +26,7 @@ from podling.store.postgres.migrations import migrate
 from podling.store.postgres.nodes import Nodes, read_nodes
 from podling.store.postgres.pool import Address, Pool
 from podling.store.postgres.queries import load
+from podling.store.postgres.queues import QueueTable
 from podling.store.postgres.replica import Replica
 from podling.store.postgres.specs import SpecCache
 from podling.store.postgres.tasks import Tasks
@@ -71,6 +73,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.tokens: Tokens = TokenTable(self._pool, self._notifier)
         self.audit: Audit = AuditTable(self._pool)
         self.decisions: Decisions = DecisionTable(self._pool)
+        self.queues: Queues = QueueTable(self._pool, self._notifier)
 
     @property
     def replica(self) -> ReplicaFacts | None:
