@@ -5,7 +5,8 @@ from functools import partial
 from typing import Unpack, cast
 
 from podling.client import alerts, cluster, decisions, nodes, queues, tokens
-from podling.client.asynchronous_base import PAGE, AsyncCaller
+from podling.client.asynchronous_base import PAGE
+from podling.client.asynchronous_dead_letters import AsyncDeadLetters
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
     Alert,
@@ -24,7 +25,7 @@ from podling.client.operator_models import (
 )
 
 
-class AsyncOperations(AsyncCaller):
+class AsyncOperations(AsyncDeadLetters):
     """What an operator's program does."""
 
     def nodes(

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Unpack, cast
 
 from podling.client import alerts, cluster, decisions, nodes, queues, tokens
-from podling.client.blocking_base import PAGE, Caller
+from podling.client.blocking_base import PAGE
+from podling.client.blocking_dead_letters import DeadLetters
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
     Alert,
@@ -25,7 +26,7 @@ from podling.client.operator_models import (
 )
 
 
-class Operations(Caller):
+class Operations(DeadLetters):
     """What an operator's program does."""
 
     def nodes(

@@ -116,6 +116,23 @@ class AuditEntry(TypedDict):
     code: str | None
 
 
+class DeadLettersDismissed(TypedDict):
+    """How many were taken off; with `more`, send the same again with `nextCursor` as its `cursor`."""
+
+    dismissed: int
+    more: bool
+    nextCursor: str | None
+
+
+class DeadLettersReplayed(TypedDict):
+    """What was done; with `more`, send the same again with `nextCursor` as its `cursor`."""
+
+    replayed: list["ReplayedLetter"]
+    refused: list["RefusedReplay"]
+    more: bool
+    nextCursor: str | None
+
+
 class Decision(TypedDict):
     """`at` is the last time, `door` how it came in (`submit`, `batch`, `replay`; None: not by a door)."""
 
@@ -272,6 +289,22 @@ class QueuePolicy(QueueFields):
     """What is left out, or null, is off."""
 
     name: NotRequired[str | None]
+
+
+class RefusedReplay(TypedDict):
+    """A letter that could not be replayed and stays on the list."""
+
+    taskId: str
+    error: str
+    code: str
+    details: Any
+
+
+class ReplayedLetter(TypedDict):
+    """A letter and what was made of it."""
+
+    taskId: str
+    replayTaskId: str
 
 
 Role = Literal["reader", "submitter", "operator", "admin", "worker", "task", "join"]

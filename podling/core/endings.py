@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from podling.core.dead_letters import DeadLetterReason
 from podling.core.limits import later
 from podling.core.retry import ErrorCode, backoff_seconds, is_infrastructure, may_retry
 from podling.core.spec import Delivery
@@ -44,22 +45,23 @@ def fail(
     return Transition(task=changed(waiting, error_code=error_code, error=cut(error)), attempt=row)
 
 
-def _dead_letter_reason(task: Task, error_code: str, never_started: bool) -> str | None:
+def _dead_letter_reason(task: Task, error_code: str, never_started: bool) -> DeadLetterReason | None:
     """Why no further attempt may follow; None if one may. Budgets are charged already."""
     if task.spec.delivery is Delivery.AT_MOST_ONCE and not never_started:
-        return "AT_MOST_ONCE"
+        return DeadLetterReason.AT_MOST_ONCE
     if is_infrastructure(error_code):
-        return "MAX_LOSSES_EXCEEDED" if task.losses > task.spec.max_losses else None
+        return DeadLetterReason.MAX_LOSSES_EXCEEDED if task.losses > task.spec.max_losses else None
     if not may_retry(task.spec.retry, error_code, task.exit_code):
-        return "NON_RETRYABLE"
-    return "MAX_ATTEMPTS_EXCEEDED" if task.failures >= task.spec.max_attempts else None
+        return DeadLetterReason.NON_RETRYABLE
+    return DeadLetterReason.MAX_ATTEMPTS_EXCEEDED if task.failures >= task.spec.max_attempts else None
 
 
 def moved_away(task: Task, now: datetime, *, never_started: bool) -> Transition:
     """Put back what was stopped because its node is drained; charged to no budget."""
     code, message = ErrorCode.DRAINED, f"stopped because node {task.node_id} is drained"
     if task.spec.delivery is Delivery.AT_MOST_ONCE and not never_started:
-        return finish(task, TaskStatus.FAILED, code, message, "AT_MOST_ONCE", AttemptStatus.CANCELLED)
+        reason = DeadLetterReason.AT_MOST_ONCE
+        return finish(task, TaskStatus.FAILED, code, message, reason, AttemptStatus.CANCELLED)
     waiting = changed(back_to_pending(task, now), error_code=code, error=message)
     row = attempt_row(task, AttemptStatus.CANCELLED, code, message, waiting.run_at)
     return Transition(task=waiting, attempt=row)

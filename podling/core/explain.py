@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from podling.core.advice import placement_advice
+from podling.core.dead_letters import MEANINGS
 from podling.core.limits import deadline_at, later, queue_timeout_at
 from podling.core.node import NodeStatus
 from podling.core.retry import advice_for
@@ -296,18 +297,10 @@ def _end_reasons(task: Task) -> tuple[Reason, ...]:
         return (reason,)
     letter = Reason(
         code=task.dead_letter_reason.lower(),
-        message=_DEAD_LETTERS.get(task.dead_letter_reason, "no further attempt may follow"),
+        message=MEANINGS.get(task.dead_letter_reason, "no further attempt may follow"),
         details={"failures": task.failures, "losses": task.losses},
     )
     return reason, letter
-
-
-_DEAD_LETTERS = {
-    "AT_MOST_ONCE": "delivery is at_most_once, so it is not tried again",
-    "MAX_LOSSES_EXCEEDED": "it was lost more often than maxLosses allows",
-    "MAX_ATTEMPTS_EXCEEDED": "all of maxAttempts are used up",
-    "NON_RETRYABLE": "its retry policy does not retry this error",
-}
 
 
 # Words

@@ -19,6 +19,7 @@ from podling.core.task import Task
 from podling.core.value import changed
 from podling.kit.batcher import Batcher
 from podling.kit.clock import Clock
+from podling.master.inserts import Insert, Replays
 from podling.master.line import CommitLine
 from podling.store.base import Store, TaskWrite, WriteResult, WriteStatus
 
@@ -28,18 +29,6 @@ MOST_PER_BATCH = 500
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
 INSERT_LINES = 2
 MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """A new task, with a hash of its body if it has an idempotency key.
-
-    `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order.
-    """
-
-    task: Task
-    body_hash: str | None
-    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +102,16 @@ class Committer:
         self._epoch = epoch
 
     def insert(
-        self, task: Task, body_hash: str | None, *, blocked: bool = False
+        self, task: Task, body_hash: str | None, *, blocked: bool = False, replays: Replays | None = None
     ) -> "asyncio.Future[Task | WriteResult]":
-        """Store a new task; the answer is the task, or the store's result for a used idempotency key.
+        """Store a new task; the answer is the task, or the store's result for a used idempotency key, or
+        for a replay whose original is not on the dead-letter list any more.
 
         The answer raises StoreUnavailable. Raises Unavailable while too many wait: reports of workers go on.
         """
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
-        return self._inserts.enqueue(Insert(task, body_hash, blocked))
+        return self._inserts.enqueue(Insert(task, body_hash, blocked, replays))
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.
@@ -282,7 +272,7 @@ class Committer:
                 write = draft.write
                 applied.append(Applied(draft.before, write.task, draft.from_worker, write.blocked))
                 answers.update(dict.fromkeys(draft.indexes, write.task))
-            elif result.status is WriteStatus.DUPLICATE:
+            elif result.status in (WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED):
                 answers.update(dict.fromkeys(draft.indexes, result))
         if applied:
             self._publish(applied)
@@ -313,8 +303,7 @@ class _Plan:
         self.unchanged: dict[int, Task] = {}
 
     def insert(self, index: int, item: Insert) -> None:
-        write = TaskWrite(task=item.task, body_hash=item.body_hash, blocked=item.blocked)
-        self.drafts[item.task.task_id] = _Draft(None, write, [index])
+        self.drafts[item.task.task_id] = _Draft(None, item.write(), [index])
 
     def writes(self) -> tuple[TaskWrite, ...]:
         return tuple(draft.write for draft in self.drafts.values())

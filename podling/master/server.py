@@ -23,6 +23,7 @@ from podling.master.alerts.office import AlertOffice
 from podling.master.api import (
     alerts,
     cluster,
+    dead_letters,
     decisions,
     doctor,
     events,
@@ -342,6 +343,7 @@ def _routes() -> list[Route]:
         doctor,
         openapi,
         tokens,
+        dead_letters,
         decisions,
         join,
         alerts,

@@ -19,6 +19,7 @@ from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
+from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.queues import Queues
@@ -57,6 +58,8 @@ class TaskWrite:
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
     `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
     is `blocked` begins out of the ready order. `before` is the status that it had, for the feed.
+    An insert takes the dead letter of the task `takes_off` off the list; with `only_if_listed`, it is
+    refused (NOT_LISTED) where that letter is not on it. A task that fails for good is put on the list.
     """
 
     task: Task
@@ -67,6 +70,8 @@ class TaskWrite:
     body_hash: str | None = None
     blocked: bool = False
     alerts: tuple[Alert, ...] = ()
+    takes_off: str | None = None
+    only_if_listed: bool = False
 
 
 @value
@@ -90,6 +95,7 @@ class WriteStatus(StrEnum):
     APPLIED = "applied"
     CONFLICT = "conflict"  # another version (or no such task): load it and decide again
     DUPLICATE = "duplicate"  # the idempotency key belongs to the task `task_id`
+    NOT_LISTED = "not_listed"  # the dead letter that it should take off is not on the list
 
 
 @value
@@ -212,6 +218,7 @@ class Store(Protocol):
     decisions: Decisions
     alerts: Alerts
     queues: Queues
+    dead_letters: DeadLetters
 
     @property
     def replica(self) -> ReplicaFacts | None: ...

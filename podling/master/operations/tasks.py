@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from podling.core.access import Principal
+from podling.core.dead_letters import replay_line
 from podling.core.errors import (
     Forbidden,
     IdempotencyMismatch,
@@ -25,6 +26,7 @@ from podling.core.task import Attempt, HealthStatus, Resolution, StopReason, Tas
 from podling.core.timeline import TimelineLine, timeline
 from podling.core.value import beyond_defaults
 from podling.master.context import MasterContext
+from podling.master.inserts import Replays
 from podling.master.operations.admission import REPLAY, Entry, admit
 from podling.store.base import TaskQuery, WriteResult
 from podling.store.ports.decisions import DecisionQuery
@@ -193,7 +195,7 @@ async def resolve(
 async def replay(
     context: MasterContext, task_id: str, queue: str | None, run_at: datetime | None, actor: Principal
 ) -> Task:
-    """Submit a new task like an ended one, which may be denied now.
+    """Submit a new task like an ended one, which may be denied now, and take that off the dead letters.
 
     Raises NotFound, IllegalTransition if it has not ended, PolicyDenied.
     """
@@ -203,6 +205,25 @@ async def replay(
             f"the task is {task.status} and has not ended; cancel it first, or wait",
             details={"taskId": task_id, "status": str(task.status)},
         )
+    new = await (await begin_replay(context, task, queue, run_at, actor))
+    assert isinstance(new, Task)
+    return new
+
+
+async def begin_replay(
+    context: MasterContext,
+    task: Task,
+    queue: str | None,
+    run_at: datetime | None,
+    actor: Principal,
+    *,
+    only_if_listed: bool = False,
+) -> "asyncio.Future[Task | WriteResult]":
+    """Admit a task like this one and have it stored; the answer is the new task.
+
+    With `only_if_listed` it is a result instead if the old one is no dead letter any more. Raises
+    InvalidInput, PolicyDenied.
+    """
     spec = replace(
         task.spec,
         replay_of=task.task_id,
@@ -210,8 +231,11 @@ async def replay(
         run_at=run_at,
         queue=queue or task.spec.queue,
     )
-    new, _ = await submit(context, spec, Entry(actor=actor, door=REPLAY, task_id=task_id))
-    return new
+    spec = await admit(context, spec, Entry(actor=actor, door=REPLAY, task_id=task.task_id))
+    now = context.clock.now()
+    new = _new_task(context.new_id(), spec, now)
+    replays = Replays(replay_line(task, new.task_id, now, actor.name), only_if_listed)
+    return context.committer.insert(new, None, blocked=new.shape in context.full_for, replays=replays)
 
 
 async def report(context: MasterContext, task_id: str, report: Report, node_id: str | None = None) -> Task:

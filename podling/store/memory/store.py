@@ -39,6 +39,7 @@ from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
+from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.queues import Queues
@@ -85,6 +86,7 @@ class MemoryStore(Store):
         self.tokens: Tokens = TokenTable(self._call)
         self.audit: Audit = AuditTable(MOST_AUDITED)
         self.decisions: Decisions = DecisionTable()
+        self.dead_letters: DeadLetters = self._tasks.letters
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
         self.queues: Queues = QueueTable(self._call)

@@ -7,10 +7,12 @@ from datetime import datetime
 from heapq import nlargest
 from itertools import islice
 
+from podling.core.dead_letters import letter_of
 from podling.core.placement import meets
 from podling.core.task import TERMINAL, Attempt, Task, TaskEvent, TaskStatus
 from podling.kit.clock import Clock
 from podling.store.base import TaskQuery, TaskWrite, WriteResult, WriteStatus
+from podling.store.memory.dead_letters import DeadLetterTable
 from podling.store.memory.deadlines import DeadlineTable
 from podling.store.memory.keys import Claim, KeyTable
 from podling.store.memory.pending import PendingTable
@@ -35,6 +37,7 @@ class TaskTable:
     ) -> None:
         self.pending = PendingTable()
         self.deadlines = DeadlineTable()
+        self.letters = DeadLetterTable(self.add_events)
         self._clock = clock
         self._most_ended = most_ended
         self._forgotten = forgotten
@@ -127,6 +130,8 @@ class TaskTable:
             return WriteResult(task_id=claim.task_id, status=WriteStatus.DUPLICATE, same_body=same)
         if self.get(task.task_id) is not None:
             return WriteResult(task_id=task.task_id, status=WriteStatus.CONFLICT)
+        if write.takes_off is not None and not self.letters.discard(write.takes_off) and write.only_if_listed:
+            return WriteResult(task_id=task.task_id, status=WriteStatus.NOT_LISTED)
         if key is not None:
             self._keys.claim(key, Claim(task.task_id, write.body_hash, self._clock.monotonic()))
         self._by_age.add(_place(task))
@@ -138,12 +143,11 @@ class TaskTable:
         if write.attempts:
             rows = self._attempts.setdefault(task.task_id, {})
             rows.update({row.attempt: row for row in write.attempts})
-        if write.events:
-            self._events.setdefault(task.task_id, []).extend(write.events)
         if task.status.is_terminal:
             self._end(task)
         else:
             self._keep(task, now, write.blocked)
+        self.add_events(write.events)
         return WriteResult(task_id=task.task_id, status=WriteStatus.APPLIED)
 
     def _keep(self, task: Task, now: datetime, blocked: bool) -> None:
@@ -160,6 +164,8 @@ class TaskTable:
         self.deadlines.discard(task.task_id)
         known = self._ended.get(task.task_id)
         self._ended[task.task_id] = _Ended(task, known.at if known else self._clock.monotonic())
+        if known is None and (letter := letter_of(task)) is not None:
+            self.letters.put(letter)
         while len(self._ended) > self._most_ended:
             self._forget_oldest()
 
@@ -168,6 +174,7 @@ class TaskTable:
         self._by_status[task.status].remove(task.task_id)
         self._by_age.remove(_place(task))
         self._events.pop(task.task_id, None)
+        self.letters.discard(task.task_id)
         if task.spec.idempotency_key is not None:
             self._keys.orphan(task.spec.idempotency_key, self._clock.monotonic())
         self._forgotten(task.task_id, self._attempts.pop(task.task_id, {}))

@@ -2,7 +2,7 @@
 
 Every statement is a round trip that all of the batch waits for, so tables that are written together
 share one, and a batch of nothing but new tasks is one as a whole. They are written in one order
-(leadership, keys, specs, live rows, history, alerts, attempts, events, changes) and rows are locked in
+(leadership, dead letters, keys, specs, live rows, history, alerts, attempts, events, changes) and rows are locked in
 the order of their ids, so that committers of several masters seldom deadlock; where they do, the batch is
 repeated. The last statement records the batch under its number: if that number is there already, the
 batch was a repeat, and all of it is rolled back for the first answer.
@@ -16,11 +16,12 @@ from typing import Any
 import asyncpg
 import orjson
 
+from podling.core.dead_letters import letter_of
 from podling.core.errors import StaleEpoch, StoreUnavailable
 from podling.core.node import NodeChange, NodeChangeKind
 from podling.core.task import Task, TaskStatus
 from podling.store.base import Batch, Change, ChangeBatch, TaskWrite, WriteResult, WriteStatus
-from podling.store.postgres import alerts
+from podling.store.postgres import alerts, dead_letters
 from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
@@ -114,10 +115,17 @@ def _is_all_new(batch: Batch) -> bool:
         batch.epoch is None
         and bool(batch.tasks)
         and not batch.nodes
-        and all(
-            write.expected_version is None and not (write.attempts or write.events or write.alerts)
-            for write in batch.tasks
-        )
+        and all(map(_is_plainly_new, batch.tasks))
+    )
+
+
+def _is_plainly_new(write: TaskWrite) -> bool:
+    """Whether nothing but its own rows and its key are written with it."""
+    return (
+        write.expected_version is None
+        and write.takes_off is None
+        and write.task.status is TaskStatus.PENDING
+        and not (write.attempts or write.events or write.alerts)
     )
 
 
@@ -184,10 +192,26 @@ class _Round:
         inserts = [index for index, write in self._writes.items() if write.expected_version is None]
         updates = [index for index, write in self._writes.items() if write.expected_version is not None]
         if inserts:
-            await self._insert(await self._claim_keys(inserts))
+            await self._insert(await self._claim_keys(await self._take_letters(inserts)))
         if updates:
             await self._rewrite_ended(await self._move(updates))
         return self._results
+
+    async def _take_letters(self, inserts: list[int]) -> list[int]:
+        """Take the letters of replays off the list; return the inserts but those that needed one in vain."""
+        takers: dict[str, int] = {}
+        for index in inserts:
+            if (task_id := self._writes[index].takes_off) is not None:
+                takers.setdefault(task_id, index)
+        if not takers:
+            return inserts
+        taken = await dead_letters.take(self._connection, sorted(takers))
+        happy = {takers[task_id] for task_id in taken}
+        refused = {index for index in inserts if self._writes[index].only_if_listed} - happy
+        for index in refused:
+            task_id = self._task(index).task_id
+            self._results[index] = WriteResult(task_id=task_id, status=WriteStatus.NOT_LISTED)
+        return [index for index in inserts if index not in refused]
 
     async def _claim_keys(self, inserts: list[int]) -> list[int]:
         """Return the inserts whose key is theirs from now on, and those that have none."""
@@ -241,6 +265,7 @@ class _Round:
         made = {row["task_id"] for row in found}
         for index in inserts:
             self._decide(index, self._task(index).task_id in made)
+        await self._put_letters(inserts)
         refused = [task for task in tasks if task.task_id not in made]
         if refused:
             await self._connection.execute(
@@ -256,7 +281,15 @@ class _Round:
         for index in updates:
             if (version := found.get(self._task(index).task_id)) is not None:
                 self._decide(index, version == self._writes[index].expected_version)
+        await self._put_letters([index for index in updates if self._task(index).task_id in found])
         return [index for index in updates if self._task(index).task_id not in found]
+
+    async def _put_letters(self, indexes: list[int]) -> None:
+        """List those that have failed for good with this write."""
+        applied = (index for index in indexes if self._results[index].status is WriteStatus.APPLIED)
+        letters = [letter for index in applied if (letter := letter_of(self._task(index))) is not None]
+        if letters:
+            await dead_letters.put(self._connection, letters)
 
     async def _rewrite_ended(self, updates: list[int]) -> None:
         """Write ended tasks that are as expected and stay ended: they never come back to life."""

@@ -23,6 +23,7 @@ RELATIONS = (
     "audit",
     "changes",
     "cluster",
+    "dead_letters",
     "decisions",
     "ended_tasks",
     "idempotency_keys",

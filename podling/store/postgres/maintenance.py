@@ -19,7 +19,14 @@ _BATCH = 1000
 _MOST_FOUND = 20_000
 _MOST_WARNINGS = 3
 _OLD_TRANSACTION = timedelta(minutes=1)
-_DROP_TASK = (_SQL.drop_specs, _SQL.drop_ended, _SQL.drop_attempts, _SQL.drop_events, _SQL.drop_tails)
+_DROP_TASK = (
+    _SQL.drop_specs,
+    _SQL.drop_ended,
+    _SQL.drop_attempts,
+    _SQL.drop_events,
+    _SQL.drop_tails,
+    _SQL.drop_letters,
+)
 _log = logging.getLogger(__name__)
 
 

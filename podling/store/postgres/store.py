@@ -9,6 +9,7 @@ from podling.core.task import Task
 from podling.store.base import Snapshot, ignore
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
+from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.queues import Queues
 from podling.store.ports.tokens import Tokens
@@ -16,6 +17,7 @@ from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.alerts import AlertTables
 from podling.store.postgres.audit import AuditTable
 from podling.store.postgres.commit import Committer
+from podling.store.postgres.dead_letters import DeadLetterTable
 from podling.store.postgres.decisions import DecisionTable
 from podling.store.postgres.errors import translated, translated_at_open
 from podling.store.postgres.hints import Listener, Notifier
@@ -74,6 +76,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.audit: Audit = AuditTable(self._pool)
         self.decisions: Decisions = DecisionTable(self._pool)
         self.queues: Queues = QueueTable(self._pool, self._notifier)
+        self.dead_letters: DeadLetters = DeadLetterTable(self._pool)
 
     @property
     def replica(self) -> ReplicaFacts | None:

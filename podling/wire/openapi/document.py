@@ -5,11 +5,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podling.core.value import value
-from podling.wire.openapi import access, alerts, cluster, decisions, events, joining, nodes, queues, tasks
+from podling.wire.openapi import (
+    access,
+    alerts,
+    cluster,
+    dead_letters,
+    decisions,
+    events,
+    joining,
+    nodes,
+    queues,
+    tasks,
+)
 from podling.wire.openapi.operation import Operation, Operations, Parameter
 from podling.wire.openapi.schema import INTEGER, STRING, Schema, array, closed, mapping, reference
 
-PARTS = (tasks, queues, nodes, events, joining, alerts, decisions, cluster, access)
+PARTS = (tasks, queues, dead_letters, nodes, events, joining, alerts, decisions, cluster, access)
 _ROLE_SENTENCES = {None: "Open to everybody.", "worker": "For workers (role `worker`)."}
 
 INTRODUCTION = """\

@@ -52,6 +52,9 @@ DELETE FROM log_tails WHERE task_id = ANY ($1::text[])
 -- name: drop_events
 DELETE FROM task_events WHERE task_id = ANY ($1::text[])
 
+-- name: drop_letters
+DELETE FROM dead_letters WHERE task_id = ANY ($1::text[])
+
 -- name: drop_attempts
 DELETE FROM attempts WHERE task_id = ANY ($1::text[])
 

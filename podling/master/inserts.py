@@ -1,0 +1,40 @@
+"""New tasks on their way into a commit."""
+
+from dataclasses import dataclass
+
+from podling.core.task import Task, TaskEvent
+from podling.core.value import changed
+from podling.store.base import TaskWrite
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """`line` is the original's; it is taken off the dead-letter list in the same commit.
+
+    `only_if_listed`: nothing is inserted unless it was on that list.
+    """
+
+    line: TaskEvent
+    only_if_listed: bool
+
+    def within(self, write: TaskWrite) -> TaskWrite:
+        return changed(
+            write, events=(self.line,), takes_off=self.line.task_id, only_if_listed=self.only_if_listed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A new task, with a hash of its body if it has an idempotency key.
+
+    `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order.
+    """
+
+    task: Task
+    body_hash: str | None
+    blocked: bool = False
+    replays: Replays | None = None
+
+    def write(self) -> TaskWrite:
+        plain = TaskWrite(task=self.task, body_hash=self.body_hash, blocked=self.blocked)
+        return plain if self.replays is None else self.replays.within(plain)
