@@ -30,6 +30,7 @@ COMMANDS = {
     "retry": "control:retry",
     "replay": "control:replay",
     "resolve": "control:resolve",
+    "dlq": "dlq:app",
     "nodes": "nodes:nodes",
     "node": "node:app",
     "alert": "alert:app",

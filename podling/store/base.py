@@ -22,6 +22,8 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
+from podling.store.ports.overdue import Overdue as Overdue
+from podling.store.ports.overdue import OverdueKind as OverdueKind
 from podling.store.ports.queues import Queues
 from podling.store.ports.tokens import Tokens
 
@@ -58,8 +60,8 @@ class TaskWrite:
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
     `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
     is `blocked` begins out of the ready order. `before` is the status that it had, for the feed.
-    An insert takes the dead letter of the task `takes_off` off the list; with `only_if_listed`, it is
-    refused (NOT_LISTED) where that letter is not on it. A task that fails for good is put on the list.
+    An insert takes the dead letter `takes_off` off the list, on which a write puts what failed for good;
+    with `only_if_listed`, it is refused where it is not there.
     """
 
     task: Task
@@ -95,7 +97,7 @@ class WriteStatus(StrEnum):
     APPLIED = "applied"
     CONFLICT = "conflict"  # another version (or no such task): load it and decide again
     DUPLICATE = "duplicate"  # the idempotency key belongs to the task `task_id`
-    NOT_LISTED = "not_listed"  # the dead letter that it should take off is not on the list
+    NOT_LISTED = "not_listed"  # the dead letter is not on the list
 
 
 @value
@@ -154,18 +156,6 @@ class TaskQuery:
     after: tuple[datetime, str] | None = None
     limit: int = 500
     fresh: bool = False  # not from a replica, which may be a little behind
-
-
-class OverdueKind(StrEnum):
-    QUEUE_TIMEOUT = "queue_timeout"
-    DEADLINE = "deadline"
-
-
-@value
-class Overdue:
-    at: datetime  # when the limit passed
-    task_id: str
-    kind: OverdueKind
 
 
 @value

@@ -19,7 +19,7 @@ class DeadLetterTable(DeadLetters):
         self._pool = pool
 
     async def find(self, query: DeadLetterQuery) -> Sequence[DeadLetter]:
-        sql, arguments = _walk(query)
+        sql, arguments = statement(query)
         return [DeadLetter(**row) for row in await self._pool.fetch(sql, *arguments)]
 
     async def take_off(self, events: Sequence[TaskEvent]) -> frozenset[str]:
@@ -29,17 +29,16 @@ class DeadLetterTable(DeadLetters):
         return frozenset(row["task_id"] for row in rows)
 
 
-def _walk(query: DeadLetterQuery) -> tuple[str, tuple[object, ...]]:
+def statement(query: DeadLetterQuery) -> tuple[str, tuple[object, ...]]:
     """Return the statement that walks the narrowest index, and its arguments."""
-    after = query.after or (None, None)
-    shared = (query.reason, query.error_code, *after, query.limit)
+    page = (*(query.after or (None, None)), query.limit)
     if query.queue is not None:
-        return _SQL.find_in_queue, (*shared, query.queue)
+        return _SQL.find_in_queue, (*page, query.reason, query.error_code, query.queue)
     if query.error_code is not None:
-        return _SQL.find_by_error_code, shared
+        return _SQL.find_by_error_code, (*page, query.reason, query.error_code)
     if query.reason is not None:
-        return _SQL.find_by_reason, shared
-    return _SQL.find, (*after, query.limit)
+        return _SQL.find_by_reason, (*page, query.reason)
+    return _SQL.find, page
 
 
 async def put(connection: Connection, letters: Sequence[DeadLetter]) -> None:

@@ -2,9 +2,9 @@
 CREATE TABLE dead_letters (
     task_id text COLLATE "C" PRIMARY KEY,
     at timestamptz NOT NULL,
-    queue text NOT NULL,
-    reason text NOT NULL,
-    error_code text
+    queue text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    error_code text COLLATE "C"
 );
 CREATE INDEX dead_letters_newest ON dead_letters (at, task_id);
 CREATE INDEX dead_letters_by_queue ON dead_letters (queue, at, task_id);

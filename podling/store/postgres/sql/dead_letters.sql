@@ -23,42 +23,38 @@ JOIN gone USING (task_id)
 ORDER BY told.task_id
 RETURNING task_id
 
--- name: filter
-($1::text IS NULL OR reason = $1)
-  AND ($2::text IS NULL OR error_code = $2)
-  AND ($3::timestamptz IS NULL OR (at, task_id) < ($3, $4::text))
-
 -- name: find
--- Each of these walks one index in the order of its pages, whatever else is on the list.
+-- Each of these walks the one index that gives its order, whatever else is on the list: `>=` and `<` together
+-- mean one value, in words that leave the planner no other way.
 SELECT task_id, at, queue, reason, error_code
 FROM dead_letters
-WHERE $1::timestamptz IS NULL OR (at, task_id) < ($1, $2::text)
+WHERE (at, task_id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::text, ''))
 ORDER BY at DESC, task_id DESC
 LIMIT $3
 
 -- name: find_in_queue
 SELECT task_id, at, queue, reason, error_code
 FROM dead_letters
-WHERE queue = $6
-  AND
--- include: filter
-ORDER BY at DESC, task_id DESC
-LIMIT $5
+WHERE queue >= $6
+  AND (queue, at, task_id) < ($6, coalesce($1::timestamptz, 'infinity'), coalesce($2::text, ''))
+  AND ($4::text IS NULL OR reason = $4)
+  AND ($5::text IS NULL OR error_code = $5)
+ORDER BY queue DESC, at DESC, task_id DESC
+LIMIT $3
 
 -- name: find_by_error_code
 SELECT task_id, at, queue, reason, error_code
 FROM dead_letters
-WHERE error_code = $2
-  AND
--- include: filter
-ORDER BY at DESC, task_id DESC
-LIMIT $5
+WHERE error_code >= $5
+  AND (error_code, at, task_id) < ($5, coalesce($1::timestamptz, 'infinity'), coalesce($2::text, ''))
+  AND ($4::text IS NULL OR reason = $4)
+ORDER BY error_code DESC, at DESC, task_id DESC
+LIMIT $3
 
 -- name: find_by_reason
 SELECT task_id, at, queue, reason, error_code
 FROM dead_letters
-WHERE reason = $1
-  AND
--- include: filter
-ORDER BY at DESC, task_id DESC
-LIMIT $5
+WHERE reason >= $4
+  AND (reason, at, task_id) < ($4, coalesce($1::timestamptz, 'infinity'), coalesce($2::text, ''))
+ORDER BY reason DESC, at DESC, task_id DESC
+LIMIT $3
