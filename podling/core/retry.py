@@ -27,6 +27,13 @@ class ErrorCode(StrEnum):
     QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
     DEADLINE = "DEADLINE"
     CANCELLED = "CANCELLED"
+    DEPENDENCY_DOWN = "DEPENDENCY_DOWN"
+    RATE_LIMIT = "RATE_LIMIT"
+    DB_DEADLOCK = "DB_DEADLOCK"
+    SERIALIZATION = "SERIALIZATION"
+    PANIC = "PANIC"
+    BAD_PAYLOAD = "BAD_PAYLOAD"
+    UNKNOWN_JOB_TYPE = "UNKNOWN_JOB_TYPE"
     UNKNOWN = "UNKNOWN"
 
 
@@ -42,7 +49,15 @@ INFRASTRUCTURE = frozenset(
 )
 """Not the task's fault: charged to `maxLosses`, never to `maxAttempts`."""
 
-FINAL = frozenset({ErrorCode.QUEUE_TIMEOUT, ErrorCode.DEADLINE, ErrorCode.CANCELLED})
+FINAL = frozenset(
+    {
+        ErrorCode.QUEUE_TIMEOUT,
+        ErrorCode.DEADLINE,
+        ErrorCode.CANCELLED,
+        ErrorCode.BAD_PAYLOAD,
+        ErrorCode.UNKNOWN_JOB_TYPE,
+    }
+)
 """Never tried again, whatever the budget."""
 
 ADVICE: dict[ErrorCode, str] = {
@@ -66,6 +81,13 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.QUEUE_TIMEOUT: "No node had room in time; add capacity or raise queueTimeoutSeconds.",
     ErrorCode.DEADLINE: "It did not end within deadlineSeconds of its submission, retries included.",
     ErrorCode.CANCELLED: "It was cancelled on request.",
+    ErrorCode.DEPENDENCY_DOWN: "Something that its handler needs did not answer; bring that back.",
+    ErrorCode.RATE_LIMIT: "Another service asked its handler to slow down; lower the handler's concurrency.",
+    ErrorCode.DB_DEADLOCK: "Its database broke a deadlock; have handlers lock rows in one order.",
+    ErrorCode.SERIALIZATION: "Its transaction met another one; it is right to try it again.",
+    ErrorCode.PANIC: "The process of its handler ended; look for a crash, os._exit or too little memory.",
+    ErrorCode.BAD_PAYLOAD: "Its handler cannot do anything with this payload; submit it with another one.",
+    ErrorCode.UNKNOWN_JOB_TYPE: "Its worker has no such handler; load the module that registers it there.",
     ErrorCode.UNKNOWN: "Read its log and the error message.",
 }
 

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from podling.core.access import Principal
-from podling.core.dead_letters import replay_line
+from podling.core.dead_letters import DISMISSED, REPLAYED, replay_line
 from podling.core.errors import (
     Forbidden,
     IdempotencyMismatch,
@@ -297,7 +297,20 @@ async def explain_task(context: MasterContext, task_id: str) -> Explanation:
     if task.status is TaskStatus.PENDING and task.run_at <= context.clock.now():
         ahead = await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
     found = explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic())
-    return replace(found, reasons=(*found.reasons, *_refused_workers(context, task)))
+    left = await _left_dead_letters(context, task)
+    return replace(found, reasons=(*found.reasons, *_refused_workers(context, task), *left))
+
+
+async def _left_dead_letters(context: MasterContext, task: Task) -> list[Reason]:
+    """Tell whether somebody has dismissed or replayed a task that failed, and when."""
+    if task.status is not TaskStatus.FAILED:
+        return []
+    events = await context.store.load_events(task.task_id)
+    return [
+        Reason(code=event.type, message=f"{event.message} by {event.actor}", details=event.details)
+        for event in events
+        if event.type in (DISMISSED, REPLAYED)
+    ]
 
 
 def _refused_workers(context: MasterContext, task: Task) -> Iterator[Reason]:
