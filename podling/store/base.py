@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from podling.core.alerts import Alert
 from podling.core.facts import ReplicaFacts, StoreFacts
 from podling.core.node import Drain, Node, NodeChange, NodeStatus
+from podling.core.schedule import FireWrite
 from podling.core.spec import Constraint
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
@@ -25,6 +26,7 @@ from podling.store.ports.maintained import Maintained
 from podling.store.ports.overdue import Overdue as Overdue
 from podling.store.ports.overdue import OverdueKind as OverdueKind
 from podling.store.ports.queues import Queues
+from podling.store.ports.schedules import Schedules
 from podling.store.ports.tokens import Tokens
 
 
@@ -59,9 +61,9 @@ class TaskWrite:
 
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
     `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
-    is `blocked` begins out of the ready order. `before` is the status that it had, for the feed.
-    An insert takes the dead letter `takes_off` off the list, on which a write puts what failed for good;
-    with `only_if_listed`, it is refused where it is not there.
+    is `blocked` begins out of the ready order, one of a schedule is inserted only if its `fire` can be kept.
+    `before` is the status that it had, for the feed. An insert takes the dead letter `takes_off` off the
+    list, on which a write puts what failed for good; with `only_if_listed` it is refused without it.
     """
 
     task: Task
@@ -74,6 +76,7 @@ class TaskWrite:
     alerts: tuple[Alert, ...] = ()
     takes_off: str | None = None
     only_if_listed: bool = False
+    fire: FireWrite | None = None
 
 
 @value
@@ -96,6 +99,7 @@ class Batch:
 class WriteStatus(StrEnum):
     APPLIED = "applied"
     CONFLICT = "conflict"  # another version (or no such task): load it and decide again
+    REFUSED = "refused"  # its schedule has changed, or its fire time was decided before
     DUPLICATE = "duplicate"  # the idempotency key belongs to the task `task_id`
     NOT_LISTED = "not_listed"  # the dead letter is not on the list
 
@@ -209,6 +213,7 @@ class Store(Protocol):
     alerts: Alerts
     queues: Queues
     dead_letters: DeadLetters
+    schedules: Schedules
 
     @property
     def replica(self) -> ReplicaFacts | None: ...
@@ -225,8 +230,7 @@ class Store(Protocol):
         """Return what a doctor wants to know; for a person who asks, not for a loop."""
 
     async def suspects(self, scheduled_before: datetime, limit: int) -> Sequence[Task]:
-        """Return live tasks that may be stuck, the oldest first: those that are held, whose node is offline
-        or gone, or that were scheduled before that moment and do not run."""
+        """Return live tasks that may be stuck, oldest first: held, without their node, long `scheduled`."""
 
     async def cluster_id(self) -> str:
         """Return the name that all masters of this store share; made with the store."""
@@ -306,8 +310,7 @@ class Store(Protocol):
     async def unblock(self, rooms: Mapping[str, int], epoch: int) -> Mapping[str, int]:
         """Put the first blocked tasks of each shape back, in claim order, up to the number given.
 
-        Returns how many were found, by shape; a shape without any may be left out. Fewer than asked
-        for means that the shape has no more.
+        Returns how many were found, by shape, if any; fewer than asked for means that there are no more.
         """
 
     async def blocked_shapes(self) -> Sequence[Task]:
@@ -345,9 +348,8 @@ class Store(Protocol):
     async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
         """Call `on_hint` when other masters may have committed. Runs until it is cancelled.
 
-        `on_call` is called when a message may have come, nobody may lead any more, a token was written,
-        or an operator has said something about a node or a queue, or removed a node. Hints may be lost; both
-        are called once after every connection, too.
+        `on_call` is called when a message may have come, nobody may lead any more, or something was said of
+        a node, queue, token, rule or schedule. Hints may be lost; both are called after a connection, too.
         """
 
     async def maintain(self, keep_ended: timedelta | None = None, seconds: float = 20.0) -> Maintained:

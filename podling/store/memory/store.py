@@ -22,6 +22,7 @@ from podling.store.base import (
     Snapshot,
     Store,
     TaskQuery,
+    TaskWrite,
     WriteResult,
     WriteStatus,
     ignore,
@@ -35,6 +36,7 @@ from podling.store.memory.masters import MasterTable
 from podling.store.memory.messages import MessageTable
 from podling.store.memory.nodes import NodeTable
 from podling.store.memory.queues import QueueTable
+from podling.store.memory.schedules import ScheduleTable
 from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
 from podling.store.ports.alerts import Alerts
@@ -43,6 +45,7 @@ from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.queues import Queues
+from podling.store.ports.schedules import Schedules
 from podling.store.ports.tokens import Tokens
 
 MOST_FORGOTTEN = 500  # ended tasks at once: a few milliseconds' work
@@ -90,6 +93,8 @@ class MemoryStore(Store):
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
         self.queues: Queues = QueueTable(self._call)
+        self._schedules = ScheduleTable(self._masters.check_epoch, self._call)
+        self.schedules: Schedules = self._schedules
 
     async def open(self) -> None:
         pass
@@ -169,7 +174,7 @@ class MemoryStore(Store):
             return first_answer
         if batch.epoch is not None:
             self._masters.check_epoch(batch.epoch)
-        results = tuple(self._tasks.write(write, batch.now) for write in batch.tasks)
+        results = tuple(self._write(write, batch.now) for write in batch.tasks)
         for write, result in zip(batch.tasks, results, strict=True):
             if result.status is WriteStatus.APPLIED:
                 self._alerts.put(write.alerts)
@@ -177,6 +182,11 @@ class MemoryStore(Store):
         for on_hint in self._listeners:
             on_hint()
         return results
+
+    def _write(self, write: TaskWrite, now: datetime) -> WriteResult:
+        if write.fire is not None and not self._schedules.claim(write.fire):
+            return WriteResult(task_id=write.task.task_id, status=WriteStatus.REFUSED)
+        return self._tasks.write(write, now)
 
     async def load_tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
         found = {task_id: self._tasks.get(task_id) for task_id in task_ids}

@@ -2,10 +2,10 @@
 
 Every statement is a round trip that all of the batch waits for, so tables that are written together
 share one, and a batch of nothing but new tasks is one as a whole. They are written in one order
-(leadership, dead letters, keys, specs, live rows, history, alerts, attempts, events, changes) and rows are locked in
-the order of their ids, so that committers of several masters seldom deadlock; where they do, the batch is
-repeated. The last statement records the batch under its number: if that number is there already, the
-batch was a repeat, and all of it is rolled back for the first answer.
+(leadership, fires, dead letters, keys, specs, live rows, history, alerts, attempts, events, changes) and
+rows are locked in the order of their ids, so that committers of several masters seldom deadlock; where
+they do, the batch is repeated. The last statement records the batch under its number: if that number is
+there already, the batch was a repeat, and all of it is rolled back for the first answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from podling.core.errors import StaleEpoch, StoreUnavailable
 from podling.core.node import NodeChange, NodeChangeKind
 from podling.core.task import Task, TaskStatus
 from podling.store.base import Batch, Change, ChangeBatch, TaskWrite, WriteResult, WriteStatus
-from podling.store.postgres import alerts, dead_letters
+from podling.store.postgres import alerts, dead_letters, schedules
 from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
@@ -124,6 +124,7 @@ def _is_plainly_new(write: TaskWrite) -> bool:
     return (
         write.expected_version is None
         and write.takes_off is None
+        and write.fire is None
         and write.task.status is TaskStatus.PENDING
         and not (write.attempts or write.events or write.alerts)
     )
@@ -192,7 +193,8 @@ class _Round:
         inserts = [index for index, write in self._writes.items() if write.expected_version is None]
         updates = [index for index, write in self._writes.items() if write.expected_version is not None]
         if inserts:
-            await self._insert(await self._claim_keys(await self._take_letters(inserts)))
+            wanted = await self._take_letters(await self._claim_fires(inserts))
+            await self._insert(await self._claim_keys(wanted))
         if updates:
             await self._rewrite_ended(await self._move(updates))
         return self._results
@@ -212,6 +214,17 @@ class _Round:
             task_id = self._task(index).task_id
             self._results[index] = WriteResult(task_id=task_id, status=WriteStatus.NOT_LISTED)
         return [index for index in inserts if index not in refused]
+
+    async def _claim_fires(self, inserts: list[int]) -> list[int]:
+        """Return the inserts whose fire was kept, and those of no schedule."""
+        fires = {index: fire for index in inserts if (fire := self._writes[index].fire) is not None}
+        if not fires:
+            return inserts
+        kept = await schedules.claim(self._connection, fires)
+        for index in fires.keys() - kept:
+            refused = WriteResult(task_id=self._task(index).task_id, status=WriteStatus.REFUSED)
+            self._results[index] = refused
+        return [index for index in inserts if index not in self._results]
 
     async def _claim_keys(self, inserts: list[int]) -> list[int]:
         """Return the inserts whose key is theirs from now on, and those that have none."""

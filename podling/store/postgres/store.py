@@ -12,6 +12,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.queues import Queues
+from podling.store.ports.schedules import Schedules
 from podling.store.ports.tokens import Tokens
 from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.alerts import AlertTables
@@ -30,6 +31,7 @@ from podling.store.postgres.pool import Address, Pool
 from podling.store.postgres.queries import load
 from podling.store.postgres.queues import QueueTable
 from podling.store.postgres.replica import Replica
+from podling.store.postgres.schedules import ScheduleTables
 from podling.store.postgres.specs import SpecCache
 from podling.store.postgres.tasks import Tasks
 from podling.store.postgres.tokens import TokenTable
@@ -71,6 +73,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self._committer = Committer(self._pool, self._guard)
         self._notifier = Notifier(self._direct)
         self.alerts: Alerts = AlertTables(self._pool, self._guard, self._notifier)
+        self.schedules: Schedules = ScheduleTables(self._pool, self._guard, self._notifier)
         self._specs = SpecCache(_SPECS_KEPT)
         self.tokens: Tokens = TokenTable(self._pool, self._notifier)
         self.audit: Audit = AuditTable(self._pool)
