@@ -7,6 +7,7 @@ from typing import Unpack, cast
 from podling.client import alerts, cluster, decisions, nodes, queues, tokens
 from podling.client.asynchronous_base import PAGE
 from podling.client.asynchronous_dead_letters import AsyncDeadLetters
+from podling.client.asynchronous_schedules import AsyncSchedules
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
     Alert,
@@ -25,7 +26,7 @@ from podling.client.operator_models import (
 )
 
 
-class AsyncOperations(AsyncDeadLetters):
+class AsyncOperations(AsyncDeadLetters, AsyncSchedules):
     """What an operator's program does."""
 
     def nodes(

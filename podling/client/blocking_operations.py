@@ -8,6 +8,7 @@ from typing import Unpack, cast
 from podling.client import alerts, cluster, decisions, nodes, queues, tokens
 from podling.client.blocking_base import PAGE
 from podling.client.blocking_dead_letters import DeadLetters
+from podling.client.blocking_schedules import Schedules
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
     Alert,
@@ -26,7 +27,7 @@ from podling.client.operator_models import (
 )
 
 
-class Operations(DeadLetters):
+class Operations(DeadLetters, Schedules):
     """What an operator's program does."""
 
     def nodes(

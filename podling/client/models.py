@@ -143,6 +143,18 @@ class Explanation(TypedDict):
     advice: str | None
 
 
+class Fire(TypedDict):
+    """What was decided of one fire time; `count` of them, up to it, were missed."""
+
+    fireTime: str
+    outcome: Literal["started", "skipped", "missed", "denied"]
+    at: str
+    taskId: str | None
+    message: str | None
+    manual: bool
+    count: int
+
+
 HealthStatus = Literal["healthy", "unhealthy", "unknown"]
 
 
@@ -271,6 +283,152 @@ class RetryPolicy(TypedDict):
 
 
 Runtime = Literal["docker", "process", "simulated"]
+
+
+class Schedule(TypedDict):
+    """A schedule, when it fires next, and what came of it last."""
+
+    name: str
+    cron: str
+    timeZone: str
+    overlap: Literal["allow", "skip", "replace"]
+    catchUp: Literal["none", "last", "all"]
+    maxCatchUp: int
+    jitterSeconds: float
+    paused: bool
+    scheduleId: str
+    task: "ShownTask"
+    nextFires: list[str]
+    lastFire: "Fire | None"
+    owner: str
+    createdAt: str
+    updatedAt: str
+
+
+class ScheduleFields(TypedDict):
+    """When, and in `task` what."""
+
+    cron: str
+    timeZone: NotRequired[str | None]
+    overlap: NotRequired[Literal["allow", "skip", "replace"] | None]
+    catchUp: NotRequired[Literal["none", "last", "all"] | None]
+    maxCatchUp: NotRequired[int | None]
+    jitterSeconds: NotRequired[float | None]
+    paused: NotRequired[bool | None]
+    task: "ScheduledTask"
+
+
+class ScheduleSubmission(ScheduleFields):
+    """When, and in `task` what."""
+
+    name: str
+
+
+class ScheduledTask(TypedDict):
+    """What is to be run; without a name it has the schedule's."""
+
+    name: NotRequired[str | None]
+    runtime: NotRequired["Runtime | None"]
+    labels: NotRequired[dict[str, str] | None]
+    network: NotRequired[str | None]
+    restartPolicy: NotRequired["RestartPolicy | None"]
+    queue: NotRequired[str | None]
+    priority: NotRequired[int | None]
+    runAt: NotRequired[str | None]
+    idempotencyKey: NotRequired[str | None]
+    maxAttempts: NotRequired[int | None]
+    retry: NotRequired["RetryPolicy | None"]
+    timeoutSeconds: NotRequired[float | None]
+    queueTimeoutSeconds: NotRequired[float | None]
+    deadlineSeconds: NotRequired[float | None]
+    delivery: NotRequired["Delivery | None"]
+    onLost: NotRequired["OnLost | None"]
+    onDisconnect: NotRequired["OnDisconnect | None"]
+    maxLosses: NotRequired[int | None]
+    placement: NotRequired["Placement | None"]
+    alerts: NotRequired["list[str | AlertWish] | None"]
+    image: NotRequired[str | None]
+    command: NotRequired[list[str] | None]
+    args: NotRequired[list[str] | None]
+    env: NotRequired[dict[str, str] | None]
+    workingDir: NotRequired[str | None]
+    user: NotRequired[str | None]
+    ports: NotRequired["list[Port] | None"]
+    resources: NotRequired[dict[str, dict[str, str | float] | None] | None]
+    mounts: NotRequired["list[Mount] | None"]
+    tmpfs: NotRequired[dict[str, str] | None]
+    pullPolicy: NotRequired["PullPolicy | None"]
+    platform: NotRequired[str | None]
+    stopSignal: NotRequired[str | None]
+    stopGraceSeconds: NotRequired[float | None]
+    init: NotRequired[bool | None]
+    readOnlyRoot: NotRequired[bool | None]
+    privileged: NotRequired[bool | None]
+    capabilities: NotRequired["Capabilities | None"]
+    securityOptions: NotRequired[list[str] | None]
+    devices: NotRequired["list[Device] | None"]
+    ulimits: NotRequired["dict[str, int | Ulimit] | None"]
+    shmSize: NotRequired[str | float | None]
+    hostname: NotRequired[str | None]
+    extraHosts: NotRequired[dict[str, str] | None]
+    dns: NotRequired[list[str] | None]
+    dnsSearch: NotRequired[list[str] | None]
+    dnsOptions: NotRequired[list[str] | None]
+    logging: NotRequired["LoggingSubmission | None"]
+
+
+class ShownTask(TypedDict):
+    """What its tasks are submitted with."""
+
+    name: str
+    runtime: "Runtime"
+    labels: dict[str, str]
+    network: str
+    restartPolicy: "RestartPolicy"
+    queue: str
+    priority: int
+    runAt: str | None
+    idempotencyKey: str | None
+    maxAttempts: int
+    retry: "RetryPolicy"
+    timeoutSeconds: float | None
+    queueTimeoutSeconds: float | None
+    deadlineSeconds: float | None
+    delivery: "Delivery"
+    onLost: "OnLost"
+    onDisconnect: "OnDisconnect"
+    maxLosses: int
+    placement: "Placement"
+    alerts: list["AlertWish"]
+    image: str | None
+    command: list[str]
+    args: list[str]
+    env: dict[str, str]
+    workingDir: str | None
+    user: str | None
+    ports: list["Port"]
+    resources: "ResourceRequirements"
+    mounts: list["Mount"]
+    tmpfs: dict[str, str]
+    pullPolicy: "PullPolicy"
+    platform: str | None
+    stopSignal: str | None
+    stopGraceSeconds: float
+    init: bool
+    readOnlyRoot: bool
+    privileged: bool
+    capabilities: "Capabilities"
+    securityOptions: list[str]
+    devices: list["Device"]
+    ulimits: dict[str, "Ulimit"]
+    shmSize: int | None
+    hostname: str | None
+    extraHosts: dict[str, str]
+    dns: list[str]
+    dnsSearch: list[str]
+    dnsOptions: list[str]
+    logging: "Logging | None"
+
 
 Strategy = Literal["spread", "binpack"]
 

@@ -11,7 +11,7 @@ from podling.core.cron import Cron
 from podling.core.errors import InvalidInput
 from podling.core.fields import check_identifier, check_number
 from podling.core.spec import TaskSpec
-from podling.core.task import Task, TaskStatus
+from podling.core.task import Task, TaskEvent, TaskStatus
 from podling.core.value import value
 
 MOST_SCHEDULES = 10_000
@@ -49,6 +49,20 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     MISSED = "missed"
     DENIED = "denied"
+
+
+@value
+class ScheduleRule:
+    """What a person may say of a schedule, beside its task. `paused` None leaves it as it is."""
+
+    name: str
+    cron: str
+    time_zone: str = "UTC"
+    overlap: Overlap = Overlap.ALLOW
+    catch_up: CatchUp = CatchUp.LAST
+    max_catch_up: int = 100
+    jitter_seconds: float = 0.0
+    paused: bool | None = None
 
 
 @value
@@ -144,6 +158,22 @@ class Planned:
     after: tuple[Fire, ...] = ()
 
 
+def ruled(rule: ScheduleRule, known: Schedule) -> Schedule:
+    """Return the schedule as the rule wants it."""
+    paused = known.paused if rule.paused is None else rule.paused
+    return replace(
+        known,
+        name=rule.name,
+        cron=rule.cron,
+        time_zone=rule.time_zone,
+        overlap=rule.overlap,
+        catch_up=rule.catch_up,
+        max_catch_up=rule.max_catch_up,
+        jitter_seconds=rule.jitter_seconds,
+        paused=paused,
+    )
+
+
 def check_schedule(schedule: Schedule, now: datetime) -> Cron:
     """Return when it fires. Raises InvalidInput; its task is checked as any other."""
     check_identifier("name", schedule.name)
@@ -161,7 +191,7 @@ def check_schedule(schedule: Schedule, now: datetime) -> Cron:
 
 def due(schedule: Schedule, cron: Cron, cursor: datetime, now: datetime, *, waited: bool = False) -> Due:
     """Decide which of the times since `cursor` run. `waited`: for the end of an earlier task, not missed."""
-    most = schedule.max_catch_up + int(ON_TIME.total_seconds()) + 1
+    most = schedule.max_catch_up + int(ON_TIME.total_seconds()) + 1 + _LISTED_MISSED
     times, complete = cron.newest(cursor, now, most)
     late = [] if waited else [at for at in times if now - at > ON_TIME]
     on_time = times[len(late) :]
@@ -234,6 +264,20 @@ def start_at(schedule: Schedule, fire_time: datetime) -> datetime:
     """Return when its task may start: at its fire time, put off by the same jitter whoever asks."""
     share = digest_of(schedule, fire_time) / (1 << DIGEST_BITS)
     return fire_time + timedelta(seconds=schedule.jitter_seconds * share)
+
+
+def fired_event(schedule: Schedule, fire: Fire, actor: str) -> TaskEvent:
+    """Return the line that begins the timeline of a schedule's task."""
+    assert fire.task_id is not None
+    how = "was run by hand" if fire.manual else f"fired for {fire.fire_time:%Y-%m-%dT%H:%M:%SZ}"
+    return TaskEvent(
+        task_id=fire.task_id,
+        at=fire.at,
+        type="schedule_fired",
+        actor=actor,
+        message=f"schedule {schedule.name} {how}",
+        details={"scheduleId": schedule.schedule_id, "schedule": schedule.name},
+    )
 
 
 def corrected(cursor: datetime, now: datetime) -> datetime:

@@ -7,61 +7,35 @@ have lines of their own: one batch is gathered while another is written.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
 
-from podling.core.alerts import Alert
-from podling.core.errors import Conflict, InvalidInput, NotFound, PodlingError, StaleEpoch, Unavailable
-from podling.core.lifecycle import Event, Transition, apply
+from podling.core.errors import Conflict, InvalidInput, PodlingError, StaleEpoch, Unavailable
+from podling.core.lifecycle import Event
 from podling.core.node import NodeChange
-from podling.core.task import Task
-from podling.core.value import changed
+from podling.core.schedule import FireWrite
+from podling.core.task import Task, TaskEvent
 from podling.kit.batcher import Batcher
 from podling.kit.clock import Clock
+from podling.master.drafts import Applied as Applied
+from podling.master.drafts import DraftPlan, Notify
+from podling.master.drafts import Happening as Happening
 from podling.master.inserts import Insert, Replays
 from podling.master.line import CommitLine
-from podling.store.base import Store, TaskWrite, WriteResult, WriteStatus
+from podling.store.base import Store, WriteResult, WriteStatus
 
 _log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
 INSERT_LINES = 2
+_REFUSALS = frozenset({WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED, WriteStatus.REFUSED})
 MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """An event for a task; `known` spares a look-up and may be out of date.
-
-    `from_worker`: the attempt's own worker tells it, so it needs no order that follows from it.
-    """
-
-    task_id: str
-    event: Event
-    known: Task | None = None
-    from_worker: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A committed write: what the task was (None: it is new) and what it is now.
-
-    `blocked`: it is new and waits out of the ready order.
-    """
-
-    before: Task | None
-    after: Task
-    from_worker: bool = False
-    blocked: bool = False
 
 
 _Item = Insert | Happening
 _Answer = Task | WriteResult
 Publish = Callable[[Sequence[Applied]], None]
 Recall = Callable[[str], Task | None]
-Notify = Callable[[Task, Transition, datetime], tuple[Alert, ...]]
 
 
 class Committer:
@@ -102,7 +76,14 @@ class Committer:
         self._epoch = epoch
 
     def insert(
-        self, task: Task, body_hash: str | None, *, blocked: bool = False, replays: Replays | None = None
+        self,
+        task: Task,
+        body_hash: str | None,
+        *,
+        blocked: bool = False,
+        replays: Replays | None = None,
+        fire: FireWrite | None = None,
+        events: tuple[TaskEvent, ...] = (),
     ) -> "asyncio.Future[Task | WriteResult]":
         """Store a new task; the answer is the task, or the store's result for a used idempotency key, or
         for a replay whose original is not on the dead-letter list any more.
@@ -111,7 +92,7 @@ class Committer:
         """
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
-        return self._inserts.enqueue(Insert(task, body_hash, blocked, replays))
+        return self._inserts.enqueue(Insert(task, body_hash, blocked, replays, fire, events))
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.
@@ -127,13 +108,22 @@ class Committer:
 
         Raises StoreUnavailable or StaleEpoch if any of them could not be decided at all.
         """
-        futures = [self._leader.enqueue(happening) for happening in happenings]
-        answers: list[Task | PodlingError] = []
+        answers = await self._put_as_leader(happenings)
+        return [answer for answer in answers if isinstance(answer, Task | PodlingError)]
+
+    async def insert_as_leader(self, inserts: Sequence[Insert]) -> list[Task | WriteResult | PodlingError]:
+        """Store the tasks of schedules; each answer is the task, or why it was not made. Raises as above."""
+        return await self._put_as_leader(inserts)
+
+    async def _put_as_leader(self, items: Sequence[_Item]) -> list[_Answer | PodlingError]:
+        futures = [self._leader.enqueue(item) for item in items]
+        answers: list[_Answer | PodlingError] = []
         for answer in await asyncio.gather(*futures, return_exceptions=True):
-            if isinstance(answer, Task | PodlingError) and not isinstance(answer, Unavailable):
-                answers.append(answer)
-            elif isinstance(answer, BaseException):
+            if isinstance(answer, BaseException) and (
+                isinstance(answer, Unavailable) or not isinstance(answer, PodlingError)
+            ):
                 raise answer
+            answers.append(answer)
         return answers
 
     def tell(self, change: NodeChange) -> None:
@@ -221,7 +211,9 @@ class Committer:
 
         What the store cannot keep is refused by itself: the others are written in smaller batches.
         """
-        plan = _Plan(await self._load(items, waiting, trust_memory), self._clock, self._draw, self._notify)
+        plan = DraftPlan(
+            await self._load(items, waiting, trust_memory), self._clock, self._draw, self._notify
+        )
         for index in waiting:
             item = items[index]
             if isinstance(item, Insert):
@@ -264,7 +256,7 @@ class Committer:
         return tasks
 
     def _settle(
-        self, plan: "_Plan", results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]
+        self, plan: DraftPlan, results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]
     ) -> None:
         applied = []
         for draft, result in zip(plan.drafts.values(), results, strict=True):
@@ -272,73 +264,10 @@ class Committer:
                 write = draft.write
                 applied.append(Applied(draft.before, write.task, draft.from_worker, write.blocked))
                 answers.update(dict.fromkeys(draft.indexes, write.task))
-            elif result.status in (WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED):
+            elif result.status in _REFUSALS:
                 answers.update(dict.fromkeys(draft.indexes, result))
         if applied:
             self._publish(applied)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """One task's write, grown from every item of the batch that speaks of it."""
-
-    before: Task | None
-    write: TaskWrite
-    indexes: list[int]
-    from_worker: bool = False
-
-
-class _Plan:
-    """Folds a batch's items into one write per task; start and end in one batch are one write."""
-
-    def __init__(
-        self, tasks: Mapping[str, Task], clock: Clock, draw: Callable[[], float], notify: Notify
-    ) -> None:
-        self._tasks = tasks
-        self._clock = clock
-        self._draw = draw
-        self._notify = notify
-        self.drafts: dict[str, _Draft] = {}
-        self.refused: dict[int, Exception] = {}
-        self.unchanged: dict[int, Task] = {}
-
-    def insert(self, index: int, item: Insert) -> None:
-        self.drafts[item.task.task_id] = _Draft(None, item.write(), [index])
-
-    def writes(self) -> tuple[TaskWrite, ...]:
-        return tuple(draft.write for draft in self.drafts.values())
-
-    def happen(self, index: int, item: Happening) -> None:
-        draft = self.drafts.get(item.task_id)
-        task = draft.write.task if draft else self._tasks.get(item.task_id)
-        if task is None:
-            self.refused[index] = NotFound.of("task")
-            return
-        now = self._clock.now()
-        try:
-            transition = apply(task, item.event, now, self._draw())
-        except PodlingError as error:
-            self.refused[index] = error
-            return
-        if transition.task is task:
-            self._unchanged(index, draft, task)
-            return
-        alerts = self._notify(task, transition, now)
-        if draft is None:
-            write = _grown(
-                TaskWrite(task=task, expected_version=task.version, before=task.status), transition, alerts
-            )
-            self.drafts[item.task_id] = _Draft(task, write, [index], item.from_worker)
-        else:
-            draft.write = _grown(draft.write, transition, alerts)
-            draft.indexes.append(index)
-            draft.from_worker |= item.from_worker
-
-    def _unchanged(self, index: int, draft: _Draft | None, task: Task) -> None:
-        if draft is None:
-            self.unchanged[index] = task
-        else:
-            draft.indexes.append(index)  # true only if the draft is committed
 
 
 def _dropped(told: "asyncio.Future[None]") -> None:
@@ -349,17 +278,3 @@ def _dropped(told: "asyncio.Future[None]") -> None:
 def _halves(indexes: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
     middle = len(indexes) // 2
     return indexes[:middle], indexes[middle:]
-
-
-def _grown(write: TaskWrite, transition: Transition, alerts: tuple[Alert, ...]) -> TaskWrite:
-    attempts = write.attempts
-    if transition.attempt is not None:
-        number = transition.attempt.attempt
-        attempts = (*(row for row in attempts if row.attempt != number), transition.attempt)
-    return changed(
-        write,
-        task=transition.task,
-        attempts=attempts,
-        events=write.events + transition.events,
-        alerts=write.alerts + alerts,
-    )

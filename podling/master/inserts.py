@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from podling.core.schedule import FireWrite
 from podling.core.task import Task, TaskEvent
 from podling.core.value import changed
 from podling.store.base import TaskWrite
@@ -19,7 +20,10 @@ class Replays:
 
     def within(self, write: TaskWrite) -> TaskWrite:
         return changed(
-            write, events=(self.line,), takes_off=self.line.task_id, only_if_listed=self.only_if_listed
+            write,
+            events=(*write.events, self.line),
+            takes_off=self.line.task_id,
+            only_if_listed=self.only_if_listed,
         )
 
 
@@ -27,14 +31,23 @@ class Replays:
 class Insert:
     """A new task, with a hash of its body if it has an idempotency key.
 
-    `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order.
+    `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order. `fire`: it is a
+    schedule's, and is made only if that can be kept; `events` begin its timeline.
     """
 
     task: Task
     body_hash: str | None
     blocked: bool = False
     replays: Replays | None = None
+    fire: FireWrite | None = None
+    events: tuple[TaskEvent, ...] = ()
 
     def write(self) -> TaskWrite:
-        plain = TaskWrite(task=self.task, body_hash=self.body_hash, blocked=self.blocked)
+        plain = TaskWrite(
+            task=self.task,
+            body_hash=self.body_hash,
+            blocked=self.blocked,
+            fire=self.fire,
+            events=self.events,
+        )
         return plain if self.replays is None else self.replays.within(plain)

@@ -33,6 +33,7 @@ from podling.master.api import (
     nodes,
     openapi,
     queues,
+    schedules,
     session,
     tasks,
     tokens,
@@ -67,6 +68,7 @@ from podling.master.loops.peers import Peers
 from podling.master.loops.promoter import Promoter
 from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
+from podling.master.loops.schedules import ScheduleLoop
 from podling.master.operations import logs as log_texts
 from podling.master.sampler import LOOK_SECONDS, Sampler
 from podling.master.sessions.beats import Beats
@@ -123,11 +125,13 @@ class MasterServer:
         promoter = Promoter(context, scheduler.wakeup)
         deadlines = Deadlines(context)
         drains = Drains(context)
+        self._schedules = ScheduleLoop(context)
         monitor = NodeMonitor(context, context.node_changed)
         peers = Peers(context, context.node_changed, self.sessions.tell_masters, start_over=self._start_over)
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes, context.queues.learn])
         self.sampler = Sampler(context, self.sessions)
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup, drains.wakeup]
+        context.when_leading.append(self._schedules.wakeup)
         context.when_leading.append(context.alerts.wakeup)
         watched = partial(Loop, watch=context.measures.passed)
         return [
@@ -136,6 +140,7 @@ class MasterServer:
             watched("promoter", promoter.run_once, poll, promoter.wakeup),
             watched("deadlines", deadlines.run_once, poll, deadlines.wakeup),
             watched("drains", drains.run_once, poll, drains.wakeup),
+            watched("schedules", self._schedules.run_once, poll, self._schedules.wakeup),
             watched("node monitor", monitor.run_once, monitor.interval_seconds),
             watched("beats", self.beats.run_once, poll),
             watched("peers", peers.run_once, peers.interval_seconds, self._peers_due),
@@ -212,13 +217,14 @@ class MasterServer:
         self._running.append(asyncio.create_task(listening))
 
     def _called(self) -> None:
-        """Another master left a message, the leadership, a token, a rule, or a word on a node or a queue."""
+        """Another master left a message, the leadership, or said something of a token, rule, node, queue …"""
         self._tokens_due.set()
         self._relay_due.set()
         self._peers_due.set()
         self._election_due.set()
         self._rules_due.set()
         self._queues_due.set()
+        self._schedules.changed()
 
     async def _first_election(self) -> None:
         """Lead from the first request on if nobody else does; what fails here is tried again soon."""
@@ -347,6 +353,7 @@ def _routes() -> list[Route]:
         decisions,
         join,
         alerts,
+        schedules,
         events,
         metrics,
         queues,

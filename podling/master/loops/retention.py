@@ -9,11 +9,15 @@ from podling.store.ports.maintained import Maintained
 RETENTION_SECONDS = 300.0
 AGAIN_SECONDS = 1.0  # where one pass was not enough
 MOST_DECISIONS = 10_000
+MOST_FIRES = 1_000_000
 _JOINING = timedelta(seconds=MOST_JOIN_SECONDS)  # whom a live join token has let in counts, ended or not
 
 
 class Retention:
-    """What is old goes: changes, keys, ended tasks, tokens, decisions, audit. Coming partitions are made."""
+    """What is old goes: changes, keys, ended tasks, tokens, decisions, fires, audit.
+
+    Coming partitions are made.
+    """
 
     def __init__(self, context: MasterContext) -> None:
         self._context = context
@@ -27,6 +31,7 @@ class Retention:
                 await store.tokens.forget_ended(now - max(keep, _JOINING)),
                 await store.audit.forget(now - keep),
                 await store.decisions.prune(now - keep, MOST_DECISIONS),
+                await store.schedules.prune(now - keep, MOST_FIRES),
             ]
             return None if all(each.is_complete for each in passes) else AGAIN_SECONDS
         return None

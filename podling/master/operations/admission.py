@@ -13,7 +13,7 @@ from podling.core.value import value
 from podling.master.context import MasterContext
 from podling.master.operations.alerts import check_wishes_of
 
-SUBMIT, BATCH, REPLAY = "submit", "batch", "replay"
+SUBMIT, BATCH, REPLAY, SCHEDULE = "submit", "batch", "replay", "schedule"
 
 
 @value

@@ -92,7 +92,7 @@ async def _answered(
 
 def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | WriteResult]":
     body_hash = None if spec.idempotency_key is None else _hash(spec)
-    task = _new_task(context.new_id(), spec, context.clock.now())
+    task = new_task(context.new_id(), spec, context.clock.now())
     return context.committer.insert(task, body_hash, blocked=task.shape in context.full_for)
 
 
@@ -116,14 +116,15 @@ async def _stored(
     return answer, True
 
 
-def _new_task(task_id: str, spec: TaskSpec, now: datetime) -> Task:
+def new_task(task_id: str, spec: TaskSpec, now: datetime, run_at: datetime | None = None) -> Task:
+    """Return the task that an admitted specification becomes."""
     return Task(
         task_id=task_id,
         spec=spec,
         status=TaskStatus.PENDING,
         version=1,
         created_at=now,
-        run_at=spec.run_at or now,
+        run_at=run_at or spec.run_at or now,
         shape=shape_of(spec),
     )
 
@@ -233,7 +234,7 @@ async def begin_replay(
     )
     spec = await admit(context, spec, Entry(actor=actor, door=REPLAY, task_id=task.task_id))
     now = context.clock.now()
-    new = _new_task(context.new_id(), spec, now)
+    new = new_task(context.new_id(), spec, now)
     replays = Replays(replay_line(task, new.task_id, now, actor.name), only_if_listed)
     return context.committer.insert(new, None, blocked=new.shape in context.full_for, replays=replays)
 

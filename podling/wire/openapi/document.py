@@ -15,12 +15,13 @@ from podling.wire.openapi import (
     joining,
     nodes,
     queues,
+    schedules,
     tasks,
 )
 from podling.wire.openapi.operation import Operation, Operations, Parameter
 from podling.wire.openapi.schema import INTEGER, STRING, Schema, array, closed, mapping, reference
 
-PARTS = (tasks, queues, dead_letters, nodes, events, joining, alerts, decisions, cluster, access)
+PARTS = (tasks, queues, schedules, dead_letters, nodes, events, joining, alerts, decisions, cluster, access)
 _ROLE_SENTENCES = {None: "Open to everybody.", "worker": "For workers (role `worker`)."}
 
 INTRODUCTION = """\
