@@ -72,6 +72,13 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def module(given: str) -> str:
+    """A module's dotted name."""
+    if not all(part.isidentifier() for part in given.split(".")):
+        raise ValueError(f"{given[:80]!r} is not the name of a module, such as shop.tasks")
+    return given
+
+
 def name(given: str) -> str:
     """A node's name or id."""
     if not _NAME.fullmatch(given):

@@ -90,6 +90,8 @@ class WorkerSettings:
     gpus: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = (Runtime.DOCKER.value,)
     allow_root_processes: bool = False
+    handlers: tuple[str, ...] = ()
+    handler_processes: int | None = None
     docker_host: str | None = None
     registry_config: Path | None = None
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -184,8 +186,12 @@ WORKER = Program(
                 field="resources", repeated=True, metavar="NAME=COUNT"),
         _option("--gpu", parsers.gpu, "a GPU's number or id, given to one task at a time; may be repeated",
                 field="gpus", repeated=True, metavar="ID"),
-        _option("--runtime", parsers.one_of(*Runtime), "docker, process (comma separated; docker)",
+        _option("--runtime", parsers.one_of(*Runtime), "docker, process, python (comma separated)",
                 field="runtimes", repeated=True, metavar="NAMES"),
+        _option("--handlers", parsers.module, "modules that register functions; may be repeated",
+                repeated=True, metavar="MODULES"),
+        _option("--handler-processes", parsers.count(1, 256), "processes that run them (one for each CPU)",
+                metavar="N"),
         _option("--allow-root-processes", parsers.switch, "let runtime process run as uid 0", is_switch=True),
         _option("--docker-host", parsers.text, "the Docker engine's address", metavar="URL",
                 variables=("PODLING_DOCKER_HOST", "DOCKER_HOST")),
@@ -241,7 +247,7 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     given["gpus"] = tuple(dict.fromkeys(given.get("gpus", ())))
     if given["gpus"] and given["resources"].setdefault(GPU, len(given["gpus"])) != len(given["gpus"]):
         faults.add("--resource gpu=… says another number than --gpu names; leave the former out")
-    given["runtimes"] = tuple(dict.fromkeys(given.get("runtimes") or (Runtime.DOCKER.value,)))
+    given["runtimes"] = _runtimes(given, faults)
     settings = WorkerSettings(**given, notices=_token_notices(given))
     _check_host(settings.host, settings.token, faults)
     _check_certificate(settings, faults)
@@ -258,6 +264,15 @@ def _given(
     """Return what was set anywhere; what was not is left to the settings' own defaults."""
     found = read_options(program, argv, environ, faults)
     return {name: setting for name, setting in found.items() if setting is not None}
+
+
+def _runtimes(given: Mapping[str, Any], faults: Faults) -> tuple[str, ...]:
+    """Return what was named; who brings functions and names nothing runs those alone."""
+    functions = (Runtime.PYTHON.value,) if given.get("handlers") else ()
+    named = given.get("runtimes") or (() if functions else (Runtime.DOCKER.value,))
+    if Runtime.PYTHON.value in named and not functions:
+        faults.add("--runtime python needs --handlers (PODLING_HANDLERS): name a module that has functions")
+    return tuple(dict.fromkeys((*named, *functions)))
 
 
 def _data_home(environ: Mapping[str, str]) -> Path:

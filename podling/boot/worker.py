@@ -14,6 +14,8 @@ from podling import __version__
 from podling.boot.failure import run
 from podling.boot.policy import reloading
 from podling.boot.settings import WorkerSettings, read_worker
+from podling.core.errors import ConfigurationError, RuntimeFailure
+from podling.core.functions import place_of
 from podling.core.platforms import platform_labels
 from podling.core.spec import Runtime as RuntimeName
 
@@ -116,7 +118,7 @@ async def make_options(
         slots=settings.capacity,
         cpu=settings.cpu,
         memory=settings.memory,
-        resources=settings.resources,
+        resources={**settings.resources, **await _handler_places(settings)},
     )
     node_id = directory.node_id(settings.node_id, new_id(clock.now()))
     return WorkerOptions(
@@ -140,6 +142,22 @@ async def make_options(
         gpus=settings.gpus,
         own_files=_own_files(settings),
     )
+
+
+async def _handler_places(settings: WorkerSettings) -> Mapping[str, int]:
+    """Return how many of each function may run at a time, as resources. Raises ConfigurationError."""
+    if RuntimeName.PYTHON not in settings.runtimes:
+        return {}
+    from podling.worker.machine import DEFAULT_SLOTS
+    from podling.worker.runtime.python_child import Modules, discover
+
+    slots = settings.capacity or DEFAULT_SLOTS
+    modules = Modules(names=settings.handlers, logs=settings.data_dir, threads=1)
+    try:
+        offers = await discover(modules)
+    except RuntimeFailure as failure:
+        raise ConfigurationError(f"--handlers (PODLING_HANDLERS): {failure.message}") from None
+    return {place_of(name): min(offer.concurrency or slots, slots) for name, offer in offers.items()}
 
 
 def _own_files(settings: WorkerSettings) -> tuple[Path, ...]:
@@ -177,6 +195,17 @@ def _make_runtime(settings: WorkerSettings, name: str, cluster_id: str, node_id:
             from podling.worker.runtime.process import ProcessRuntime
 
             return ProcessRuntime(settings.data_dir, allow_root_processes=settings.allow_root_processes)
+        case RuntimeName.PYTHON:
+            from podling.worker.machine import DEFAULT_SLOTS
+            from podling.worker.runtime.python import PythonRuntime
+
+            return PythonRuntime(
+                cluster_id,
+                settings.data_dir,
+                settings.handlers,
+                processes=settings.handler_processes or len(os.sched_getaffinity(0)),
+                slots=settings.capacity or DEFAULT_SLOTS,
+            )
         case RuntimeName.SIMULATED:
             from podling.worker.runtime.simulated import SimulatedRuntime
 

@@ -153,7 +153,11 @@ def run(
         str | None, typer.Option(metavar="WORD", help="Replaces the image's entrypoint.")
     ] = None,
     network: Annotated[str | None, typer.Option(help="none, bridge or the name of a network.")] = None,
-    runtime: Annotated[str | None, typer.Option(help="docker (the default) or process.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="docker (the default), process or python.")] = None,
+    handler: Annotated[
+        str | None, typer.Option(metavar="JOB_TYPE", help="Run this function of a worker (runtime python).")
+    ] = None,
+    payload: Annotated[str | None, typer.Option(metavar="JSON", help="What the function is given.")] = None,
     node_selector: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="A label that the node must have. Repeatable.")
     ] = None,

@@ -72,6 +72,8 @@ class Wishes:
     entrypoint: str | None = None
     network: str | None = None
     runtime: str | None = None
+    handler: str | None = None
+    payload: str | None = None
     node_selector: Sequence[str] | None = None
     constraint: Sequence[str] | None = None
     affinity: Sequence[str] | None = None
@@ -125,7 +127,11 @@ def specification(wishes: Wishes, base: Mapping[str, Any] | None = None) -> dict
     body that neither asked for. Raises InvalidInput.
     """
     body = put_over(base or {}, {**_program(wishes, base), **_flags(wishes, base)})
+    if wishes.payload is not None:
+        body["payload"] = _payload(wishes.payload)  # whole, and also if it is empty
     if not body.get("name"):
+        body["name"] = body.get("handler")
+    if not body["name"]:
         raise InvalidInput("say what to call the task: NAME, or a name in the file of --spec")
     return body
 
@@ -233,6 +239,8 @@ def _program(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
     With --spec the image is told by it or by -i, never by the first word.
     """
     words, told = list(wishes.words or ()), base or {}
+    if wishes.handler is not None:
+        return _function(wishes, words)
     if not _is_container(wishes, base):
         return {"runtime": wishes.runtime, "image": wishes.image, "command": words}
     image = wishes.image or (words.pop(0) if words and base is None else None)
@@ -242,8 +250,25 @@ def _program(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"runtime": wishes.runtime, "image": image, "command": command, "args": words}
 
 
+def _function(wishes: Wishes, words: list[str]) -> dict[str, Any]:
+    if words:
+        raise InvalidInput(f"a function takes no command such as {words[0]}; give it --payload JSON")
+    runtime = wishes.runtime or Runtime.PYTHON.value
+    return {"runtime": runtime, "image": wishes.image, "handler": wishes.handler}
+
+
+def _payload(text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"""--payload: {text!r} is not JSON, such as '{{"to": 1}}': {error}""") from None
+
+
 def _is_container(wishes: Wishes, base: Mapping[str, Any] | None) -> bool:
-    return (wishes.runtime or (base or {}).get("runtime")) in (None, Runtime.DOCKER)
+    named = wishes.runtime or (base or {}).get("runtime")
+    return wishes.handler is None and named in (None, Runtime.DOCKER)
 
 
 def _port(text: str) -> dict[str, Any]:

@@ -282,7 +282,7 @@ class RetryPolicy(TypedDict):
     notOn: NotRequired[list[str] | None]
 
 
-Runtime = Literal["docker", "process", "simulated"]
+Runtime = Literal["docker", "process", "python", "simulated"]
 
 
 class Schedule(TypedDict):
@@ -347,6 +347,8 @@ class ScheduledTask(TypedDict):
     maxLosses: NotRequired[int | None]
     placement: NotRequired["Placement | None"]
     alerts: NotRequired["list[str | AlertWish] | None"]
+    handler: NotRequired[str | None]
+    payload: NotRequired[Any]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
     args: NotRequired[list[str] | None]
@@ -400,6 +402,8 @@ class ShownTask(TypedDict):
     maxLosses: int
     placement: "Placement"
     alerts: list["AlertWish"]
+    handler: str | None
+    payload: Any
     image: str | None
     command: list[str]
     args: list[str]
@@ -457,6 +461,8 @@ class Task(TypedDict):
     placement: "Placement"
     replayOf: str | None
     alerts: list["AlertWish"]
+    handler: str | None
+    payload: Any
     image: str | None
     command: list[str]
     args: list[str]
@@ -532,6 +538,8 @@ class TaskFields(TypedDict):
     maxLosses: NotRequired[int | None]
     placement: NotRequired["Placement | None"]
     alerts: NotRequired["list[str | AlertWish] | None"]
+    handler: NotRequired[str | None]
+    payload: NotRequired[Any]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
     args: NotRequired[list[str] | None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from podling.core.functions import handler_of
 from podling.core.node import Node
 from podling.core.spec import CPU, MEMORY
 from podling.core.view import BACKING_OFF, NO_NODE, WhyNot
@@ -23,6 +24,8 @@ def placement_advice(why: WhyNot, nodes: Sequence[Node]) -> str:
 
 def _resource_advice(resource: str, why: WhyNot, nodes: Sequence[Node]) -> str:
     wanted = why.requirement.requests.get(resource, 0)
+    if (handler := handler_of(resource)) is not None:
+        return f"Wait until a task of handler {handler} ends, add a worker, or raise its concurrency there."
     most = max((node.allocatable.get(resource, 0) for node in nodes), default=0)
     unit = _UNITS.get(resource, "")
     if resource == "slots":
@@ -38,6 +41,12 @@ def _resource_advice(resource: str, why: WhyNot, nodes: Sequence[Node]) -> str:
 def _other_advice(reason: str) -> str:
     if reason.startswith("label "):
         return f"Give a node the label it lacks, or change placement ({reason})."
+    if reason.startswith("handler "):
+        handler = reason.removeprefix("handler ").removesuffix(" missing")
+        return (
+            f"No node has the handler {handler}: start a worker with --handlers and the module that"
+            " registers it."
+        )
     if reason.startswith("host port "):
         return "Stop the task that uses the host port, or leave hostPort out."
     if reason in ("cordoned", "draining"):

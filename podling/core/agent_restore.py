@@ -11,8 +11,10 @@ from podling.core.agent_instructions import SaveLogs, SetTimer
 from podling.core.agent_turn import Turn
 from podling.core.protocol import AttemptKey, StopOrder
 from podling.core.retry import ErrorCode
+from podling.core.spec import ENDS_WITH_WORKER
 
 GONE_SENTENCE = "its container was gone when the worker came back; its exit code cannot be known"
+LEFT_SENTENCE = "its worker ended while it ran, and it with the worker; how far it came cannot be known"
 
 
 def restore(turn: Turn, rows: Sequence[JournalRow], seen: Sequence[Seen]) -> list[Seen]:
@@ -74,12 +76,18 @@ def _with_noted(held: Held, noted: Sequence[NotedContainer]) -> Held:
 def _take_over(turn: Turn, held: Held, container: HeldContainer, seen: Seen | None) -> Held:
     if seen is not None:
         return learn.saw(turn, held, container, seen)
-    if container.container_id is None:
+    if container.container_id is None and not _may_have_run_with_worker(held):
         return held  # never made, or made in the very last moment and removed since
     if learn.never_started(turn, held, container):
         return held.change(container.name, lambda one: HeldContainer(spec=one.spec))
-    gone = replace(container, phase=Phase.GONE, error_code=ErrorCode.EXTERNAL, error=GONE_SENTENCE)
+    sentence = LEFT_SENTENCE if held.assignment.spec.runtime in ENDS_WITH_WORKER else GONE_SENTENCE
+    gone = replace(container, phase=Phase.GONE, error_code=ErrorCode.EXTERNAL, error=sentence)
     return held.change(container.name, lambda one: replace(gone, has_run=True))  # for all that is known
+
+
+def _may_have_run_with_worker(held: Held) -> bool:
+    """Whether it may have run and left no trace; what starts once has its start on record first."""
+    return held.assignment.spec.runtime in ENDS_WITH_WORKER and not held.starts_once
 
 
 def _with_timeout(turn: Turn, held: Held, row: JournalRow) -> Held:

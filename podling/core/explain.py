@@ -143,7 +143,12 @@ def _fit_reasons(why: WhyNot) -> tuple[Reason, ...]:
     )
 
 
-_CODES = {"label ": "label_mismatch", "host port ": "host_port_in_use", "runtime ": "runtime_missing"}
+_CODES = {
+    "label ": "label_mismatch",
+    "host port ": "host_port_in_use",
+    "runtime ": "runtime_missing",
+    "handler ": "handler_missing",
+}
 
 
 def _code(reason: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
+from podling.core.functions import handler_of, place_of
 from podling.core.node import Node, NodeStatus
 from podling.core.platforms import platform_constraints
 from podling.core.spec import (
@@ -57,6 +58,8 @@ class Holdings(Protocol):
 def requirement_of(spec: TaskSpec) -> Requirement:
     """Add up what the containers ask for; where only a limit is given, that is the request."""
     requests = {SLOTS: 1}
+    if spec.handler is not None:
+        requests[place_of(spec.handler)] = 1
     for container in spec.containers:
         for resource, amount in _requests(container).items():
             requests[resource] = requests.get(resource, 0) + amount
@@ -223,14 +226,26 @@ def shortages(node: Node, holdings: Holdings, requirement: Requirement) -> tuple
         free = holdings.free.get(resource, 0)
         if free < wanted:
             total = node.allocatable.get(resource, 0)
-            message = f"insufficient {resource}: {wanted} wanted, {max(free, 0)} of {total} free"
-            lacks.append(Lack(reason=f"insufficient {resource}", message=message))
+            lacks.append(_resource_lack(resource, wanted, free, total))
     lacks.extend(
         Lack(reason=f"host port {port} in use", message=f"host port {port} is in use")
         for port in requirement.host_ports
         if port in holdings.ports
     )
     return tuple(lacks)
+
+
+def _resource_lack(resource: str, wanted: int, free: int, total: int) -> Lack:
+    reason, handler = shortage(resource, total), handler_of(resource)
+    if handler is not None and total == 0:
+        return Lack(reason=reason, message=f"it has no handler {handler}")
+    return Lack(reason=reason, message=f"{reason}: {wanted} wanted, {max(free, 0)} of {total} free")
+
+
+def shortage(resource: str, total: int) -> str:
+    """Return the reason to count by for too little of a resource, of which the node has so much in all."""
+    handler = handler_of(resource)
+    return f"insufficient {resource}" if handler is None or total else f"handler {handler} missing"
 
 
 def lacks_of(node: Node, holdings: Holdings, requirement: Requirement) -> tuple[Lack, ...]:

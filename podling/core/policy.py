@@ -26,6 +26,7 @@ from podling.core.fields import (
     check_seconds,
     check_text,
 )
+from podling.core.functions import check_function
 from podling.core.permission_rules import check_allowed, check_limits
 from podling.core.permissions import Policy, denied
 from podling.core.retry import ErrorCode
@@ -57,6 +58,7 @@ _IPV6 = re.compile(r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]{1,32})?", re
 _EXIT_ENTRY = re.compile(r"exit:(?:[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])", re.ASCII)
 
 _MAX_CONTAINERS = 64
+MOST_RESOURCES = 1000  # of a node: each handler is one
 _DEFAULT = Policy()
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -183,11 +185,12 @@ def _check_network(network: str) -> None:
 
 def _check_runtime(spec: TaskSpec, allow_simulated: bool) -> None:
     if spec.runtime is Runtime.SIMULATED and not allow_simulated:
-        raise InvalidInput.field("runtime", "simulated serves benchmarks only; use docker or process")
+        raise InvalidInput.field("runtime", "simulated serves benchmarks only; use docker, process or python")
     if spec.runtime is Runtime.PROCESS and spec.kind is TaskKind.POD:
         raise InvalidInput.field("runtime", "a pod's containers run in docker only")
     if spec.runtime is Runtime.PROCESS and spec.network != "bridge":
         raise InvalidInput.field("network", "has no meaning for a process, which uses the host's")
+    check_function(spec)
 
 
 def _check_containers(spec: TaskSpec) -> None:
@@ -237,7 +240,7 @@ def validate_node_registration(
     if not _HOSTNAME.fullmatch(hostname) and not _IPV6.fullmatch(hostname):
         raise InvalidInput.field("hostname", "must be a host name or an IP address")
     check_number("port", port, 1, 65535)
-    check_count("capacity", capacity, 100)
+    check_count("capacity", capacity, MOST_RESOURCES)
     for resource, amount in capacity.items():
         _check_capacity(resource, amount)
     for resource, amount in (allocatable or {}).items():

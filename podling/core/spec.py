@@ -17,7 +17,12 @@ SLOTS = "slots"  # tasks side by side
 class Runtime(StrEnum):
     DOCKER = "docker"
     PROCESS = "process"
+    PYTHON = "python"  # functions that the worker has handlers for
     SIMULATED = "simulated"  # for benchmarks: nothing is run
+
+
+ENDS_WITH_WORKER = frozenset({Runtime.PYTHON})
+"""Runtimes whose tasks run inside the worker's own processes, and never outlive it."""
 
 
 class TaskKind(StrEnum):
@@ -240,7 +245,11 @@ class AlertWish:
 
 @value
 class TaskSpec:
-    """A unit of work, complete with its defaults, as accepted."""
+    """A unit of work, complete with its defaults, as accepted.
+
+    A function has a `handler`, and one container without an image, which holds its resources; its
+    `payload` is JSON text, so that it is given on as it came.
+    """
 
     name: str
     containers: tuple[ContainerSpec, ...]
@@ -265,6 +274,8 @@ class TaskSpec:
     placement: Placement = field(default_factory=Placement)
     replay_of: str | None = None
     alerts: tuple[AlertWish, ...] = ()
+    handler: str | None = None
+    payload: str | None = None
 
     @property
     def main(self) -> ContainerSpec:

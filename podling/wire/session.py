@@ -257,13 +257,15 @@ def _shown(message: WorkerMessage | MasterMessage) -> dict[str, Any]:
 
 
 def _assigned(assignments: Iterable[Assignment]) -> list[Any]:
-    """A worker has no business with whom to tell of a task, and the oldest refuses the field."""
-    return [outside(assignment) | {"spec": _without_alerts(assignment.spec)} for assignment in assignments]
+    return [outside(assignment) | {"spec": _for_worker(assignment.spec)} for assignment in assignments]
 
 
-def _without_alerts(spec: TaskSpec) -> dict[str, Any]:
+def _for_worker(spec: TaskSpec) -> dict[str, Any]:
+    """A worker has no business with whom to tell of a task, and the oldest refuses that field and others."""
     shown: dict[str, Any] = outside(spec)
     del shown["alerts"]
+    if spec.handler is None:
+        del shown["handler"], shown["payload"]
     return shown
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from podling.core.errors import InvalidInput
+from podling.core.functions import MAX_ATTEMPTS
 from podling.core.quantity import parse_resource
-from podling.core.spec import ContainerSpec, TaskKind, TaskSpec
+from podling.core.spec import ContainerSpec, Runtime, TaskKind, TaskSpec
 from podling.core.task import Attempt, Task
 from podling.core.value import camel_case
 from podling.wire.alerts import parse_wishes
@@ -28,10 +29,9 @@ OUTPUT_ONLY = frozenset(
     " errorCode deadLetterReason schedulingError replayOf progress result restartCount held".split()
 )
 _NOT_YET = frozenset(
-    "handler payload statement parameters database concurrencyKey dependsOn secrets livenessProbe"
-    " readinessProbe".split()
+    "statement parameters database concurrencyKey dependsOn secrets livenessProbe readinessProbe".split()
 )
-_FREE_FORM = frozenset({"env", "labels", "nodeSelector", "tmpfs", "extraHosts"})
+_FREE_FORM = frozenset({"payload", "env", "labels", "nodeSelector", "tmpfs", "extraHosts"})
 
 
 def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> TaskSpec:
@@ -46,6 +46,10 @@ def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> 
     if "resources" in container:
         container["resources"] = parse_resources(container["resources"])
     parse_options(container)
+    if "payload" in spec:
+        spec["payload"] = orjson.dumps(given["payload"], option=orjson.OPT_SORT_KEYS).decode()
+    if spec.get("runtime") == Runtime.PYTHON:
+        spec.setdefault("maxAttempts", MAX_ATTEMPTS)
     if "alerts" in spec:
         spec["alerts"] = parse_wishes(spec["alerts"])
     if spec.setdefault("idempotencyKey", idempotency_key) != (idempotency_key or spec["idempotencyKey"]):
@@ -120,6 +124,7 @@ def task_view(task: Task, scheduling_error: str | None = None) -> dict[str, Any]
         "taskId": task.task_id,
         **spec,
         **container,
+        "payload": None if task.spec.payload is None else orjson.loads(task.spec.payload),
         "runAt": task.run_at,
         "status": task.status,
         "nodeId": task.node_id,

@@ -17,4 +17,7 @@ def work_of(cluster_id: str, assignment: Assignment, name: str) -> ContainerWork
         network=spec.network,
         labels=spec.labels,
         environment=assignment.environment,
+        handler=spec.handler,
+        payload=spec.payload,
+        timeout_seconds=spec.timeout_seconds,
     )

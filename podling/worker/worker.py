@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 
 from podling.core.agent import held_attempts, is_idle
-from podling.core.agent_attempt import Phase
 from podling.core.agent_events import Draining, Reconciled
 from podling.core.errors import Unavailable
 from podling.core.permissions import Policy
@@ -42,6 +41,7 @@ from podling.worker.runtime.base import Runtime
 from podling.worker.session import Session, SessionOptions, learn_cluster
 from podling.worker.shell import Shell
 from podling.worker.standby import Standby, held_by_journal
+from podling.worker.stopping import is_quiet, let_functions_end
 from podling.worker.streams import Streams
 from podling.worker.tails import TailSender
 
@@ -301,6 +301,7 @@ class Worker:
         shell.feed(Draining(reason=STOPPING))
         try:
             async with asyncio.timeout(self._options.shutdown_timeout):
+                await let_functions_end(shell, self._options.shutdown_timeout / 2)
                 while not is_quiet(shell, session):
                     await shell.changed()
                 await tails.flush()
@@ -356,19 +357,6 @@ class Worker:
         running = sum(held.final is None for held in shell.state.attempts.values())
         session.unhealthy = f"{running} attempts of another cluster, {cluster_id}, still run here"
         raise Unavailable(f"it is of another cluster, and {session.unhealthy}")
-
-
-def is_quiet(shell: Shell, session: Session) -> bool:
-    """Whether nothing is on its way: what runs may run on without this program."""
-    if session.url is not None and shell.state.outbox:
-        return False
-    for held in shell.state.attempts.values():
-        is_kept = held.is_recorded and held.are_logs_saved
-        if held.ending is not None and not is_kept:
-            return False
-        if any(one.phase is Phase.STARTING for one in held.containers):
-            return False
-    return True
 
 
 async def _clear(shell: Shell) -> None:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from tests.support import end
 T = TypeVar("T")
 P = TypeVar("P", bound="Programs")
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "podling-busybox:local"
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -51,12 +53,16 @@ class Programs:
         self.port = free_port()
         self.master_url = f"http://127.0.0.1:{self.port}"  # where workers dial
         self.client = Client(self.master_url)
-        self.engine = docker.from_env()
         self._environment = environment
         self._lease_seconds = lease_seconds
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
         self._flags: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def engine(self) -> Any:
+        """The Docker engine, which not every test needs."""
+        return docker.from_env()
 
     def start_master(self, *flags: str) -> None:
         """Start it with the flags of its first start, and wait until it is ready."""
@@ -120,6 +126,11 @@ class Programs:
         pid = int((self.directory / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
 
+    def ask_to_end(self, name: str) -> "subprocess.Popen[bytes]":
+        """Ask the program to end, and do not wait for it."""
+        self._running[name].terminate()
+        return self._running.pop(name)
+
     def terminate(self, name: str, seconds: float = 40.0) -> int:
         """End the program with SIGTERM; return its exit code."""
         program = self._running.pop(name)
@@ -161,7 +172,8 @@ class Programs:
             program = self._running[name]
             end(program)
         self._running.clear()
-        self.engine.close()
+        if "engine" in vars(self):
+            self.engine.close()
 
 
 def free_port() -> int:

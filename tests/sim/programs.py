@@ -22,7 +22,8 @@ from podling.worker.kept_lease import KeptLease
 from podling.worker.masters import Masters
 from podling.worker.session import Session, SessionOptions, learn_cluster
 from podling.worker.shell import Shell
-from podling.worker.worker import HEALTH_SECONDS, STARTING, STOPPING, SWEEP_SECONDS, is_quiet
+from podling.worker.stopping import is_quiet
+from podling.worker.worker import HEALTH_SECONDS, STARTING, STOPPING, SWEEP_SECONDS
 from tests.sim.database import Connection, Database
 from tests.sim.journal import SimulatedJournal
 from tests.sim.loop import Process, SimulatedLoop

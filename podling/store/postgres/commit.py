@@ -32,6 +32,7 @@ from podling.store.postgres.rows import (
     event_columns,
     live_row,
     rows_to_json,
+    spec_json,
     spec_row,
     state_row,
     to_json,
@@ -137,7 +138,7 @@ def _new_rows(writes: Sequence[TaskWrite], now: datetime) -> tuple[str, list[str
         row = spec_row(write.task) | live_row(write.task, now)
         row["blocked"] = row["due"] and write.blocked
         rows.append(row)
-    return rows_to_json(rows), [to_json(write.task.spec) for write in writes]
+    return rows_to_json(rows), [spec_json(write.task.spec) for write in writes]
 
 
 async def _write(connection: Connection, batch: Batch) -> list[WriteResult]:

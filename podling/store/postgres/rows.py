@@ -80,6 +80,15 @@ def _without_nul(item: Any) -> Any:
     return item
 
 
+def spec_json(spec: TaskSpec) -> str:
+    """Return the JSON of a spec, without what only functions have on any other task."""
+    text = to_json(spec)
+    return text if spec.handler is not None else text.replace(_NO_FUNCTION, "", 1)
+
+
+_NO_FUNCTION = ',"handler":null,"payload":null'
+
+
 def detail_of(task: Task) -> dict[str, Any] | None:
     """Return the fields of the task's detail, None if all are at their defaults."""
     values = _read_detail(task)

@@ -49,7 +49,7 @@ _READ_BESIDE: dict[str, Schema] = {
 def _spec(sent: bool) -> dict[str, Schema]:
     """Return the fields of a task and of its one container, side by side."""
     container = properties_of(ContainerSpec, sent=sent)
-    fields = properties_of(TaskSpec, sent=sent) | container | {"name": STRING}
+    fields = properties_of(TaskSpec, sent=sent) | container | {"name": STRING, "payload": ANYTHING}
     return {name: schema for name, schema in fields.items() if name not in ("containers", "kind")}
 
 

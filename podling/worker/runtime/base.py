@@ -28,6 +28,9 @@ class ContainerWork:
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
+    handler: str | None = None
+    payload: str | None = None  # JSON
+    timeout_seconds: float | None = None  # the agent sees to it
 
 
 class Condition(StrEnum):

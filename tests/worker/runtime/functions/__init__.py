@@ -1,0 +1,1 @@
+"""Modules with functions, for the tests of the runtime `python`."""
