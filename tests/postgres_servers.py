@@ -98,13 +98,21 @@ class PostgresServer:
 
         It does not wait for the disk, so it is not for tests that kill the server.
         """
+        async with self.emptied_database() as dsn:
+            store = PostgresStore(dsn)
+            await store.open()
+            try:
+                yield store
+            finally:
+                await store.close()
+
+    @asynccontextmanager
+    async def emptied_database(self) -> AsyncIterator[str]:
+        """Give the DSN of the database that such a store has."""
         name = await self._borrow()
-        store = PostgresStore(self.dsn_of(name))
-        await store.open()
         try:
-            yield store
+            yield self.dsn_of(name)
         finally:
-            await store.close()
             await self._run(_EMPTY, name)
             self._free.append(name)
 

@@ -13,12 +13,16 @@
     │   ├── IllegalTransition
     │   ├── StaleAttempt
     │   ├── IdempotencyMismatch
-    │   └── StaleSession
+    │   ├── StaleSession
+    │   ├── LockNotHeld         the lock is somebody else's by now, or nobody's
+    │   ├── LockNotAcquired     somebody else holds it
+    │   └── ClaimLost           an idempotency key that was claimed is somebody else's by now
     ├── TooManyRequests
     ├── Unavailable             try again later
     │   ├── StoreUnavailable
     │   ├── StaleEpoch          this master is no longer the leader
-    │   └── DeadlineExceeded
+    │   ├── DeadlineExceeded
+    │   └── BreakerIsOpen       a circuit breaker lets nobody through at present
     ├── ConfigurationError      a setting that has to be changed before the program can start
     └── RuntimeFailure          a container runtime could not do what it was told
 
@@ -105,6 +109,18 @@ class StaleSession(Conflict):
     default_code = "stale_session"
 
 
+class LockNotHeld(Conflict):
+    default_code = "lock_not_held"
+
+
+class LockNotAcquired(Conflict):
+    default_code = "lock_held"
+
+
+class ClaimLost(Conflict):
+    default_code = "claim_lost"
+
+
 class TooManyRequests(PodlingError):
     default_code = "too_many_requests"
 
@@ -123,6 +139,10 @@ class StaleEpoch(Unavailable):
 
 class DeadlineExceeded(Unavailable):
     default_code = "deadline_exceeded"
+
+
+class BreakerIsOpen(Unavailable):
+    default_code = "breaker_open"
 
 
 class ConfigurationError(PodlingError):

@@ -20,6 +20,7 @@ from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
+from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
@@ -210,6 +211,7 @@ class Store(Protocol):
     tokens: Tokens
     audit: Audit
     decisions: Decisions
+    coordination: Coordination
     alerts: Alerts
     queues: Queues
     dead_letters: DeadLetters

@@ -30,6 +30,7 @@ from podling.store.base import (
 from podling.store.memory.alerts import AlertTable
 from podling.store.memory.audit import AuditTable
 from podling.store.memory.changes import ChangeTable
+from podling.store.memory.coordination import MemoryCoordination
 from podling.store.memory.decisions import DecisionTable
 from podling.store.memory.logs import TailTable
 from podling.store.memory.masters import MasterTable
@@ -41,6 +42,7 @@ from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
+from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.maintained import Maintained
@@ -90,6 +92,7 @@ class MemoryStore(Store):
         self.audit: Audit = AuditTable(MOST_AUDITED)
         self.decisions: Decisions = DecisionTable()
         self.dead_letters: DeadLetters = self._tasks.letters
+        self.coordination: Coordination = MemoryCoordination(clock)
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
         self.queues: Queues = QueueTable(self._call)

@@ -16,8 +16,8 @@ from podling.store.postgres.migrations import shipped, verify
 from podling.store.postgres.pool import Connection
 from podling.store.postgres.queries import load
 
-LEFT_OUT = frozenset({"changes", "masters", "peer_messages"})
-"""What running masters tell each other; the migrations' own table is written by them."""
+LEFT_OUT = frozenset({"changes", "masters", "peer_messages", "podling_lock_waiters"})
+"""What running programs tell each other; the migrations' own table is written by them."""
 
 COPY_SECONDS = 6 * 3600.0
 PLAIN_TEXT = (

@@ -9,6 +9,7 @@ from podling.core.task import Task
 from podling.store.base import Snapshot, ignore
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
+from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
 from podling.store.ports.queues import Queues
@@ -18,6 +19,8 @@ from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.alerts import AlertTables
 from podling.store.postgres.audit import AuditTable
 from podling.store.postgres.commit import Committer
+from podling.store.postgres.coordination import PostgresCoordination
+from podling.store.postgres.coordination.runner import StoreRunner
 from podling.store.postgres.dead_letters import DeadLetterTable
 from podling.store.postgres.decisions import DecisionTable
 from podling.store.postgres.errors import translated, translated_at_open
@@ -80,6 +83,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.decisions: Decisions = DecisionTable(self._pool)
         self.queues: Queues = QueueTable(self._pool, self._notifier)
         self.dead_letters: DeadLetters = DeadLetterTable(self._pool)
+        self.coordination: Coordination = PostgresCoordination(StoreRunner(self._pool, self._direct))
 
     @property
     def replica(self) -> ReplicaFacts | None:
@@ -107,6 +111,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
     async def close(self) -> None:
         if self._replica is not None:
             await self._replica.stop()
+        await self.coordination.close()
         await self._notifier.stop()
         await self._pool.close()
 

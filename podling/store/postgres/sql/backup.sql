@@ -57,3 +57,12 @@ WHERE session_no > 0
 UPDATE node_beats
 SET session_no = greatest(session_no + $1, $2 + $1, (extract(epoch FROM now()) * 1000000)::bigint)
 WHERE session_no > 0
+
+-- name: leap_tokens
+-- Of locks and claims; a schema from before them has none.
+SELECT setval(
+    sequence::regclass,
+    greatest(nextval(sequence::regclass) + $1, (extract(epoch FROM now()) * 1000000)::bigint)
+)
+FROM unnest(ARRAY['podling_locks_token_seq', 'podling_idempotency_token_seq']) AS wanted (sequence)
+WHERE to_regclass(sequence) IS NOT NULL

@@ -1,0 +1,25 @@
+"""Coordination in memory: `MemoryCoordination` joins the tables."""
+
+from podling.kit.clock import Clock
+from podling.store.memory.coordination.breakers import BreakerTable
+from podling.store.memory.coordination.cache import CacheTable
+from podling.store.memory.coordination.checkpoints import CheckpointTable
+from podling.store.memory.coordination.idempotency import IdempotencyTable
+from podling.store.memory.coordination.locks import LockTable
+
+
+class MemoryCoordination:
+    """The port `Coordination`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.locks = LockTable(clock)
+        self.breakers = BreakerTable(clock)
+        self.cache = CacheTable(clock)
+        self.checkpoints = CheckpointTable(clock)
+        self.idempotency = IdempotencyTable(clock)
+
+    async def forget(self) -> int:
+        return await self.cache.prune("") + self.idempotency.prune() + self.locks.prune()
+
+    async def close(self) -> None:
+        pass
