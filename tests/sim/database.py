@@ -19,7 +19,7 @@ from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.network import Network
 from tests.sim.story import Story
 
-_PARTS = ("alerts", "audit", "decisions", "tokens")
+_PARTS = ("alerts", "audit", "coordination", "dead_letters", "decisions", "queues", "schedules", "tokens")
 
 HOST = "db"
 ANSWER_SECONDS = 5.0
@@ -166,11 +166,7 @@ class Connection:
         self._host = host
 
     def __getattr__(self, name: str) -> Any:
-        return (
-            _Part(self, name)
-            if name in ("alerts", "audit", "decisions", "tokens")
-            else partial(self._call, name)
-        )
+        return _Part(self, name) if name in _PARTS else partial(self._call, name)
 
     async def open(self) -> None: ...
 

@@ -138,7 +138,7 @@ async def test_beats_raise_counters_and_tell_the_time(store: Store) -> None:
     assert counted == frozenset({"a", "b"})
     after = {beat.node_id: beat for beat in await store.load_beats()}
     for name in ("a", "b"):
-        assert after[name] == replace(before[name], counter=before[name].counter + 1, at=at(7))
+        assert after[name] == before[name]._replace(counter=before[name].counter + 1, at=at(7))
     assert after["c"] == before["c"]
     assert (await node_of(store, "a")).last_heartbeat == at(7)
 
@@ -202,7 +202,7 @@ async def test_a_beat_that_comes_after_the_mark_does_not_count(store: Store) -> 
     seen = await beat_of(store)
     assert await store.mark_lost("node-1", seen.counter, epoch)
     assert await store.beat({"node-1": number}, at(1)) == frozenset()
-    assert await beat_of(store) == replace(seen, lost=True)
+    assert await beat_of(store) == seen._replace(lost=True)
 
 
 async def test_a_new_session_clears_the_mark(store: Store) -> None:
