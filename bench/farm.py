@@ -9,8 +9,9 @@ import argparse
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 import aiohttp
@@ -61,13 +62,36 @@ class Count:
         )
 
 
-class Worker:
-    """A node whose attempts run for so many seconds: 0 reports start and end together, inf never ends."""
+class Runs:
+    """For how many seconds attempts run: 0 reports start and end together, inf never ends.
 
-    def __init__(self, node_id: str, slots: int, run_seconds: float, counted: Count) -> None:
+    Those that are held run on until `go`, after which they end evenly within as many seconds.
+    """
+
+    def __init__(self, seconds: float, held: bool = False) -> None:
+        self.at_once = not seconds
+        self._seconds = seconds
+        self._held: list[Callable[[], None]] | None = [] if held else None
+
+    def end_later(self, end: Callable[[], None]) -> None:
+        if self._held is not None:
+            self._held.append(end)
+        elif math.isfinite(self._seconds):
+            asyncio.get_running_loop().call_later(self._seconds, end)
+
+    def go(self) -> None:
+        held, self._held = self._held or [], None
+        for number, end in enumerate(held):
+            asyncio.get_running_loop().call_later(self._seconds * number / len(held), end)
+
+
+class Worker:
+    """A node of so many slots."""
+
+    def __init__(self, node_id: str, slots: int, runs: Runs, counted: Count) -> None:
         self._node_id = node_id
         self._slots = slots
-        self._run_seconds = run_seconds
+        self._runs = runs
         self._count = counted
 
     async def run(self, http: aiohttp.ClientSession, url: str, gate: asyncio.Semaphore) -> None:
@@ -89,7 +113,7 @@ class Worker:
             raise SessionLost(welcome)
         self._count.connected += 1
         try:
-            await Session(socket, self._run_seconds, self._count).run(welcome)
+            await Session(socket, self._runs, self._count).run(welcome)
         finally:
             self._count.connected -= 1
             await socket.close()
@@ -111,9 +135,9 @@ class Worker:
 class Session:
     """One connection, from its welcome on."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, run_seconds: float, counted: Count) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, runs: Runs, counted: Count) -> None:
         self._socket = socket
-        self._run_seconds = run_seconds
+        self._runs = runs
         self._count = counted
         self._numbers = count(1)
         self._sent: dict[int, float] = {}
@@ -143,13 +167,12 @@ class Session:
     def _take(self, items: Sequence[Assignment]) -> None:
         if not items:
             return
-        if self._run_seconds:
-            now = datetime.now(UTC)
-            self._tell([self._news_of(item, ReportKind.RUNNING, now, now) for item in items])
-            if math.isfinite(self._run_seconds):
-                asyncio.get_running_loop().call_later(self._run_seconds, self._end, items, now)
+        now = datetime.now(UTC)
+        if self._runs.at_once:
+            self._end(items, now)
         else:
-            self._end(items, datetime.now(UTC))
+            self._tell([self._news_of(item, ReportKind.RUNNING, now, now) for item in items])
+            self._runs.end_later(partial(self._end, items, now))
 
     def _end(self, items: Sequence[Assignment], started: datetime) -> None:
         now = datetime.now(UTC)
@@ -211,7 +234,7 @@ async def _receive(socket: aiohttp.ClientWebSocketResponse) -> object:
     return unpack(message.data)
 
 
-async def farm(url: str, workers: Sequence[Worker], counted: Count) -> None:
+async def farm(url: str, workers: Sequence[Worker], runs: Runs, counted: Count) -> None:
     """Run until the bench has ended."""
 
     async def report() -> None:
@@ -225,7 +248,7 @@ async def farm(url: str, workers: Sequence[Worker], counted: Count) -> None:
         lives = [group.create_task(worker.run(http, url, gate)) for worker in workers]
         lives.append(group.create_task(report()))
         async for _ in orders():
-            pass
+            runs.go()
         cancel_all(lives)
 
 
@@ -236,13 +259,13 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=100)
     parser.add_argument("--prefix", default="sim")
     parser.add_argument("--run-seconds", type=float, default=0.0, help="how long each attempt runs; inf")
+    parser.add_argument("--held", action="store_true", help="they run on until a line on standard input")
     given = parser.parse_args()
-    counted = Count()
+    counted, runs = Count(), Runs(given.run_seconds, given.held)
     workers = [
-        Worker(f"{given.prefix}-{number}", given.slots, given.run_seconds, counted)
-        for number in range(given.workers)
+        Worker(f"{given.prefix}-{number}", given.slots, runs, counted) for number in range(given.workers)
     ]
-    uvloop.run(farm(given.master, workers, counted))
+    uvloop.run(farm(given.master, workers, runs, counted))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Ten thousand nodes with a session each, beating every 4 s, while 100,000 tasks of 50 shapes wait.
 
 A node has one slot and each attempt runs for a while, so nearly all nodes are full, and all the time
-some of them get room, for which the planner looks among the waiting.
+some of them get room, for which the planner looks among the waiting. Nothing ends before all of that
+is there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,8 @@ async def run(trial: Trial) -> Result:
         there = master.clock()
         await fill(master, nodes + pending, "--shapes", str(SHAPES), step=check)
         before = {"connect_seconds": there - begin, "fill_seconds": master.clock() - there}
+        for one in farms:
+            one.send("go")
         return await _measure(trial, master, farms) | before
 
 
@@ -56,7 +59,7 @@ def _nodes_each(trial: Trial) -> int:
 def _farms(trial: Trial, master: Master) -> Iterator[Child]:
     run_seconds = min(RUN_SECONDS, trial.seconds / 3)
     for number in range(min(PROCESSES, trial.sized(PROCESSES, least=2))):
-        flags = ("--prefix", f"sim-{number}", "--run-seconds", str(run_seconds))
+        flags = ("--prefix", f"sim-{number}", "--run-seconds", str(run_seconds), "--held")
         yield farm(master, _nodes_each(trial), 1, *flags)
 
 
