@@ -1,4 +1,4 @@
-"""Full collections of garbage look at what is new, and at the rest when times are calm."""
+"""Full collections of garbage look at what is new, and at the rest when memory grew and times are calm."""
 
 import gc
 import weakref
@@ -6,15 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from podling.kit.garbage import CALM_SECONDS, FULL, MIDDLE, MOST_SECONDS, YOUNG, Collector
+from podling.kit.garbage import CALM_SECONDS, FULL, GROWTH, MIDDLE, MOST_SECONDS, YOUNG, Collector
 
 
 class Clock:
+    """Also of how much is allocated: `blocks` are what there was at first, times a factor."""
+
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.blocks = 1.0
 
     def __call__(self) -> float:
         return self.seconds
+
+    def allocated(self) -> int:
+        return round(1_000_000 * self.blocks)
 
 
 class Circle:
@@ -32,7 +38,7 @@ def clock() -> Clock:
 @pytest.fixture
 def collector(clock: Clock) -> Iterator[Collector]:
     before = gc.get_threshold()
-    collector = Collector(clock)
+    collector = Collector(clock, clock.allocated)
     collector.begin()
     yield collector
     collector.end()
@@ -75,12 +81,38 @@ def test_garbage_in_circles_does_not_pile_up() -> None:
     assert full_collections() > before
 
 
-def test_circles_that_were_set_aside_go_when_times_are_calm(collector: Collector, clock: Clock) -> None:
+def test_circles_that_were_set_aside_go_when_memory_has_grown_and_times_are_calm(
+    collector: Collector, clock: Clock
+) -> None:
     circle = set_aside_circle()
+    clock.blocks = GROWTH + 0.01
     clock.seconds += CALM_SECONDS - 1
     collector.look_again()
     assert circle() is not None
     clock.seconds += 1
+    collector.look_again()
+    assert circle() is None
+
+
+def test_everything_is_looked_at_once_in_an_hour_while_memory_does_not_grow(
+    collector: Collector, clock: Clock
+) -> None:
+    circle = set_aside_circle()
+    clock.blocks = GROWTH - 0.01
+    clock.seconds += MOST_SECONDS - 1
+    collector.look_again()
+    assert circle() is not None
+    clock.seconds += 1
+    collector.look_again()
+    assert circle() is None
+
+
+def test_growth_is_measured_from_the_least_there_was(collector: Collector, clock: Clock) -> None:
+    circle = set_aside_circle()
+    clock.blocks = 0.5
+    collector.look_again()
+    clock.blocks = 0.5 * GROWTH + 0.01
+    clock.seconds += CALM_SECONDS
     collector.look_again()
     assert circle() is None
 
