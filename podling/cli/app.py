@@ -33,6 +33,7 @@ COMMANDS = {
     "dlq": "dlq:app",
     "nodes": "nodes:nodes",
     "node": "node:app",
+    "cron": "cron:app",
     "alert": "alert:app",
     "masters": "masters:masters",
     "status": "status:status",

@@ -96,6 +96,17 @@ METHODS: dict[str, Callable[[Face], Any]] = {
     "DELETE /api/v1/tokens/{id}": lambda client: client.revoke_token("x"),
     "GET /api/v1/audit": lambda client: next(client.audit()),
     "GET /api/v1/policy": lambda client: client.policy(),
+    "POST /api/v1/schedules": lambda client: client.create_schedule(
+        "x", cron="@daily", task={"image": "box"}
+    ),
+    "GET /api/v1/schedules": lambda client: next(client.schedules()),
+    "GET /api/v1/schedules/{id}": lambda client: client.schedule("x"),
+    "PUT /api/v1/schedules/{id}": lambda client: client.replace_schedule("x", cron="@daily", task={}),
+    "DELETE /api/v1/schedules/{id}": lambda client: client.remove_schedule("x"),
+    "GET /api/v1/schedules/{id}/fires": lambda client: next(client.fires("x")),
+    "POST /api/v1/schedules/{id}/pause": lambda client: client.pause_schedule("x"),
+    "POST /api/v1/schedules/{id}/resume": lambda client: client.resume_schedule("x"),
+    "POST /api/v1/schedules/{id}/run": lambda client: client.run_schedule("x"),
     "GET /api/v1/decisions": lambda client: next(client.decisions()),
     "GET /api/v1/ingest/decisions": lambda client: next(client.decisions(incoming=True)),
 }
