@@ -9,13 +9,14 @@ def read(text: str, with_users: bool = False) -> list[CrontabJob | CrontabRemark
 
 
 def test_assignments_hold_for_the_lines_below_them() -> None:
-    first, mail, shell, zone, path, second = read(
+    first, mail, shell, zone, path, inner, second = read(
         "0 3 * * * /usr/bin/backup --all\n"
         "# a remark\n\n"
         'MAILTO = "me@example.org, you@example.org"\n'
         "SHELL=/bin/bash\n"
         "CRON_TZ=Europe/Berlin\n"
         "PATH=/opt/bin:/bin\n"
+        "TZ=UTC\n"
         "  */5  *  * * 1-5\tbackup\n"
     )
     assert first == CrontabJob(
@@ -25,14 +26,16 @@ def test_assignments_hold_for_the_lines_below_them() -> None:
         cron="0 3 * * *",
         command="/usr/bin/backup --all",
     )
-    assert all(isinstance(one, CrontabRemark) and not one.left_out for one in (mail, shell, zone, path))
+    assert all(
+        isinstance(one, CrontabRemark) and not one.left_out for one in (mail, shell, zone, path, inner)
+    )
     assert isinstance(second, CrontabJob)
-    assert (second.line, second.name, second.cron) == (8, "backup-2", "*/5 * * * 1-5")
+    assert (second.line, second.name, second.cron) == (9, "backup-2", "*/5 * * * 1-5")
     assert second.mail == ("me@example.org", "you@example.org")
     assert (second.shell, second.time_zone, second.env) == (
         "/bin/bash",
         "Europe/Berlin",
-        {"PATH": "/opt/bin:/bin"},
+        {"PATH": "/opt/bin:/bin", "TZ": "UTC"},
     )
 
 
