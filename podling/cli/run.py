@@ -44,14 +44,14 @@ def _places(arguments: Sequence[str], parameters: Sequence[Any]) -> tuple[list[i
 def before_command(arguments: Sequence[str], parameters: Sequence[Any]) -> list[str]:
     """Return the arguments with a `--` put before the first word of the task's command.
 
-    That is the second word beside the options if -i or --spec names the image, else the third. Who
+    That is the second word beside the options if -i, --spec or --handler names what runs, else the third. Who
     wrote the `--` without a name or an image before it is asked which is which. Raises InvalidInput.
     """
     places, told = _places(arguments, parameters)
-    first = 1 if told & {"-i", "--image", "--spec"} else 2
+    first = 1 if told & {"-i", "--image", "--spec", "--handler"} else 2
     if len(places) > first:
         return [*arguments[: places[first]], "--", *arguments[places[first] :]]
-    if "--" in arguments and len(places) < first and not told & {"--spec", "--runtime"}:
+    if "--" in arguments and len(places) < first and not told & {"--spec", "--runtime", "--handler"}:
         raise InvalidInput(
             "name and image stand before the --: write podling run NAME -i IMAGE -- COMMAND, or "
             "podling run NAME IMAGE -- COMMAND"

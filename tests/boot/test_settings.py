@@ -198,6 +198,15 @@ def test_lists_are_repeated_flags_or_separated_by_commas() -> None:
     assert settings.master_urls == ("http://a:8070", "https://b")
 
 
+def test_who_brings_functions_runs_them_and_nothing_else_that_was_not_named() -> None:
+    settings = worker("--handlers", "shop.tasks,mail", "--handlers", "more", "--handler-processes", "3")
+    assert settings.handlers == ("shop.tasks", "mail", "more")
+    assert (settings.runtimes, settings.handler_processes) == (("python",), 3)
+    assert worker(PODLING_HANDLERS="a", PODLING_RUNTIME="docker").runtimes == ("docker", "python")
+    with pytest.raises(ConfigurationError, match="--runtime python needs --handlers"):
+        worker("--runtime", "python")
+
+
 def test_quantities_are_read_as_millicores_and_bytes() -> None:
     settings = worker("--cpu", "1500m", "--memory", "2Gi", "--capacity", "4")
     assert (settings.cpu, settings.memory, settings.capacity) == (1500, 2 * 2**30, 4)
@@ -215,6 +224,8 @@ BAD_WORKER_SETTINGS: Mapping[str, str] = {
     "--capacity": "-1",
     "--label": "zone",
     "--runtime": "podman",
+    "--handlers": "shop-tasks",
+    "--handler-processes": "0",
     "--master-url": "localhost:8070",
     "--node-id": "../up",
     "--hostname": "a b",

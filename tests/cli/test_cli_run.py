@@ -256,6 +256,27 @@ def test_a_process_needs_no_image(cli: Cli, master: FakeMaster) -> None:
     assert submitted(master) == {"name": "job", "runtime": "process", "command": ["/bin/echo", "hi"]}
 
 
+def test_a_function_is_named_by_its_handler_and_given_a_payload(cli: Cli, master: FakeMaster) -> None:
+    for payload in ('{"to": 1}', "{}", "[null]", "0"):
+        assert cli("run", "--handler", "email.send", "--payload", payload).code == 0
+        assert master.requests[-1]["body"] == {
+            "name": "email.send",
+            "runtime": "python",
+            "handler": "email.send",
+            "payload": json.loads(payload),
+        }
+    assert cli("run", "welcome", "--runtime", "python", "--handler", "email.send").code == 0
+    assert master.requests[-1]["body"] == {"name": "welcome", "runtime": "python", "handler": "email.send"}
+
+
+def test_the_payload_of_a_specification_is_replaced_whole(
+    cli: Cli, master: FakeMaster, tmp_path: Path
+) -> None:
+    spec = {"runtime": "python", "handler": "email.send", "payload": {"a": 1}}
+    assert cli("run", "--spec", spec_file(tmp_path, json.dumps(spec)), "--payload", '{"b": 2}').code == 0
+    assert submitted(master) == spec | {"name": "email.send", "payload": {"b": 2}}
+
+
 def test_what_a_process_reserves_is_no_limit(cli: Cli, master: FakeMaster) -> None:
     cli("run", "job", "--runtime", "process", "--cpu", "1", "--memory", "1Gi", "--", "/bin/true")
     assert submitted(master)["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}}
@@ -267,6 +288,8 @@ def test_what_a_process_reserves_is_no_limit(cli: Cli, master: FakeMaster) -> No
         ((), "which image"),
         (("--", "echo", "hi"), "podling run NAME -i IMAGE -- COMMAND"),
         (("box", "-e", "A"), "-e: 'A'"),
+        (("--handler", "x", "--payload", "{"), "--payload: '{' is not JSON"),
+        (("--handler", "x", "--", "ls"), "a function takes no command such as ls"),
         (("box", "-p", "0:80"), "-p: '0:80'"),
         (("box", "-p", "80"), "-p: '80'"),
         (("box", "-p", "http"), "-p: 'http'"),

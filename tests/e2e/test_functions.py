@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from podling.core.agent_restore import LEFT_SENTENCE
 from tests.e2e.programs import ROOT, Programs, programs, until
 
 GOOD = "tests.worker.runtime.functions.good"
+EXAMPLES = ROOT / "examples"
 SLOTS = 5
 
 
@@ -177,6 +179,21 @@ def test_a_worker_that_stops_lets_them_end(running: Programs) -> None:
     assert task["attempt"] == 1
     running.start_worker("worker")
     running.wait_for_workers(1)
+
+
+def test_the_example_does_what_it_says(running: Programs) -> None:
+    example = EXAMPLES / "functions.py"
+    shutil.copy(example, running.directory)
+    running.start_worker("shop", "--handlers", "functions")
+    running.wait_for_workers(2)
+    environment = os.environ | {"PODLING_MASTER_URL": running.master_url}
+    command = [sys.executable, str(example)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == [
+        "square of 7: completed, 49",
+        "greeting for Ada: completed, hello Ada, this is attempt 2",
+        "greeting for nobody: failed, BAD_PAYLOAD: there is nobody to greet",
+    ], done
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,24 @@ def test_the_oldest_protocol_is_sent_no_field_that_it_does_not_know() -> None:
     assert version_of(SUBPROTOCOLS[0]) == PROTOCOL_VERSION
 
 
+def test_only_a_function_has_its_fields_in_what_a_worker_is_sent() -> None:
+    plain = orjson.loads(pack(Assign(items=(WORK,))).partition("\n")[2])["items"][0]["spec"]
+    assert not {"handler", "payload", "alerts"} & plain.keys()
+    function = replace(
+        WORK, spec=TaskSpec(name="f", containers=(ContainerSpec(),), handler="a", payload='{"b":null}')
+    )
+    assert unpack(pack(Assign(items=(function,)))) == Assign(items=(function,))
+
+
+def test_a_payload_is_kept_as_it_was_sent() -> None:
+    sent = {"b": [1e22, None, {"z": "\u2028"}], "a": 2**63}
+    spec = parse_task({"name": "f", "runtime": "python", "handler": "a", "payload": sent})
+    assert (spec.handler, spec.max_attempts) == ("a", 25)
+    assert task_view(build_task(spec=spec))["payload"] == sent
+    assert parse_task({"name": "f", "runtime": "python", "maxAttempts": 3}).max_attempts == 3
+    assert task_view(build_task())["payload"] is None
+
+
 def test_what_masters_leave_for_each_other_survives_too() -> None:
     request = OpenStream(stream_id="s", path="/p", task_id="t", attempt=1, url="http://b")
     for message in (

@@ -79,6 +79,8 @@ def rich_task() -> Task:
             spread="zone",
         ),
         replay_of="task-0",
+        handler="email.send",
+        payload='{"to":[1e+22,null,"ü \\u2028"]}',
     )
     state = ContainerState(
         name="main",
