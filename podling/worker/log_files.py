@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from datetime import UTC, datetime
 from heapq import merge
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from podling.core.errors import Unavailable
@@ -49,7 +50,7 @@ class Collected:
     def __init__(self, head_bytes: int = HEAD_BYTES, ring_bytes: int = RING_BYTES) -> None:
         self._head_left = head_bytes
         self._ring_bytes = ring_bytes
-        self._compressor = zlib.compressobj(level=1)
+        self._compressor: Any = None  # costs more than all else about a task that writes nothing
         self._compressed: list[bytes] = []
         self._ring: deque[LogRecord] = deque()
         self._ring_size = 0
@@ -68,7 +69,7 @@ class Collected:
         self._keep_newest(frame)
         if self._head_left >= len(frame):
             self._head_left -= len(frame)
-            self._compressed.append(self._compressor.compress(frame))
+            self._compressed.append(self._compress(frame))
             return
         self._head_left = 0
         self._ring.append(record)
@@ -84,6 +85,12 @@ class Collected:
         while self._newest_size > TAIL_BYTES and len(self._newest) > 1:
             self._newest_size -= len(self._newest.popleft())
 
+    def _compress(self, frames: bytes) -> bytes:
+        if self._compressor is None:
+            self._compressor = zlib.compressobj(level=1)
+        compressed: bytes = self._compressor.compress(frames)
+        return compressed
+
     def newest(self) -> bytes:
         """Return frames of at least the last TAIL_BYTES, if there are as many."""
         return b"".join(self._newest)
@@ -92,10 +99,10 @@ class Collected:
         """Return the compressed file."""
         if self._lost:
             lost = gap(self._ring[0].at if self._ring else datetime.now(UTC), self._lost)
-            self._compressed.append(self._compressor.compress(encode((lost,))))
-        if self._ring:
-            self._compressed.append(self._compressor.compress(encode(self._ring)))
-        return b"".join(self._compressed) + self._compressor.flush()
+            self._compressed.append(self._compress(encode((lost,))))
+        self._compressed.append(self._compress(encode(self._ring)))
+        end: bytes = self._compressor.flush()
+        return b"".join(self._compressed) + end
 
 
 def merged(logs: Sequence[Sequence[LogRecord]]) -> list[LogRecord]:

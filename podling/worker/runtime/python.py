@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from podling.core.agent_restore import LEFT_SENTENCE
 from podling.core.errors import RuntimeFailure
 from podling.core.logrecord import LogRecord
 from podling.core.retry import ErrorCode
-from podling.core.value import value
+from podling.core.value import changed, value
 from podling.worker.machine import detect_machine
 from podling.worker.runtime.base import Condition, ContainerWork, Found, Observer
 from podling.worker.runtime.python_child import Child, Modules, Offer, ending
@@ -199,7 +198,7 @@ class PythonRuntime:
         self._runs[name] = _Run(name=name, number=self._number, child=child, offer=offer)
         self._names[self._number] = name
         self._busy[offer.name] += 1
-        found = self._known[name] = replace(found, condition=Condition.RUNNING, started_at=now)
+        found = self._known[name] = changed(found, condition=Condition.RUNNING, started_at=now)
         limits = [one for one in (offer.timeout_seconds, work.timeout_seconds) if one is not None]
         deadline = (now + timedelta(seconds=min(limits))).timestamp() if limits else None
         payload = orjson.Fragment(work.payload or b"null")
@@ -250,7 +249,7 @@ class PythonRuntime:
             code = ErrorCode.TIMEOUT
             error = f"it ran longer than {run.offer.timeout_seconds:g} s, the timeout of its handler"
         self._timed_out.discard(name)
-        found = self._known[name] = replace(
+        found = self._known[name] = changed(
             self._known[name],
             condition=Condition.EXITED,
             finished_at=datetime.now(UTC),
