@@ -77,7 +77,7 @@ def _row(item: JsonObject, ids: dict[str, str], nodes: dict[str, str], now: date
         took(item, now),
         item.get("attempt") or "-",
         nodes.get(item.get("nodeId") or ""),
-        item.get("image"),
+        item.get("image") or item.get("handler"),
         remark(item),
     ]
 

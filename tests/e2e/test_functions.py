@@ -52,12 +52,13 @@ def until_it_says(running: Programs, task_id: str, word: str) -> None:
 
 
 def test_a_function_runs_by_the_command(running: Programs) -> None:
-    done = podling(running, "run", "--handler", "say.thread", "--payload", '"hi"', "--follow")
+    done = podling(running, "run", "greet", "--handler", "say.thread", "--payload", '"hi"', "--follow")
     assert (done.returncode, done.stdout) == (0, "hi 0\nhi 1\nhi 2\n"), done
     (listed,) = json.loads(podling(running, "ps", "--json", "--all").stdout)
-    assert (listed["name"], listed["handler"], listed["payload"]) == ("say.thread", "say.thread", "hi")
+    assert (listed["name"], listed["handler"], listed["payload"]) == ("greet", "say.thread", "hi")
     assert (listed["status"], listed["exitCode"], listed["maxAttempts"]) == ("completed", 0, 25)
     assert listed["image"] is None
+    assert "say.thread" in podling(running, "ps", "--all").stdout
 
 
 def test_many_functions_end_well(running: Programs) -> None:

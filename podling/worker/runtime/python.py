@@ -79,11 +79,11 @@ class PythonRuntime:
         self._loop = asyncio.get_running_loop()
         self._logs.open(self._prefix)
         self._known = {name: _left(name, self._prefix) for name in self._logs.there}
-        try:
-            await asyncio.gather(*(self._begin_child() for _ in range(self._processes)))
-        except RuntimeFailure:
-            await self.close()
-            raise
+        begun = (self._begin_child() for _ in range(self._processes))
+        for failure in await asyncio.gather(*begun, return_exceptions=True):
+            if failure is not None:
+                await self.close()
+                raise failure
 
     async def close(self) -> None:
         for task in self._tasks:
