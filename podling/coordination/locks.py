@@ -24,6 +24,11 @@ class HeldLock:
         self._lock = lock
 
     @property
+    def lock(self) -> Lock:
+        """What is known of it."""
+        return self._lock
+
+    @property
     def key(self) -> str:
         return self._lock.key
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from podling.coordination.coordination import Coordination
 from podling.core.alert_policy import AlertPermissions
 from podling.core.permissions import Policy
 from podling.core.spec import RetryPolicy
@@ -108,6 +109,7 @@ class MasterContext:
     refusals: Refusals
     policy: PolicyInForce
     queues: QueueBook
+    coordination: Coordination
     draw: Callable[[], float]
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
@@ -194,6 +196,7 @@ def build(
         refusals=Refusals(view, clock),
         policy=PolicyInForce(policy=options.policy, source=options.policy_source, loaded_at=clock.now()),
         queues=QueueBook(store.queues),
+        coordination=Coordination(store.coordination),
         draw=draw,
         draw_bits=draw_bits,
     )

@@ -23,6 +23,7 @@ from podling.master.alerts.office import AlertOffice
 from podling.master.api import (
     alerts,
     cluster,
+    coordination,
     dead_letters,
     decisions,
     doctor,
@@ -354,6 +355,7 @@ def _routes() -> list[Route]:
         join,
         alerts,
         schedules,
+        coordination,
         events,
         metrics,
         queues,

@@ -61,6 +61,29 @@ ROUTES: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/join"): frozenset({Role.JOIN}),
     ("POST", "/api/v1/nodes/{id}/credential"): WORK,
     ("DELETE", "/api/v1/nodes/{id}/credential"): OPERATE,
+    ("GET", "/api/v1/locks"): READ,
+    ("GET", "/api/v1/locks/{key}"): READ,
+    ("POST", "/api/v1/locks/{key}/acquire"): SUBMIT,
+    ("POST", "/api/v1/locks/{key}/extend"): SUBMIT,
+    ("POST", "/api/v1/locks/{key}/release"): SUBMIT,
+    ("DELETE", "/api/v1/locks/{key}"): OPERATE,
+    ("GET", "/api/v1/breakers"): READ,
+    ("GET", "/api/v1/breakers/{key}"): READ,
+    ("PUT", "/api/v1/breakers/{key}"): SUBMIT,
+    ("POST", "/api/v1/breakers/{key}/failure"): SUBMIT,
+    ("POST", "/api/v1/breakers/{key}/success"): SUBMIT,
+    ("POST", "/api/v1/breakers/{key}/allow"): SUBMIT,
+    ("GET", "/api/v1/cache"): READ,
+    ("DELETE", "/api/v1/cache"): OPERATE,
+    ("GET", "/api/v1/cache:statistics"): READ,
+    ("POST", "/api/v1/cache:prune"): OPERATE,
+    ("GET", "/api/v1/cache/{key}"): READ,
+    ("PUT", "/api/v1/cache/{key}"): SUBMIT,
+    ("DELETE", "/api/v1/cache/{key}"): SUBMIT,
+    ("POST", "/api/v1/idempotency/{key}/claim"): SUBMIT,
+    ("PUT", "/api/v1/idempotency/{key}"): SUBMIT,
+    ("GET", "/api/v1/idempotency/{key}"): READ,
+    ("DELETE", "/api/v1/idempotency/{key}"): SUBMIT,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
     ("GET", "/api/v1/cluster"): READ,
@@ -124,7 +147,9 @@ async def test_each_role_may_what_the_table_says_and_no_more(masters: Masters, r
     async with showing(master, secret) as api:
         for (method, path), allowed in ROUTES.items():
             for asked in (method, "HEAD") if method == "GET" else (method,):
-                target = path.replace("{id}", "x").replace("{secret}", "x") + ENDLESS.get(path, "")
+                target = path.replace("{id}", "x").replace("{key}", "x").replace(
+                    "{secret}", "x"
+                ) + ENDLESS.get(path, "")
                 answer = await api.call(asked, "/" + target)
                 assert STAMP.items() <= answer.headers.items(), (asked, path)
                 if role in allowed:

@@ -63,12 +63,14 @@ def post(
     return _change("POST", path, handler, role, node, audited)
 
 
-def put(path: str, handler: Handler, role: Role | None, *, node: Node | None = None) -> Route:
-    return _change("PUT", path, handler, role, node, None)
+def put(
+    path: str, handler: Handler, role: Role | None, *, node: Node | None = None, audited: bool | None = None
+) -> Route:
+    return _change("PUT", path, handler, role, node, audited)
 
 
-def delete(path: str, handler: Handler, role: Role | None) -> Route:
-    return _change("DELETE", path, handler, role, None, None)
+def delete(path: str, handler: Handler, role: Role | None, *, audited: bool | None = None) -> Route:
+    return _change("DELETE", path, handler, role, None, audited)
 
 
 def _change(

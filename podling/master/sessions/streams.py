@@ -14,6 +14,9 @@ from podling.wire.session import OpenStream
 Send = Callable[[OpenStream], Awaitable[None]]
 
 DIAL_SECONDS = 5.0
+STOPPING = "this master is stopping"
+"""What the task is told that is ended for it."""
+
 MOST_WAITING = 64  # messages a slow reader may leave in memory; then the worker has to wait
 
 
@@ -65,7 +68,7 @@ class Streams:
     def end_all(self) -> None:
         """Let every reader go, so that the master can stop."""
         for reader in self._readers:
-            reader.cancel()
+            reader.cancel(STOPPING)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

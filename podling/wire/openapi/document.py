@@ -9,6 +9,7 @@ from podling.wire.openapi import (
     access,
     alerts,
     cluster,
+    coordination,
     dead_letters,
     decisions,
     events,
@@ -21,7 +22,10 @@ from podling.wire.openapi import (
 from podling.wire.openapi.operation import Operation, Operations, Parameter
 from podling.wire.openapi.schema import INTEGER, STRING, Schema, array, closed, mapping, reference
 
-PARTS = (tasks, queues, schedules, dead_letters, nodes, events, joining, alerts, decisions, cluster, access)
+PARTS = (
+    *(tasks, queues, schedules, dead_letters, nodes, events, joining, alerts, coordination),
+    *(decisions, cluster, access),
+)
 _ROLE_SENTENCES = {None: "Open to everybody.", "worker": "For workers (role `worker`)."}
 
 INTRODUCTION = """\
