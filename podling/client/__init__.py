@@ -7,15 +7,26 @@
 `AsyncClient` has the same methods, to be awaited; what yields many items is iterated, not awaited.
 
 The raw door, for what no method does: `send` takes the calls of the modules `tasks`, `nodes`, `events`,
-`tokens`, `alerts`, `schedules`, `decisions` and `cluster` (and `items` those that list), and gives plain
-JSON; `stream` gives an answer's bytes as they come. `link` and `perform` are what these stand on.
+`tokens`, `alerts`, `schedules`, `decisions`, `coordination` and `cluster` (and `items` those that list),
+and gives plain JSON; `stream` gives an answer's bytes as they come. `link` and `perform` are what these
+stand on.
 
 Every refusal is raised as the error of `podling.core.errors` that the master answered with.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from podling.client import alerts, cluster, decisions, events, nodes, schedules, tasks, tokens
+from podling.client import (
+    alerts,
+    cluster,
+    coordination,
+    decisions,
+    events,
+    nodes,
+    schedules,
+    tasks,
+    tokens,
+)
 from podling.client.blocking import Client
 from podling.client.blocking_events import Events
 from podling.client.blocking_face import TaskHandle
@@ -34,6 +45,7 @@ __all__ = [
     "TaskHandle",
     "alerts",
     "cluster",
+    "coordination",
     "decisions",
     "events",
     "nodes",

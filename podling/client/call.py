@@ -20,7 +20,8 @@ class Request:
     """One HTTP request below `/api/v1`. `path` is quoted already, `body` plain data for JSON.
 
     `repeatable` says that sending it twice has the effect of once; `patience_seconds` for how long
-    it may be repeated while the master is away or overloaded.
+    it may be repeated while the master is away or overloaded, `answer_seconds` how much longer than
+    others it may take to answer.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Request:
     body: Any = None
     repeatable: bool = False
     patience_seconds: float = 0.0
+    answer_seconds: float = 0.0
 
 
 @value

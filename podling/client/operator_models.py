@@ -116,6 +116,37 @@ class AuditEntry(TypedDict):
     code: str | None
 
 
+class Breaker(TypedDict):
+    """A breaker as it stands now. `failure_count` is of the failures since the last success."""
+
+    key: str
+    state: "BreakerState"
+    failureCount: int
+    lastFailureAt: str | None
+    lastSuccessAt: str | None
+    openedAt: str | None
+
+
+BreakerState = Literal["closed", "open", "half_open"]
+
+
+class CacheStatistics(TypedDict):
+    """Hits and misses at the master that answers, since it began."""
+
+    hits: int
+    misses: int
+    size: int
+    ratio: float
+
+
+class Claim(TypedDict):
+    """What is to be done."""
+
+    status: Literal["claimed", "in_progress", "done"]
+    value: Any
+    token: int | None
+
+
 class DeadLettersDismissed(TypedDict):
     """How many were taken off; with `more`, send the same again with `nextCursor` as its `cursor`."""
 
@@ -190,6 +221,16 @@ class Limits(TypedDict):
     batch: int | None
 
 
+class Lock(TypedDict):
+    """A lock that is held. `token` is greater than that of every holder before."""
+
+    key: str
+    owner: str
+    token: int
+    acquiredAt: str
+    expiresAt: str
+
+
 class Metrics(TypedDict):
     """What a master counted in the last minute, and what it holds."""
 
@@ -227,6 +268,19 @@ class NewToken(TypedDict):
 
 
 Outcome = Literal["done", "refused", "failed", "unknown"]
+
+
+class Permit(TypedDict):
+    """A breaker, and whether it lets the asker through."""
+
+    key: str
+    state: "BreakerState"
+    failureCount: int
+    lastFailureAt: str | None
+    lastSuccessAt: str | None
+    openedAt: str | None
+    allowed: bool
+    retryAfterSeconds: float | None
 
 
 class Policy(TypedDict):

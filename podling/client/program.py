@@ -117,8 +117,8 @@ def patience_at(link: Link, send: Send) -> float:
     """Return for how many seconds this master is waited for: a hung one shall not hold up the next."""
     is_last = send.address == link.addresses[-1]
     if is_last or not send.request.repeatable:
-        return link.timeout_seconds
-    return min(link.timeout_seconds, NEXT_MASTER_SECONDS)
+        return link.timeout_seconds + send.request.answer_seconds
+    return min(link.timeout_seconds, NEXT_MASTER_SECONDS) + send.request.answer_seconds
 
 
 def preferring(link: Link, address: str) -> Link:

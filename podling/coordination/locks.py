@@ -10,7 +10,8 @@ from typing import Self
 from podling.core.coordination import Lock
 from podling.core.coordination_rules import check_key, check_owner, check_token, check_ttl, check_wait
 from podling.core.errors import LockNotAcquired
-from podling.kit.renewal import AsyncRenewal, monotonic
+from podling.kit.asynchronous_renewal import AsyncRenewal
+from podling.kit.lease import monotonic
 from podling.store.ports.coordination import Locks as Table
 
 MOST_LISTED = 500

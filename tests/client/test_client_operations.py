@@ -87,6 +87,29 @@ METHODS: dict[str, Callable[[Face], Any]] = {
     "PUT /api/v1/alerts/{id}": lambda client: client.save_alert("x", command="page"),
     "DELETE /api/v1/alerts/{id}": lambda client: client.remove_alert("x"),
     "POST /api/v1/alerts/{id}/test": lambda client: client.test_alert("x"),
+    "GET /api/v1/locks": lambda client: next(client.locks()),
+    "GET /api/v1/locks/{key}": lambda client: client.find_lock("x"),
+    "POST /api/v1/locks/{key}/acquire": lambda client: client.lock("x").acquire(),
+    "POST /api/v1/locks/{key}/extend": lambda client: client.extend_lock("x", 1),
+    "POST /api/v1/locks/{key}/release": lambda client: client.release_lock("x", 1),
+    "DELETE /api/v1/locks/{key}": lambda client: client.force_release_lock("x"),
+    "GET /api/v1/breakers": lambda client: next(client.breakers()),
+    "GET /api/v1/breakers/{key}": lambda client: client.breaker("x").state(),
+    "PUT /api/v1/breakers/{key}": lambda client: client.breaker("x").set_state("open"),
+    "POST /api/v1/breakers/{key}/failure": lambda client: client.breaker("x").record_failure(),
+    "POST /api/v1/breakers/{key}/success": lambda client: client.breaker("x").record_success(),
+    "POST /api/v1/breakers/{key}/allow": lambda client: client.breaker("x").allow(),
+    "GET /api/v1/cache": lambda client: next(client.cache.keys()),
+    "DELETE /api/v1/cache": lambda client: client.cache.clear(),
+    "GET /api/v1/cache:statistics": lambda client: client.cache.statistics(),
+    "POST /api/v1/cache:prune": lambda client: client.cache.prune(),
+    "GET /api/v1/cache/{key}": lambda client: client.cache.get("x"),
+    "PUT /api/v1/cache/{key}": lambda client: client.cache.set("x", 1),
+    "DELETE /api/v1/cache/{key}": lambda client: client.cache.delete("x"),
+    "POST /api/v1/idempotency/{key}/claim": lambda client: client.idempotency.claim("x"),
+    "PUT /api/v1/idempotency/{key}": lambda client: client.idempotency.set("x", 1),
+    "GET /api/v1/idempotency/{key}": lambda client: client.idempotency.get("x"),
+    "DELETE /api/v1/idempotency/{key}": lambda client: client.idempotency.delete("x"),
     "GET /api/v1/cluster": lambda client: client.masters(),
     "GET /api/v1/metrics": lambda client: client.metrics(),
     "GET /api/v1/doctor": lambda client: client.doctor(),
@@ -121,7 +144,7 @@ def test_a_method_asks_for_its_route(route: str) -> None:
     with pytest.raises(Asked) as caught:
         METHODS[route](Asking())
     asked = f"{caught.value.request.method} /api/v1{caught.value.request.path.replace('%3A', ':')}"
-    assert re.fullmatch(route.replace("{id}", "x"), asked)
+    assert re.fullmatch(route.replace("{id}", "x").replace("{key}", "x"), asked)
 
 
 @pytest.fixture(params=[Blocking, AsyncClient], ids=["blocking", "asynchronous"])

@@ -114,8 +114,8 @@ SCHEMAS = _KINDS | {
         {"hits": INTEGER, "misses": INTEGER, "size": INTEGER, "ratio": NUMBER},
     ),
     "Claim": closed(
-        "`claimed`: do the work, and PUT what comes of it with the `token`. `in_progress`: somebody else "
-        "does. `done`: `value` is what came of it.",
+        "What is to be done.\n\n`claimed`: do the work, and PUT what comes of it with the `token`. "
+        "`in_progress`: somebody else does. `done`: `value` is what came of it.",
         {
             "status": {"type": "string", "enum": [status.value for status in ClaimStatus]},
             "value": ANYTHING,

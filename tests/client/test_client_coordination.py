@@ -1,0 +1,132 @@
+"""Locks, breakers, the cache and idempotency keys by both clients, against a real master."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from podling.client import AsyncClient, Client
+from podling.core.errors import BreakerIsOpen, Conflict, InvalidInput, LockNotAcquired
+from tests.cli.masters import running_master
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with running_master("memory") as address:
+        yield address
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(url) as made:
+        yield made
+
+
+async def test_a_lock_is_held_for_a_block_and_renewed_meanwhile(client: AsyncClient) -> None:
+    async with client.lock("k", 0.3) as lock:
+        first = await client.find_lock("k")
+        assert first is not None and first["token"] == lock.token
+        with pytest.raises(LockNotAcquired):
+            async with client.lock("k"):
+                pass
+        async with asyncio.timeout(PATIENCE):
+            while (seen := await client.find_lock("k")) is None or seen["expiresAt"] == first["expiresAt"]:
+                await asyncio.sleep(0.01)
+        assert seen["token"] == lock.token and not lock.lost.is_set()
+    assert await client.find_lock("k") is None
+    assert [held async for held in client.locks()] == []
+
+
+async def test_a_lock_that_was_taken_away_is_told_lost(client: AsyncClient) -> None:
+    async with client.lock("k", 0.3) as lock:
+        assert await client.force_release_lock("k") and not await client.force_release_lock("k")
+        async with asyncio.timeout(PATIENCE):
+            await lock.lost.wait()
+        assert not await lock.extend()
+
+
+async def test_who_waits_gets_the_lock(client: AsyncClient) -> None:
+    async with client.lock("k") as first:
+        waiting = client.lock("k", wait_seconds=PATIENCE)
+        coming = asyncio.create_task(waiting.acquire())
+        await asyncio.sleep(0)
+        assert not await client.lock("k", wait_seconds=0.01).acquire()
+    assert await coming and waiting.token > first.token
+    assert await waiting.release() and not await waiting.release()
+
+
+async def test_a_breaker_guards_a_function(client: AsyncClient) -> None:
+    @client.breaker("b", 2, 300, counts=(OSError,))
+    async def call(error: type[Exception] | None) -> str:
+        if error is not None:
+            raise error
+        return "well"
+
+    assert await call(None) == "well"
+    for error in (KeyError, OSError, OSError):
+        with pytest.raises(error):
+            await call(error)
+    with pytest.raises(BreakerIsOpen):
+        await call(None)
+    breaker = client.breaker("b")
+    assert (await breaker.state())["failureCount"] == 2
+    assert (await breaker.set_state("half_open"))["state"] == "half_open"
+    assert await call(None) == "well"
+    assert [(one["key"], one["state"]) async for one in client.breakers()] == [("b", "closed")]
+
+
+async def test_the_cache_and_the_keys(client: AsyncClient) -> None:
+    cache, keys = client.cache, client.idempotency
+    await cache.set("a/b", [1, None], 60)
+    assert await cache.get("a/b") == [1, None] and await cache.get("x", "nothing") == "nothing"
+    assert await cache.has("a/b") and not await cache.has("x")
+    assert [key async for key in cache.keys("a*")] == ["a/b"]
+    assert (await cache.statistics())["size"] == 1
+    assert await cache.delete("a/b") and not await cache.delete("a/b")
+    assert (await cache.prune(), await cache.clear()) == (0, 0)
+    claim = await keys.claim("k", 60)
+    assert claim["status"] == "claimed" and (await keys.claim("k"))["status"] == "in_progress"
+    assert await keys.get("k") is None
+    with pytest.raises(Conflict, match="run out"):
+        await keys.set("k", 1, token=claim["token"] + 1)  # type: ignore[operator]
+    await keys.set("k", {"n": 1}, token=claim["token"])
+    found = await keys.get("k")
+    assert found is not None and found["value"] == (await keys.claim("k"))["value"] == {"n": 1}
+    assert await keys.delete("k") and not await keys.delete("k")
+
+
+async def test_what_cannot_be_is_refused(client: AsyncClient) -> None:
+    for ttl in (0, -1, 10 * 366 * 86400):
+        with pytest.raises(InvalidInput):
+            await client.lock("k", ttl).acquire()
+
+
+def test_the_blocking_client_does_the_same(url: str) -> None:
+    with Client(url) as client:
+        with client.lock("k", 0.3) as lock, pytest.raises(LockNotAcquired), client.lock("k"):
+            pass
+        with client.lock("k", 0.3) as again:
+            assert again.token > lock.token
+            assert client.force_release_lock("k")
+            assert again.lost.wait(PATIENCE)
+        waiting = client.lock("k", wait_seconds=PATIENCE)
+        with client.lock("k"):
+            coming = threading.Thread(target=waiting.acquire)
+            coming.start()
+        coming.join(PATIENCE)
+        assert waiting.token and waiting.release()
+
+        @client.breaker("b", 1, 300)
+        def fails() -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fails()
+        with pytest.raises(BreakerIsOpen):
+            fails()
+        client.cache.set("k", 1)
+        assert (client.cache.get("k"), list(client.cache.keys())) == (1, ["k"])
+        assert client.idempotency.claim("k")["status"] == "claimed"
