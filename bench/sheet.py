@@ -56,6 +56,7 @@ ENTRIES = (
         (_at_most("start_over_raw_ms_p50", 10), _at_most("start_over_raw_ms_p99", 40)),
     ),
     Entry("adoption", "postgres", (_at_most("seconds", 5),)),
+    Entry("locks", "postgres", (Bar("ratio", 0.5),)),
     Entry("growth", "postgres"),
     Entry("peers", "postgres"),
     Entry("swarm", "postgres"),

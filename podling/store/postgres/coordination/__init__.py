@@ -51,3 +51,4 @@ class PostgresCoordination:
     async def close(self) -> None:
         await self.locks.close()
         await self._signals.close()
+        await self._runner.close()

@@ -6,10 +6,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from podling.store.postgres.errors import translated
 from podling.store.postgres.hosts import connect
 from podling.store.postgres.pool import Address, Connection, Pool, keep_alive
+
+_KEPT_SECONDS = 0.02
 
 
 class Runner(Protocol):
@@ -18,6 +21,9 @@ class Runner(Protocol):
 
     def listening(self) -> AbstractAsyncContextManager[Connection]:
         """Give a connection for LISTEN. Raises the driver's own errors."""
+
+    async def close(self) -> None:
+        """Give back what was lent."""
 
 
 class StoreRunner:
@@ -37,12 +43,16 @@ class StoreRunner:
         finally:
             connection.terminate()
 
+    async def close(self) -> None:
+        """Nothing is lent: the store closes its pool itself."""
+
 
 class LentPool:
     """On a pool that stays its owner's, who closes it; while somebody waits, one connection listens.
 
     With `listen_dsn` that is a connection of its own: for a pool whose connections lead through a
-    transaction pooler, or of which none can be spared.
+    transaction pooler, or of which none can be spared. Statements that follow one another closely share
+    a connection: giving it back each time would cost a round trip that clears its session.
     """
 
     def __init__(
@@ -51,11 +61,64 @@ class LentPool:
         self._pool = pool
         self._timeout_seconds = timeout_seconds
         self._listen_dsn = listen_dsn
+        self._kept: list[PoolConnectionProxy[asyncpg.Record]] = []
+        self._was_used = False
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         with translated():
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._pool.fetch(sql, *arguments)
+                connection = await self._taken()
+                try:
+                    rows = await connection.fetch(sql, *arguments)
+                except BaseException:
+                    await self._pool.release(connection)
+                    raise
+                if not self._keep(connection):
+                    await self._pool.release(connection)
+                return rows
+
+    async def close(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        self._give_back()
+        if self._returning:
+            await asyncio.wait(self._returning, timeout=self._timeout_seconds)
+
+    async def _taken(self) -> "PoolConnectionProxy[asyncpg.Record]":
+        while self._kept:
+            connection = self._kept.pop()
+            if not connection.is_closed():
+                return connection
+            await self._pool.release(connection)
+        return await self._pool.acquire()
+
+    def _keep(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
+        """Keep it for the statement that may follow; half of the pool at most, and for a moment."""
+        if len(self._kept) >= self._pool.get_max_size() // 2:
+            return False
+        self._kept.append(connection)
+        self._was_used = True
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._sweep)
+        return True
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        if self._was_used:
+            self._was_used = False
+            self._sweeping = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._sweep)
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        kept, self._kept = self._kept, []
+        for connection in kept:
+            task = asyncio.create_task(self._pool.release(connection))
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Connection]:
