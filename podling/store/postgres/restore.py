@@ -94,7 +94,7 @@ async def _load(connection: Connection, archive: Archive, replace: bool) -> int:
     await connection.execute(_SQL.leap, LEAP, given["epoch"])
     await connection.execute(_SQL.leap_sessions, LEAP, given["session_no"])
     await connection.execute(_SQL.leap_beats, LEAP, given["session_no"])
-    await connection.execute(_SQL.leap_tokens, LEAP)
+    await connection.execute(_SQL.leap_tokens, LEAP, given["token"])
     return await _note_live_attempts(connection, archive.manifest)
 
 

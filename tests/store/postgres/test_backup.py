@@ -195,6 +195,30 @@ async def test_a_restore_goes_beyond_what_the_database_gave_out_by_a_clock_that_
     assert min(epoch, session_no) > ahead + LEAP
 
 
+async def test_a_restore_gives_no_token_out_again(dsn: str, tmp_path: Path) -> None:
+    """Neither one that was given after the backup, nor by a clock that was ahead."""
+    async with opened(dsn) as store:
+        held = await store.coordination.locks.acquire("k", "me", 60)
+        assert held is not None
+        await store.coordination.cache.put("c", "1", None)
+        await backup(dsn, tmp_path / "all")
+        after = await store.coordination.locks.acquire("k", "me", 60)
+        assert after is not None and after.token > held.token
+    for ahead in (after.token, 2**52):
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(f"SELECT setval('podling_locks_token_seq', {ahead})")
+        finally:
+            await connection.close()
+        await restore(dsn, tmp_path / "all", replace=True)
+        async with opened(dsn) as restored:
+            assert await restored.coordination.cache.get("c") == "1"
+            found = await restored.coordination.locks.find("k")
+            assert found is not None and found.token == held.token, "it is held as long as it was to be"
+            again = await restored.coordination.locks.acquire("k", "me", 60)
+            assert again is not None and again.token > ahead
+
+
 async def test_history_keeps_its_months(dsn: str, postgres_server: PostgresServer, tmp_path: Path) -> None:
     async with opened(dsn) as store, postgres_server.empty_database() as new:
         task = build_task()

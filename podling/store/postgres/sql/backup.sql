@@ -40,7 +40,12 @@ INSERT INTO task_events (task_id, type, body) VALUES ($1, $2, $3::json)
 -- name: given
 SELECT coalesce((SELECT max(epoch) FROM leadership), 0) AS epoch,
        greatest((SELECT max(session_no) FROM node_records), (SELECT max(session_no) FROM node_beats), 0)
-           AS session_no
+           AS session_no,
+       greatest(
+           pg_sequence_last_value(to_regclass('podling_locks_token_seq')),
+           pg_sequence_last_value(to_regclass('podling_idempotency_token_seq')),
+           0
+       ) AS token
 
 -- name: leap
 UPDATE leadership
@@ -62,7 +67,7 @@ WHERE session_no > 0
 -- Of locks and claims; a schema from before them has none.
 SELECT setval(
     sequence::regclass,
-    greatest(nextval(sequence::regclass) + $1, (extract(epoch FROM now()) * 1000000)::bigint)
+    greatest(nextval(sequence::regclass) + $1, $2 + $1, (extract(epoch FROM now()) * 1000000)::bigint)
 )
 FROM unnest(ARRAY['podling_locks_token_seq', 'podling_idempotency_token_seq']) AS wanted (sequence)
 WHERE to_regclass(sequence) IS NOT NULL
