@@ -13,13 +13,14 @@ from statistics import median
 import docker
 from docker.types import RestartPolicy, ServiceMode
 
-from bench.cluster import POLL_SECONDS, cluster
-from bench.containers import COMMAND, CONTAINERS, IMAGE, PARALLEL, SIDE_SECONDS, bare, by_podling
+from bench.cluster import POLL_SECONDS, Cluster, cluster
+from bench.containers import COMMAND, IMAGE, PARALLEL, SIDE_SECONDS, bare, by_podling
 from bench.engine import private_engine
 from bench.report import Result
 from bench.trial import Trial
 
 ROUNDS = 5
+CONTAINERS = 24
 LOOPBACK = "127.0.0.1"
 SETTINGS = f"{ROUNDS} rounds of {CONTAINERS} containers on each side, {PARALLEL} at a time, image {IMAGE}"
 
@@ -33,8 +34,8 @@ async def run(trial: Trial) -> Result:
         engine.swarm.init(advertise_addr=LOOPBACK, listen_addr=f"{LOOPBACK}:2377")
         async with cluster(trial.store, "--capacity", str(PARALLEL), "--docker-host", host) as started:
             sides: Sides = {
-                "raw": lambda: asyncio.to_thread(bare, engine, CONTAINERS),
-                "podling": lambda: by_podling(started, engine, CONTAINERS),
+                "raw": lambda: asyncio.to_thread(lambda: bare(engine, CONTAINERS).rate()),
+                "podling": lambda: _podling(started, engine),
                 "swarm": lambda: asyncio.to_thread(_swarm, engine, CONTAINERS),
             }
             await _round(sides, 0)  # for warming up
@@ -52,6 +53,10 @@ async def _round(sides: Sides, number: int) -> dict[str, float]:
     names = list(sides)
     begin = number % len(names)
     return {name: await sides[name]() for name in names[begin:] + names[:begin]}
+
+
+async def _podling(started: Cluster, engine: docker.DockerClient) -> float:
+    return (await by_podling(started, engine, CONTAINERS)).rate()
 
 
 def _swarm(engine: docker.DockerClient, count: int) -> float:
