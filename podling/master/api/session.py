@@ -210,9 +210,10 @@ class _Conversation:
         self._patience.reschedule(0.0)
 
     def _wait_for(self, seconds: float) -> None:
-        """Be patient for so long from now on."""
-        if not self._is_over:
-            self._patience.reschedule(asyncio.get_running_loop().time() + seconds)
+        """Be patient for about so long from now on; the timer is not set anew for every beat."""
+        until, due = asyncio.get_running_loop().time() + seconds, self._patience.when()
+        if not self._is_over and (due is None or abs(until - due) > seconds / 4):
+            self._patience.reschedule(until)
 
     async def _read(self) -> None:
         patience = self._context.options.lease_seconds * SILENT_LEASES

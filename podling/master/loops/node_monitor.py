@@ -45,8 +45,10 @@ class NodeMonitor:
         beats = await self._context.store.load_beats()
         if self._context.epoch != self._epoch:
             return self.interval_seconds  # the store was away meanwhile, also for the nodes' beats
-        orphans = self._orphans({beat.node_id for beat in beats})
-        self._forget_all_but({beat.node_id for beat in (*beats, *orphans)})
+        known = {beat.node_id for beat in beats}
+        orphans = self._orphans(known)
+        known.update(beat.node_id for beat in orphans)
+        self._forget_all_but(known)
         now = self._context.clock.monotonic()
         for beat in beats:
             if beat.lost:
@@ -68,7 +70,8 @@ class NodeMonitor:
         ]
 
     def _forget_all_but(self, node_ids: Set[str]) -> None:
-        self._seen = {node_id: seen for node_id, seen in self._seen.items() if node_id in node_ids}
+        if len(self._seen) > len(node_ids):
+            self._seen = {node_id: seen for node_id, seen in self._seen.items() if node_id in node_ids}
 
     def _stood_still(self, beat: Beat, now: float) -> bool:
         seen = self._seen.get(beat.node_id)
