@@ -336,6 +336,7 @@ class ScheduledTask(TypedDict):
     priority: NotRequired[int | None]
     runAt: NotRequired[str | None]
     idempotencyKey: NotRequired[str | None]
+    concurrencyKey: NotRequired[str | None]
     maxAttempts: NotRequired[int | None]
     retry: NotRequired["RetryPolicy | None"]
     timeoutSeconds: NotRequired[float | None]
@@ -391,6 +392,7 @@ class ShownTask(TypedDict):
     priority: int
     runAt: str | None
     idempotencyKey: str | None
+    concurrencyKey: str | None
     maxAttempts: int
     retry: "RetryPolicy"
     timeoutSeconds: float | None
@@ -449,6 +451,7 @@ class Task(TypedDict):
     priority: int
     runAt: str
     idempotencyKey: str | None
+    concurrencyKey: str | None
     maxAttempts: int
     retry: "RetryPolicy"
     timeoutSeconds: float | None
@@ -527,6 +530,7 @@ class TaskFields(TypedDict):
     priority: NotRequired[int | None]
     runAt: NotRequired[str | None]
     idempotencyKey: NotRequired[str | None]
+    concurrencyKey: NotRequired[str | None]
     maxAttempts: NotRequired[int | None]
     retry: NotRequired["RetryPolicy | None"]
     timeoutSeconds: NotRequired[float | None]

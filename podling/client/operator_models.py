@@ -324,6 +324,7 @@ class Queue(TypedDict):
     maxPayloadBytes: int | None
     maxSubmitsPerMinute: int | None
     paused: bool
+    running: int
 
 
 class QueueFields(TypedDict):

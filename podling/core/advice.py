@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from podling.core.functions import handler_of
 from podling.core.node import Node
+from podling.core.queue import ALL_QUEUES
 from podling.core.spec import CPU, MEMORY
+from podling.core.traffic import IN_FLIGHT, PAUSED, RATE, Delay
 from podling.core.view import BACKING_OFF, NO_NODE, WhyNot
 
 _UNITS = {CPU: " millicores", MEMORY: " bytes"}
@@ -20,6 +22,23 @@ def placement_advice(why: WhyNot, nodes: Sequence[Node]) -> str:
         if resource != reason:
             return _resource_advice(resource, why, nodes)
     return _other_advice(ranked[0]) if ranked else "It will be planned again at the next change."
+
+
+def delay_advice(delay: Delay) -> str:
+    """Return what lets a task start that its queue or key holds back."""
+    name = f"'{ALL_QUEUES}'" if delay.queue == ALL_QUEUES else delay.queue
+    match delay.code:
+        case code if code == PAUSED:
+            return f"Let it go on with podling queue resume {name}."
+        case code if code == IN_FLIGHT:
+            return f"Wait until a task ends, or raise the cap: podling queue set {name} --max-in-flight N."
+        case code if code == RATE:
+            return f"Wait, or raise the rate: podling queue set {name} --max-per-minute N."
+        case _:
+            return (
+                "Wait until the task that holds the key ends, or let more share it:"
+                f" podling queue set {name} --max-per-key N."
+            )
 
 
 def _resource_advice(resource: str, why: WhyNot, nodes: Sequence[Node]) -> str:

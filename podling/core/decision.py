@@ -1,4 +1,4 @@
-"""Decisions: recorded refusals. What is decided again within an hour is one record that counts.
+"""Decisions: recorded refusals and delays. What is decided again within an hour is one record that counts.
 
 Its id follows from what was decided, so that masters count in one record without asking each other.
 """
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from podling.core.errors import PodlingError
+from podling.core.traffic import Delay
 from podling.core.value import value
 
 WINDOW_SECONDS = 3600
@@ -52,6 +53,21 @@ def refusal(
         ),
         error.message,
     )
+
+
+def delay_decision(task_id: str, delay: Delay, now: datetime) -> Decision:
+    """Return the record of a start that was put off; the same task's next one for that reason has its id."""
+    record = Decision(
+        decision_id="",
+        at=now,
+        code=delay.code,
+        task_id=task_id,
+        actor="leader",
+        message=delay.message,
+        details={"queue": delay.queue, **delay.details},
+        first_at=now,
+    )
+    return _with_id(record, delay.queue)
 
 
 def by_rule(decision: Decision) -> Decision:

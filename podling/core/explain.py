@@ -5,16 +5,18 @@ from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
-from podling.core.advice import placement_advice
+from podling.core.advice import delay_advice, placement_advice
 from podling.core.dead_letters import MEANINGS
 from podling.core.limits import deadline_at, later, queue_timeout_at
 from podling.core.node import NodeStatus
 from podling.core.retry import advice_for
 from podling.core.task import Attempt, AttemptStatus, HealthStatus, StopReason, Task, TaskStatus
+from podling.core.traffic import KEY, Delay
 from podling.core.value import value
 from podling.core.view import View, WhyNot
 
 MOST_NODES = 100  # listed with what they lack; those that lack least come first
+MOST_HOLDERS = 3
 _LONGEST_CLAUSE = 300
 
 
@@ -53,17 +55,18 @@ def explain(
     ahead: int,
     now: datetime,
     monotonic: float | None = None,
+    delay: Delay | None = None,
 ) -> Explanation:
     """Explain the task by what the view knows of the nodes.
 
     `ahead` is the number of ready tasks before it in claim order; `monotonic` the planner's clock,
-    by which nodes back off (None: none of them does).
+    by which nodes back off (None: none of them does). `delay` is what its queue or key says.
     """
     match task.status:
         case TaskStatus.PENDING if task.run_at > now:
             return _not_due(task, attempts, now)
         case TaskStatus.PENDING:
-            return _due(task, attempts, view, ahead, now, monotonic)
+            return _due(task, attempts, view, ahead, now, monotonic, delay)
         case TaskStatus.SCHEDULED | TaskStatus.RUNNING:
             return _live(task, view, now)
         case _:
@@ -98,11 +101,16 @@ def _due(
     ahead: int,
     now: datetime,
     monotonic: float | None,
+    delay: Delay | None,
 ) -> Explanation:
     why = view.why_blocked(task, monotonic)
     last = _last_ended(attempts)
     again = f", and its last try ended so: {_ending(last)}" if last else ""
-    if why is None:
+    if delay is not None:
+        holders = _holders(task, delay, view)
+        summary = f"It waits because {delay.message}{holders}{again}."
+        reasons, advice = _delay_reasons(delay, holders), delay_advice(delay)
+    elif why is None:
         summary, reasons, advice = _in_line(ahead) + again + ".", _line_reasons(ahead), None
     else:
         summary = f"It waits because {_clause(why.sentence())}{again}."
@@ -114,9 +122,23 @@ def _due(
         reasons=(*reasons, *_history(task, last)),
         nodes=_node_fits(task, view, monotonic),
         queue_position=ahead + 1,
-        next_event_at=_next(task, now),
+        next_event_at=_next(task, now, None if delay is None else delay.until),
         advice=advice,
     )
+
+
+def _holders(task: Task, delay: Delay, view: View) -> str:
+    key = task.spec.concurrency_key
+    if delay.code != KEY or key is None:
+        return ""
+    holders = view.holders_of(key)
+    more = f" and {len(holders) - MOST_HOLDERS} more" if len(holders) > MOST_HOLDERS else ""
+    return f", held by {', '.join(holders[:MOST_HOLDERS])}{more}" if holders else ""
+
+
+def _delay_reasons(delay: Delay, holders: str) -> tuple[Reason, ...]:
+    details = {"queue": delay.queue, **delay.details}
+    return (Reason(code=delay.code, message=delay.message + holders, details=details),)
 
 
 def _in_line(ahead: int) -> str:
@@ -343,7 +365,7 @@ def _history(task: Task, last: Attempt | None) -> tuple[Reason, ...]:
     return (Reason(code="last_attempt", message=_ending(last), details=details),)
 
 
-def _next(task: Task, now: datetime, *known: datetime) -> datetime | None:
+def _next(task: Task, now: datetime, *known: datetime | None) -> datetime | None:
     """Return the first time after `now` at which something happens to the task by itself."""
     times = [*known, deadline_at(task), queue_timeout_at(task)]
     if task.status is TaskStatus.RUNNING:

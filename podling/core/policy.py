@@ -88,6 +88,8 @@ def _check_form(spec: TaskSpec, allow_simulated: bool) -> None:
     check_number("priority", spec.priority, -(2**31), 2**31 - 1)
     if spec.idempotency_key is not None:
         check_text("idempotencyKey", spec.idempotency_key, 255)
+    if spec.concurrency_key is not None:
+        check_text("concurrencyKey", spec.concurrency_key, 255)
     if spec.replay_of is not None:
         check_identifier("replayOf", spec.replay_of)
     _check_times(spec)

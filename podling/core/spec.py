@@ -262,6 +262,7 @@ class TaskSpec:
     priority: int = 0
     run_at: datetime | None = None
     idempotency_key: str | None = None
+    concurrency_key: str | None = None
     max_attempts: int = 1
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout_seconds: float | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from podling.core.decision import Decision
 from podling.core.page import Place
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
+from podling.core.traffic import DELAYS
 from podling.core.value import value
 
 RESTORED = "restored"
@@ -38,6 +39,7 @@ def timeline(
     lines.extend(_event_line(event) for event in events)
     # What a node denied has ended an attempt, whose line says so.
     lines.extend(_decision_line(decision) for decision in decisions if decision.door is not None)
+    lines.extend(_delay_line(decision) for decision in decisions if decision.code in DELAYS)
     if task.status.is_terminal:
         lines.append(_end(task, attempts))
     return tuple(sorted(lines, key=lambda line: line.at))
@@ -137,6 +139,18 @@ def _decision_line(decision: Decision) -> TimelineLine:
         actor=decision.actor,
         message=f"{decision.door} was refused{times}: {decision.message}",
         details=decision.details,
+    )
+
+
+def _delay_line(decision: Decision) -> TimelineLine:
+    times = f" ({decision.count} times)" if decision.count > 1 else ""
+    return TimelineLine(
+        at=decision.first_at,
+        type=decision.code,
+        attempt=None,
+        actor=decision.actor,
+        message=f"the start was put off{times}: {decision.message}",
+        details={**decision.details, "count": decision.count, "lastAt": decision.at.isoformat()},
     )
 
 

@@ -1,7 +1,7 @@
 """The leader's picture of the cluster, and the planner that reads it. Both pure."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 
 from podling.core.backoff import BackOffs
@@ -11,6 +11,7 @@ from podling.core.placement import Lack, Requirement, lacks_of, requirement_of, 
 from podling.core.room import Room
 from podling.core.search import Ledger, ShapeSearch
 from podling.core.task import Task, TaskStatus
+from podling.core.traffic import Delay, Flight, Gate
 from podling.core.value import value
 
 NO_NODE = "no node online"
@@ -49,13 +50,15 @@ class PlannedPlacement:
 
 @value
 class Plan:
-    """`blocked` are the shapes of the page that fit nowhere (any more). Not `complete`: the plan
+    """`blocked` are the shapes of the page that fit nowhere (any more), `delayed` tasks that the gate
+    holds back. Not `complete`: the plan
     stopped for time; tasks neither placed nor blocked are to be planned again at once. `checks` is
     the work it took, in looks at a node.
     """
 
     placements: tuple[PlannedPlacement, ...] = ()
     blocked: Mapping[str, WhyNot] = field(default_factory=dict)
+    delayed: Mapping[str, Delay] = field(default_factory=dict)
     complete: bool = True
     checks: int = 0
 
@@ -71,6 +74,7 @@ class View:
         self._live: dict[str, tuple[Task, Requirement]] = {}
         self._on_node: dict[str, dict[str, None]] = {}
         self._by_shape: dict[str, dict[str, int]] = {}
+        self.flight = Flight()
         self.back_offs = BackOffs()
         self._requirements: OrderedDict[str, Requirement] = OrderedDict()
         self._errors: dict[str, str | None] = {}  # by shape, until anything changes
@@ -117,6 +121,7 @@ class View:
     def _occupy(self, task: Task, node_id: str) -> None:
         requirement = self.requirement(task)
         self._live[task.task_id] = (task, requirement)
+        self.flight.take(task.spec)
         self._on_node.setdefault(node_id, {})[task.task_id] = None
         nodes = self._by_shape.setdefault(task.shape, {})
         nodes[node_id] = nodes.get(node_id, 0) + 1
@@ -127,6 +132,7 @@ class View:
         node_id = task.node_id
         assert node_id is not None
         del self._live[task.task_id]
+        self.flight.give(task.spec)
         del self._on_node[node_id][task.task_id]
         if not self._on_node[node_id]:
             del self._on_node[node_id]
@@ -188,6 +194,10 @@ class View:
         else:
             self._requirements.move_to_end(task.shape)
         return known
+
+    def holders_of(self, key: str) -> Sequence[str]:
+        """Return the live tasks with this concurrency key."""
+        return tuple(task.task_id for task, _ in self._live.values() if task.spec.concurrency_key == key)
 
     def neighbours(self, shape: str) -> Mapping[str, int]:
         """Return the number of the shape's live tasks by node."""
@@ -271,12 +281,18 @@ class View:
         return WhyNot(requirement=requirement, nodes=len(self.index.nodes), reasons=reasons, until=until)
 
 
-def plan(view: View, page: Sequence[Task], now: float, most_checks: int = MOST_CHECKS) -> Plan:
-    """Give as many tasks of the page to nodes as fit, in the order of the page.
+def plan(
+    view: View,
+    page: Iterable[Task],
+    now: float,
+    most_checks: int = MOST_CHECKS,
+    gate: Gate | None = None,
+) -> Plan:
+    """Give as many tasks of the page to nodes as fit and the gate lets through, in the order of the page.
 
     `now` is the clock that `View.back_offs` were told of. The same view and page make the same plan.
     """
-    draft = _Draft(view, now, most_checks)
+    draft = _Draft(view, now, most_checks, gate)
     for task in page:
         draft.place(task)
     return draft.result()
@@ -285,26 +301,32 @@ def plan(view: View, page: Sequence[Task], now: float, most_checks: int = MOST_C
 class _Draft:
     """A plan in the making: one search per shape."""
 
-    def __init__(self, view: View, now: float, most_checks: int) -> None:
+    def __init__(self, view: View, now: float, most_checks: int, gate: Gate | None) -> None:
         self._view = view
+        self._gate = gate
         self._now = now
         self._most_checks = most_checks
         self._ledger = Ledger(view.index)
         self._searches: dict[str, ShapeSearch] = {}
         self.placements: list[PlannedPlacement] = []
         self.blocked: dict[str, WhyNot] = {}
+        self.delayed: dict[str, Delay] = {}
         self.deferred = False
 
     def result(self) -> Plan:
         return Plan(
             placements=tuple(self.placements),
             blocked=self.blocked,
+            delayed=self.delayed,
             complete=not self.deferred,
             checks=self._ledger.checks,
         )
 
     def place(self, task: Task) -> None:
         if task.shape in self.blocked or self._view.task(task.task_id) is not None:
+            return
+        if self._gate is not None and (delay := self._gate.delay(task)) is not None:
+            self.delayed[task.task_id] = delay
             return
         search = self._searches.get(task.shape) or self._begin(task)
         if search is None:
@@ -314,6 +336,8 @@ class _Draft:
             self.blocked[task.shape] = self._why_not(task)
         else:
             self.placements.append(PlannedPlacement(task_id=task.task_id, node_id=node_id))
+            if self._gate is not None:
+                self._gate.take(task)
 
     def _begin(self, task: Task) -> ShapeSearch | None:
         """Start the search of a further shape, while there is time; the first always gets it."""

@@ -84,6 +84,7 @@ class Committer:
         replays: Replays | None = None,
         fire: FireWrite | None = None,
         events: tuple[TaskEvent, ...] = (),
+        line: str | None = None,
     ) -> "asyncio.Future[Task | WriteResult]":
         """Store a new task; the answer is the task, or the store's result for a used idempotency key, or
         for a replay whose original is not on the dead-letter list any more.
@@ -92,7 +93,7 @@ class Committer:
         """
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
-        return self._inserts.enqueue(Insert(task, body_hash, blocked, replays, fire, events))
+        return self._inserts.enqueue(Insert(task, body_hash, blocked, line, replays, fire, events))
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.

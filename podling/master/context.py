@@ -11,6 +11,7 @@ from podling.coordination.coordination import Coordination
 from podling.core.alert_policy import AlertPermissions
 from podling.core.permissions import Policy
 from podling.core.spec import RetryPolicy
+from podling.core.traffic import Traffic
 from podling.core.view import View
 from podling.kit.clock import Clock
 from podling.kit.ids import new_id
@@ -114,6 +115,7 @@ class MasterContext:
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
     epoch: int | None = None
+    traffic: Traffic = field(default_factory=Traffic)  # of the queues, as the leader's scheduler saw it
     full_for: frozenset[str] = frozenset()  # shapes that fit nowhere now, as the leader's scheduler found
     other_masters: tuple[str, ...] = ()  # where those can be reached that are alive
     masters: Mapping[str, KnownMaster] = field(default_factory=dict)

@@ -31,13 +31,14 @@ class Replays:
 class Insert:
     """A new task, with a hash of its body if it has an idempotency key.
 
-    `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order. `fire`: it is a
-    schedule's, and is made only if that can be kept; `events` begin its timeline.
+    `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order; or it does in a `line`.
+    `fire`: it is a schedule's, and is made only if that can be kept; `events` begin its timeline.
     """
 
     task: Task
     body_hash: str | None
     blocked: bool = False
+    line: str | None = None
     replays: Replays | None = None
     fire: FireWrite | None = None
     events: tuple[TaskEvent, ...] = ()
@@ -47,6 +48,7 @@ class Insert:
             task=self.task,
             body_hash=self.body_hash,
             blocked=self.blocked,
+            line=self.line,
             fire=self.fire,
             events=self.events,
         )

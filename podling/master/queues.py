@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from podling.core.queue import ALL_QUEUES, UNLIMITED, QueuePolicy
+from podling.core.queue import QueuePolicy
+from podling.core.traffic import Rules
 from podling.store.ports.queues import Queues
 
 MOST_KNOWN = 100_000
@@ -17,24 +18,24 @@ class QueueBook:
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
-        self._policies: Mapping[str, QueuePolicy] = {}
+        self.rules = Rules({})
         self._declared: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
         self._turn = asyncio.Lock()
 
     @property
     def policies(self) -> Mapping[str, QueuePolicy]:
-        """Queues about which anything was said, and `ALL_QUEUES` if anything was said of that."""
-        return self._policies
+        """Queues about which anything was said, and `*` if anything was said of that."""
+        return self.rules.policies
 
     @property
     def of_all(self) -> QueuePolicy:
         """Return what holds for all queues together."""
-        return self.of(ALL_QUEUES)
+        return self.rules.of_all
 
     def of(self, name: str) -> QueuePolicy:
         """Return what holds for the queue; that of all together beside it is `of_all`."""
-        return self._policies.get(name, UNLIMITED)
+        return self.rules.of(name)
 
     def listen(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
@@ -43,8 +44,8 @@ class QueueBook:
         """Know what the store has. Raises StoreUnavailable."""
         async with self._turn:  # or an older answer could come last
             found = await self._queues.policies()
-            if found != self._policies:
-                self._policies = found
+            if found != self.policies:
+                self.rules = Rules(found)
                 for listener in self._listeners:
                     listener()
 

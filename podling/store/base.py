@@ -23,6 +23,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.lines import Lines
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.overdue import Overdue as Overdue
 from podling.store.ports.overdue import OverdueKind as OverdueKind
@@ -62,9 +63,9 @@ class TaskWrite:
 
     `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
     `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
-    is `blocked` begins out of the ready order, one of a schedule is inserted only if its `fire` can be kept.
-    `before` is the status that it had, for the feed. An insert takes the dead letter `takes_off` off the
-    list, on which a write puts what failed for good; with `only_if_listed` it is refused without it.
+    is `blocked` or in a `line` begins out of the ready order, one of a schedule is inserted only if its
+    `fire` can be kept. `before` is its last status, for the feed. An insert takes the dead letter `takes_off`
+    off the list, on which a write puts what failed for good; with `only_if_listed` it is refused without it.
     """
 
     task: Task
@@ -74,6 +75,7 @@ class TaskWrite:
     events: tuple[TaskEvent, ...] = ()
     body_hash: str | None = None
     blocked: bool = False
+    line: str | None = None
     alerts: tuple[Alert, ...] = ()
     takes_off: str | None = None
     only_if_listed: bool = False
@@ -189,18 +191,19 @@ class Beat(NamedTuple):
 
 @value
 class PendingCounts:
-    """Pending tasks that could start now, whose shape fits nowhere, and whose time has not come."""
+    """Pending tasks: that could start, whose shape fits nowhere, in a line, and whose time has not come."""
 
     ready: int = 0
     blocked: int = 0
+    lined: int = 0
     later: int = 0
 
 
 @value
 class PeerMessage:
-    """What one master leaves for another. It is read once, or lost: whoever waits has a deadline."""
+    """What one master leaves for another, by id. It is read once, or lost: whoever waits has a deadline."""
 
-    recipient: str  # a master's id
+    recipient: str
     body: str
 
 
@@ -216,6 +219,7 @@ class Store(Protocol):
     queues: Queues
     dead_letters: DeadLetters
     schedules: Schedules
+    lines: Lines
 
     @property
     def replica(self) -> ReplicaFacts | None: ...
@@ -292,10 +296,7 @@ class Store(Protocol):
         """Append lines that change nothing about their tasks; those of unknown tasks are left out."""
 
     async def ready_page(self, limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
-        """Return pending tasks that are due and not blocked, in claim order.
-
-        Claim order: priority descending, run_at, created_at, task_id.
-        """
+        """Return due tasks that are not blocked by priority (descending), run_at, created_at, task_id."""
 
     async def ready_ahead_of(self, task: Task, limit: int) -> int:
         """Count the ready tasks before `task` in claim order, blocked ones left out, up to `limit`."""
@@ -316,7 +317,7 @@ class Store(Protocol):
         """
 
     async def blocked_shapes(self) -> Sequence[Task]:
-        """Return of every shape that has blocked tasks the first of them."""
+        """Return of every shape that has blocked tasks, in no line, the first of them."""
 
     async def overdue(
         self, now: datetime, limit: int, after: tuple[datetime, str] | None = None

@@ -12,7 +12,7 @@ from podling.core.value import camel_case
 from podling.wire.body import refuse_unknown
 from podling.wire.codec import decode, to_plain
 
-OUTPUT_ONLY = frozenset({"paused"})
+OUTPUT_ONLY = frozenset({"paused", "running"})
 SETTABLE = frozenset(camel_case(field.name) for field in fields(QueuePolicy)) - OUTPUT_ONLY
 
 
@@ -28,7 +28,7 @@ def parse_policy(name: str, plain: Mapping[str, Any]) -> QueuePolicy:
     return decode(QueuePolicy, orjson.dumps(given))
 
 
-def queue_view(queue: Queue) -> dict[str, Any]:
-    """Return what is read of a queue."""
+def queue_view(queue: Queue, running: int) -> dict[str, Any]:
+    """Return what is read of a queue; `running` tasks are in flight."""
     view: dict[str, Any] = to_plain(queue.policy)
-    return {"name": queue.name, **view}
+    return {"name": queue.name, **view, "running": running}

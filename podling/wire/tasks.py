@@ -28,9 +28,7 @@ OUTPUT_ONLY = frozenset(
     "taskId status nodeId containerId createdAt startedAt finishedAt error healthStatus attempt exitCode"
     " errorCode deadLetterReason schedulingError replayOf progress result restartCount held".split()
 )
-_NOT_YET = frozenset(
-    "statement parameters database concurrencyKey dependsOn secrets livenessProbe readinessProbe".split()
-)
+_NOT_YET = frozenset("statement parameters database dependsOn secrets livenessProbe readinessProbe".split())
 _FREE_FORM = frozenset({"payload", "env", "labels", "nodeSelector", "tmpfs", "extraHosts"})
 
 

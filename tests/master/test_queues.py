@@ -18,6 +18,7 @@ OFF: dict[str, Any] = {
     "maxPayloadBytes": None,
     "maxSubmitsPerMinute": None,
     "paused": False,
+    "running": 0,
 }
 
 

@@ -1,9 +1,11 @@
 """`/api/v1/queues`."""
 
+from typing import Any
+
 from aiohttp import web
 
 from podling.core.access import Role
-from podling.core.queue import ALL_QUEUES
+from podling.core.queue import ALL_QUEUES, Queue
 from podling.master.api.http import answer, next_page, page_limit, path_id, query, read_object
 from podling.master.api.keys import CONTEXT
 from podling.master.api.route import Route, get, post, put
@@ -26,28 +28,32 @@ def _name(request: web.Request) -> str:
     return ALL_QUEUES if request.match_info["id"] == ALL_QUEUES else path_id(request, "queue")
 
 
+def _view(request: web.Request, queue: Queue) -> dict[str, Any]:
+    return queue_view(queue, request.app[CONTEXT].view.flight.of(queue.name))
+
+
 async def list_queues(request: web.Request) -> web.Response:
     given = query(request, "limit", "cursor")
     limit = page_limit(given)
     found = await queues.list_(request.app[CONTEXT], given.get("cursor", ""), limit + 1)
     headers = next_page(request, found[limit - 1].name) if len(found) > limit else None
-    return answer([queue_view(queue) for queue in found[:limit]], headers=headers)
+    return answer([_view(request, queue) for queue in found[:limit]], headers=headers)
 
 
 async def get_queue(request: web.Request) -> web.Response:
-    return answer(queue_view(await queues.get(request.app[CONTEXT], _name(request))))
+    return answer(_view(request, await queues.get(request.app[CONTEXT], _name(request))))
 
 
 async def put_queue(request: web.Request) -> web.Response:
     name = _name(request)
     policy = parse_policy(name, await read_object(request))
     kept, is_new = await queues.put(request.app[CONTEXT], name, policy)
-    return answer(queue_view(kept), 201 if is_new else 200)
+    return answer(_view(request, kept), 201 if is_new else 200)
 
 
 async def pause(request: web.Request) -> web.Response:
-    return answer(queue_view(await queues.pause(request.app[CONTEXT], _name(request), True)))
+    return answer(_view(request, await queues.pause(request.app[CONTEXT], _name(request), True)))
 
 
 async def resume(request: web.Request) -> web.Response:
-    return answer(queue_view(await queues.pause(request.app[CONTEXT], _name(request), False)))
+    return answer(_view(request, await queues.pause(request.app[CONTEXT], _name(request), False)))

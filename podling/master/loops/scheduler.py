@@ -7,13 +7,13 @@ from podling.core.errors import PodlingError
 from podling.core.lifecycle import Assign
 from podling.core.retry import ErrorCode
 from podling.core.task import Task, TaskStatus
+from podling.core.traffic import Gate, in_order
 from podling.core.view import Plan, plan
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
 from podling.master.loops.blocked import BlockedShapes
-
-PAGE = 500
+from podling.master.loops.lines import PAGE, WaitingLines
 
 _MADE = frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED})
 _NODE_AT_FAULT = frozenset(
@@ -44,26 +44,35 @@ class Scheduler:
         self._catch_up = catch_up
         self.wakeup = Wakeup()
         self._blocked = BlockedShapes(context)
+        self._lines = WaitingLines(context)
         self._nobody_waits = False
         self._fresh: list[Task] = []  # submitted since the last pass, while nobody waited
         self._room_in_page = 0  # for more of the shapes that the cluster is full for
         context.feed.listen(self._after_commit)
+        context.queues.listen(self._policies_changed)
 
     def node_changed(self, node_id: str) -> None:
         """A node came, went or changed what it offers: what was blocked may fit now."""
         self.wakeup.set()
 
+    def _policies_changed(self) -> None:
+        self._lines.forget()
+        self.wakeup.set()
+
     def _after_commit(self, applied: Sequence[Applied]) -> None:
         for change in applied:
             self._back_off(change)
+            self._count(change)
         if self._nobody_waits and len(self._fresh) < PAGE:
             now = self._context.clock.now()
-            self._fresh += [change.after for change in applied if _is_fresh(change, now)]
+            self._fresh += [change.after for change in applied if self._is_fresh(change, now)]
         if any(self._may_matter(change) for change in applied) or self._room_in_page < 0:
             self.wakeup.set()
 
     def _may_matter(self, change: Applied) -> bool:
         after, is_full = change.after, change.after.shape in self._context.full_for
+        if after.status is TaskStatus.PENDING and self._lines.know(after):
+            return after.spec.queue not in self._lines.full
         if change.blocked:
             self._blocked.know(after.shape)
             return not is_full
@@ -71,6 +80,25 @@ class Scheduler:
             self._room_in_page -= 1
             return False
         return after.attempt == 0 or not after.status.is_live
+
+    def _count(self, change: Applied) -> None:
+        """Keep what the caps and rates of queues are counted by."""
+        before, after = change.before, change.after
+        if self._context.traffic.windows and after.scheduled_at is not None:
+            self._context.traffic.began(after.spec.queue, after.task_id, after.attempt, after.scheduled_at)
+        key = after.spec.concurrency_key
+        if key is not None and before is not None and before.status.is_live and not after.status.is_live:
+            self._lines.free(key)
+
+    def _is_fresh(self, change: Applied, now: datetime) -> bool:
+        after = change.after
+        return (
+            change.before is None
+            and not change.blocked
+            and after.status is TaskStatus.PENDING
+            and after.run_at <= now
+            and not self._context.queues.rules.is_lined_up(after.spec.queue)
+        )
 
     def _back_off(self, change: Applied) -> None:
         """Keep a shape off a node that just failed to make a container of it, until it has made one."""
@@ -89,12 +117,21 @@ class Scheduler:
         self._context.full_for = frozenset()
         await self._clear_up()
         await self._blocked.learn()
+        await self._lines.learn()
         unblocked = await self._blocked.unblock()
+        has_more = await self._lines.recall() or unblocked.has_more
         self._nobody_waits &= not unblocked.tasks
+        self._lines.next_at = None
         await self._place_fresh()
         while self._context.leads and await self._place_page():
             pass
-        return 0.0 if unblocked.has_more else None
+        if self._context.leads:
+            await self._lines.look(self._lines.gate())
+        return 0.0 if has_more else self._seconds_to_next()
+
+    def _seconds_to_next(self) -> float | None:
+        next_at = self._lines.next_at
+        return None if next_at is None else max(0.0, (next_at - self._context.clock.now()).total_seconds())
 
     async def _clear_up(self) -> None:
         """Learn what became of commits that were not answered."""
@@ -105,38 +142,43 @@ class Scheduler:
     async def _place_fresh(self) -> None:
         fresh, self._fresh = self._fresh[:PAGE], []
         if fresh and self._nobody_waits:
-            await self._place(sorted(fresh, key=_claim_order))
+            decided, _ = await self._place(sorted(fresh, key=_claim_order))
+            await self._lines.set_aside(fresh, (), decided)
 
     async def _place(self, page: Sequence[Task]) -> tuple[Plan, list[Task | PodlingError]]:
         clock = self._context.clock
         begin = clock.monotonic()
-        decided = plan(self._context.view, page, begin)
+        gate = self._gate_for(page)
+        ordered = page if gate is None else in_order(page, gate.rules, self._context.traffic, clock.now())
+        decided = plan(self._context.view, ordered, begin, gate=gate)
         self._context.measures.plans.observe(clock.monotonic() - begin)
+        self._lines.tell(decided.delayed)
         return decided, await self._context.committer.apply_as_leader(_assignments(page, decided))
+
+    def _gate_for(self, page: Sequence[Task]) -> Gate | None:
+        """Return None where nothing is said of any queue and no task has a key: nothing is asked then."""
+        if self._context.queues.policies or any(task.spec.concurrency_key for task in page):
+            return self._lines.gate()
+        return None
 
     async def _place_page(self) -> bool:
         """Place one page; True if there may be more that fits. Raises StoreUnavailable, StaleEpoch."""
         page = await self._context.store.ready_page(PAGE)
+        heads = await self._lines.heads(self._lines.gate()) if self._context.queues.policies else ()
         self._nobody_waits = not page
-        if not page:
+        if not page and not heads:
             return False
-        decided, placed = await self._place(page)
-        self._nobody_waits = len(page) < PAGE and len(decided.placements) == len(page)
+        decided, placed = await self._place([*page, *heads])
+        self._lines.rest(decided.delayed.values())
+        moved = await self._lines.set_aside(page, heads, decided)
+        stayed = [task for task in page if task.task_id not in moved]
+        has_placed = any(isinstance(answer, Task) for answer in placed)
+        self._nobody_waits = len(page) < PAGE and len(decided.placements) == len(page) + len(heads)
         if decided.complete and len(page) < PAGE:
-            self._context.full_for, self._room_in_page = frozenset(decided.blocked), PAGE - len(page)
-            return False
-        marked = await self._blocked.block([task for task in page if task.shape in decided.blocked])
-        return marked > 0 or any(isinstance(answer, Task) for answer in placed)
-
-
-def _is_fresh(change: Applied, now: datetime) -> bool:
-    after = change.after
-    return (
-        change.before is None
-        and not change.blocked
-        and after.status is TaskStatus.PENDING
-        and after.run_at <= now
-    )
+            self._context.full_for, self._room_in_page = frozenset(decided.blocked), PAGE - len(stayed)
+            return bool(moved) or (bool(heads) and has_placed)
+        marked = await self._blocked.block([task for task in stayed if task.shape in decided.blocked])
+        return marked > 0 or bool(moved) or has_placed
 
 
 def _claim_order(task: Task) -> tuple[int, datetime, datetime, str]:

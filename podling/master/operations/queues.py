@@ -1,10 +1,16 @@
 """Queues: read, declared, limited, paused."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from podling.core.errors import NotFound
-from podling.core.queue import ALWAYS_THERE, Queue, QueuePolicy, check_queue
+from podling.core.queue import ALL_QUEUES, ALWAYS_THERE, Queue, QueuePolicy, check_queue
+from podling.core.task import Task
+from podling.core.traffic import Delay, Gate, Traffic
 from podling.master.context import MasterContext
+
+MOST_COUNTED_AHEAD = 10_000
+COUNTED_SECONDS = 75.0  # a minute, and what clocks may differ
 
 
 async def get(context: MasterContext, name: str) -> Queue:
@@ -36,3 +42,23 @@ async def pause(context: MasterContext, name: str, paused: bool) -> Queue:
         raise NotFound.of("queue")
     await context.queues.learn()
     return await get(context, name)
+
+
+async def wait_of(context: MasterContext, task: Task) -> tuple[int, Delay | None]:
+    """Return how many tasks are before a due one where it waits, and what its queue or key says."""
+    place = await context.store.lines.place(task.task_id, MOST_COUNTED_AHEAD)
+    ahead = place[1] if place else await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
+    rules = context.queues.rules
+    traffic = context.traffic if context.leads else await traffic_of(context, {task.spec.queue, ALL_QUEUES})
+    return ahead, Gate(rules, context.view.flight, traffic, context.clock.now()).delay(task)
+
+
+async def traffic_of(context: MasterContext, queues: AbstractSet[str]) -> Traffic:
+    """Count the starts of the last minute where queues are bound by them. Raises StoreUnavailable."""
+    traffic, rated = Traffic(), context.queues.rules.rated & queues
+    if rated:
+        traffic.count(rated)
+        wanted = None if ALL_QUEUES in rated else sorted(rated)
+        for start in await context.store.lines.starts(wanted, COUNTED_SECONDS):
+            traffic.began(start.queue, start.task_id, start.attempt, start.at)
+    return traffic

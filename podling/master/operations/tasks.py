@@ -27,12 +27,12 @@ from podling.core.timeline import TimelineLine, timeline
 from podling.core.value import beyond_defaults
 from podling.master.context import MasterContext
 from podling.master.inserts import Replays
+from podling.master.operations import queues
 from podling.master.operations.admission import REPLAY, Entry, admit
 from podling.store.base import TaskQuery, WriteResult
 from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import encode
 
-MOST_COUNTED_AHEAD = 10_000
 MOST_REFUSED_TOLD = 5
 AT_A_TIME = 50  # of a batch
 
@@ -93,7 +93,8 @@ async def _answered(
 def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | WriteResult]":
     body_hash = None if spec.idempotency_key is None else _hash(spec)
     task = new_task(context.new_id(), spec, context.clock.now())
-    return context.committer.insert(task, body_hash, blocked=task.shape in context.full_for)
+    line = context.queues.rules.line_of(task)
+    return context.committer.insert(task, body_hash, blocked=task.shape in context.full_for, line=line)
 
 
 def _hash(spec: TaskSpec) -> str:
@@ -294,10 +295,10 @@ async def explain_task(context: MasterContext, task_id: str) -> Explanation:
     """Say why the task is where it is. Raises NotFound."""
     task = await get(context, task_id)
     rows = await context.store.load_attempts(task_id)
-    ahead = 0
+    ahead, delay = 0, None
     if task.status is TaskStatus.PENDING and task.run_at <= context.clock.now():
-        ahead = await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
-    found = explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic())
+        ahead, delay = await queues.wait_of(context, task)
+    found = explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic(), delay)
     left = await _left_dead_letters(context, task)
     return replace(found, reasons=(*found.reasons, *_refused_workers(context, task), *left))
 

@@ -1,6 +1,6 @@
-"""Pending tasks: which are ready, in claim order; which wait for their time; which are blocked."""
+"""Pending tasks: ready, in claim order; waiting for their time; blocked; or in a line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -32,6 +32,7 @@ class _Row:
     key: ClaimKey
     due: bool
     blocked: bool
+    line: str | None = None
 
 
 class PendingTable:
@@ -40,12 +41,14 @@ class PendingTable:
         self._ready: SortedKeys[ClaimKey] = SortedKeys()
         self._waiting: SortedKeys[tuple[datetime, str]] = SortedKeys()
         self._blocked: dict[str, SortedKeys[ClaimKey]] = {}  # by shape
+        self._lines: dict[str, SortedKeys[ClaimKey]] = {}
 
-    def put(self, task: Task, now: datetime, blocked: bool = False) -> None:
+    def put(self, task: Task, now: datetime, blocked: bool = False, line: str | None = None) -> None:
         """Insert or replace a pending task; only one that is due can be blocked."""
         self.discard(task.task_id)
         due = task.run_at <= now
-        row = _Row(task, claim_key(task), due=due, blocked=due and blocked)
+        blocked = due and (blocked or line is not None)
+        row = _Row(task, claim_key(task), due=due, blocked=blocked, line=line if due else None)
         self._rows[task.task_id] = row
         self._enter(row)
 
@@ -71,6 +74,7 @@ class PendingTable:
         return PendingCounts(
             ready=min(len(self._ready), limit),
             blocked=min(blocked, limit),
+            lined=min(sum(len(keys) for keys in self._lines.values()), limit),
             later=min(len(self._waiting), limit),
         )
 
@@ -94,7 +98,7 @@ class PendingTable:
     def block(self, task_ids: Sequence[str]) -> None:
         for task_id in task_ids:
             row = self._rows.get(task_id)
-            if row is not None and not row.blocked:
+            if row is not None and (row.line is not None or not row.blocked):
                 self._set_blocked(row, True)
 
     def unblock(self, shape: str, limit: int) -> int:
@@ -106,6 +110,30 @@ class PendingTable:
     def blocked_shapes(self) -> list[Task]:
         firsts = [keys.first() for keys in self._blocked.values()]
         return [self._rows[key[-1]].task for key in firsts if key is not None]
+
+    def set_aside(self, lines: Mapping[str, str]) -> None:
+        for task_id, line in lines.items():
+            if (row := self._rows.get(task_id)) is not None:
+                self._set_blocked(row, True, line)
+
+    def recall(self, line: str, limit: int) -> int:
+        chosen = list(islice(self._lines.get(line, ()), limit))
+        for *_, task_id in chosen:
+            self._set_blocked(self._rows[task_id], False)
+        return len(chosen)
+
+    def heads(self, line: str, limit: int) -> list[Task]:
+        return [self._rows[task_id].task for *_, task_id in islice(self._lines.get(line, ()), limit)]
+
+    def firsts(self, after: str, limit: int) -> dict[str, Task]:
+        lines = sorted(line for line in self._lines if line > after)[:limit]
+        return {line: self.heads(line, 1)[0] for line in lines}
+
+    def place_of(self, task_id: str, limit: int) -> tuple[str, int] | None:
+        row = self._rows.get(task_id)
+        if row is None or row.line is None:
+            return None
+        return row.line, self._lines[row.line].count_before(row.key, limit)
 
     def waiting_longest(self) -> WaitingTasks | None:
         """Return how many are ready, and the one that has been due for longest."""
@@ -121,15 +149,16 @@ class PendingTable:
         chosen = sorted(found, key=lambda shape: (found[shape].since, shape))[:limit]
         return {shape: found[shape] for shape in chosen}
 
-    def _set_blocked(self, row: _Row, blocked: bool) -> None:
+    def _set_blocked(self, row: _Row, blocked: bool, line: str | None = None) -> None:
         self._leave(row)
-        row.blocked = blocked
+        row.blocked, row.line = blocked, line
         self._enter(row)
 
     def _enter(self, row: _Row) -> None:
         task = row.task
         if row.blocked:
-            self._blocked.setdefault(task.shape, SortedKeys()).add(row.key)
+            groups, name = self._group_of(row)
+            groups.setdefault(name, SortedKeys()).add(row.key)
         if not row.due:
             self._waiting.add((task.run_at, task.task_id))
         elif not row.blocked:
@@ -145,7 +174,11 @@ class PendingTable:
             self._ready.remove(row.key)
 
     def _leave_blocked(self, row: _Row) -> None:
-        alike = self._blocked[row.task.shape]
+        groups, name = self._group_of(row)
+        alike = groups[name]
         alike.remove(row.key)
         if not alike:
-            del self._blocked[row.task.shape]
+            del groups[name]
+
+    def _group_of(self, row: _Row) -> tuple[dict[str, SortedKeys[ClaimKey]], str]:
+        return (self._blocked, row.task.shape) if row.line is None else (self._lines, row.line)

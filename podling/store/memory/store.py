@@ -32,6 +32,7 @@ from podling.store.memory.audit import AuditTable
 from podling.store.memory.changes import ChangeTable
 from podling.store.memory.coordination import MemoryCoordination
 from podling.store.memory.decisions import DecisionTable
+from podling.store.memory.lines import LineTable
 from podling.store.memory.logs import TailTable
 from podling.store.memory.masters import MasterTable
 from podling.store.memory.messages import MessageTable
@@ -45,6 +46,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.lines import Lines
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
@@ -95,6 +97,7 @@ class MemoryStore(Store):
         self.coordination: Coordination = MemoryCoordination(clock)
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
+        self.lines: Lines = LineTable(clock, self._masters.check_epoch, self._tasks)
         self.queues: Queues = QueueTable(self._call)
         self._schedules = ScheduleTable(self._masters.check_epoch, self._call)
         self.schedules: Schedules = self._schedules

@@ -17,6 +17,7 @@ from podling.store.memory.deadlines import DeadlineTable
 from podling.store.memory.keys import Claim, KeyTable
 from podling.store.memory.pending import PendingTable
 from podling.store.memory.sorted_keys import SortedKeys
+from podling.store.ports.lines import Start
 
 _Place = tuple[datetime, str]
 
@@ -123,6 +124,17 @@ class TaskTable:
             assert task is not None
             yield task
 
+    def starts_since(self, queues: Sequence[str] | None, since: datetime) -> list[Start]:
+        """Return attempts of these queues that were given to nodes since then."""
+        found = ((self.get(task_id), rows) for task_id, rows in self._attempts.items())
+        return [
+            Start(queue=task.spec.queue, task_id=row.task_id, attempt=row.attempt, at=row.scheduled_at)
+            for task, rows in found
+            if task is not None and (queues is None or task.spec.queue in queues)
+            for row in rows.values()
+            if row.scheduled_at >= since
+        ]
+
     def _insert(self, write: TaskWrite, now: datetime) -> WriteResult:
         task, key = write.task, write.task.spec.idempotency_key
         if key is not None and (claim := self._keys.get(key)) is not None:
@@ -146,15 +158,15 @@ class TaskTable:
         if task.status.is_terminal:
             self._end(task)
         else:
-            self._keep(task, now, write.blocked)
+            self._keep(task, now, write.blocked, write.line)
         self.add_events(write.events)
         return WriteResult(task_id=task.task_id, status=WriteStatus.APPLIED)
 
-    def _keep(self, task: Task, now: datetime, blocked: bool) -> None:
+    def _keep(self, task: Task, now: datetime, blocked: bool, line: str | None) -> None:
         self._unended[task.task_id] = task
         self.deadlines.put(task)
         if task.status is TaskStatus.PENDING:
-            self.pending.put(task, now, blocked)
+            self.pending.put(task, now, blocked, line)
         else:
             self.pending.discard(task.task_id)
 

@@ -136,7 +136,8 @@ def _new_rows(writes: Sequence[TaskWrite], now: datetime) -> tuple[str, list[str
     rows = []
     for write in writes:
         row = spec_row(write.task) | live_row(write.task, now)
-        row["blocked"] = row["due"] and write.blocked
+        row["line"] = write.line if row["due"] else None
+        row["blocked"] = row["due"] and (write.blocked or write.line is not None)
         rows.append(row)
     return rows_to_json(rows), [spec_json(write.task.spec) for write in writes]
 

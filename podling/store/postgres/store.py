@@ -12,6 +12,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.lines import Lines
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
 from podling.store.ports.tokens import Tokens
@@ -26,6 +27,7 @@ from podling.store.postgres.decisions import DecisionTable
 from podling.store.postgres.errors import translated, translated_at_open
 from podling.store.postgres.hints import Listener, Notifier
 from podling.store.postgres.leader import LeaderGuard
+from podling.store.postgres.lines import LineTable
 from podling.store.postgres.logs import Logs
 from podling.store.postgres.masters import Masters
 from podling.store.postgres.migrations import migrate
@@ -78,6 +80,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.alerts: Alerts = AlertTables(self._pool, self._guard, self._notifier)
         self.schedules: Schedules = ScheduleTables(self._pool, self._guard, self._notifier)
         self._specs = SpecCache(_SPECS_KEPT)
+        self.lines: Lines = LineTable(self._pool, self._guard, self._specs)
         self.tokens: Tokens = TokenTable(self._pool, self._notifier)
         self.audit: Audit = AuditTable(self._pool)
         self.decisions: Decisions = DecisionTable(self._pool)

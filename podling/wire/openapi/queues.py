@@ -19,6 +19,7 @@ from podling.wire.openapi.schema import (
     nullable,
     reference,
 )
+from podling.wire.queues import OUTPUT_ONLY
 
 TAG = "queues"
 ABOUT = "Lines of tasks, and how much of each may run."
@@ -48,11 +49,16 @@ LIMITS = {
 
 def _read() -> Schema:
     off = {name: nullable(schema) for name, schema in LIMITS.items()}
-    return closed("A queue. Null is no limit.", {"name": STRING} | off | {"paused": BOOLEAN})
+    return closed(
+        "A queue. Null is no limit.",
+        {"name": STRING}
+        | off
+        | {"paused": BOOLEAN, "running": INTEGER | {"description": "Tasks that are on a node."}},
+    )
 
 
 def _sent() -> Schema:
-    ignored = {"paused": {"description": "Ignored: output only."}}
+    ignored = {name: {"description": "Ignored: output only."} for name in sorted(OUTPUT_ONLY)}
     properties = ignored | {"name": STRING} | LIMITS
     return closed("What is left out, or null, is off.", properties, optional=list(properties))
 

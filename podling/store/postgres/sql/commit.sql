@@ -22,7 +22,7 @@ WITH new AS (
             task_id text, kind text, name text, queue text, labels jsonb, version bigint, status text,
             precedence bigint, shape text, attempt bigint, node_id text, created_at timestamptz,
             run_at timestamptz, scheduled_at timestamptz, started_at timestamptz, finished_at timestamptz,
-            exit_code bigint, error_code text, detail json, due boolean, blocked boolean,
+            exit_code bigint, error_code text, detail json, due boolean, blocked boolean, line text,
             queue_timeout_at timestamptz, deadline_at timestamptz
         ),
         unnest($2::text[])
@@ -37,11 +37,13 @@ made AS (
 live AS (
     INSERT INTO live_tasks (
         task_id, version, status, precedence, shape, attempt, node_id, created_at, run_at, scheduled_at,
-        started_at, finished_at, exit_code, error_code, detail, due, blocked, queue_timeout_at, deadline_at
+        started_at, finished_at, exit_code, error_code, detail, due, blocked, line, queue_timeout_at,
+        deadline_at
     )
     SELECT
         task_id, version, status, precedence, shape, attempt, node_id, created_at, run_at, scheduled_at,
-        started_at, finished_at, exit_code, error_code, detail, due, blocked, queue_timeout_at, deadline_at
+        started_at, finished_at, exit_code, error_code, detail, due, blocked, line, queue_timeout_at,
+        deadline_at
     FROM new
     JOIN made USING (task_id)
     WHERE status IN ('pending', 'scheduled', 'running')

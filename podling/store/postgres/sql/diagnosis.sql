@@ -36,9 +36,15 @@ LIMIT 1
 
 -- name: blocked
 WITH RECURSIVE shapes AS (
-    (SELECT shape FROM live_tasks WHERE blocked ORDER BY shape LIMIT 1)
+    (SELECT shape FROM live_tasks WHERE blocked AND line IS NULL ORDER BY shape LIMIT 1)
     UNION ALL
-    SELECT (SELECT l.shape FROM live_tasks l WHERE l.blocked AND l.shape > s.shape ORDER BY l.shape LIMIT 1)
+    SELECT (
+        SELECT l.shape
+        FROM live_tasks l
+        WHERE l.blocked AND l.line IS NULL AND l.shape > s.shape
+        ORDER BY l.shape
+        LIMIT 1
+    )
     FROM shapes s
     WHERE s.shape IS NOT NULL
 )
@@ -51,7 +57,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT l.task_id, l.run_at
         FROM live_tasks l
-        WHERE l.blocked AND l.shape = s.shape
+        WHERE l.blocked AND l.line IS NULL AND l.shape = s.shape
         ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
         LIMIT $3
     ) head

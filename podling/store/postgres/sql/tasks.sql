@@ -128,7 +128,7 @@ WITH chosen AS (
     ORDER BY task_id
     FOR UPDATE
 )
-UPDATE live_tasks l SET blocked = true FROM chosen WHERE l.task_id = chosen.task_id
+UPDATE live_tasks l SET blocked = true, line = NULL FROM chosen WHERE l.task_id = chosen.task_id
 
 -- name: unblock
 -- Counts what was found and not what was written: one of them may be changed by others meanwhile.
@@ -138,7 +138,7 @@ WITH first AS (
     CROSS JOIN LATERAL (
         SELECT task_id
         FROM live_tasks l
-        WHERE l.blocked AND l.shape = wanted.shape
+        WHERE l.blocked AND l.line IS NULL AND l.shape = wanted.shape
         ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
         LIMIT wanted.room
     ) chosen
@@ -157,9 +157,15 @@ SELECT shape, count(*) AS tasks FROM first GROUP BY shape
 
 -- name: blocked_shapes
 WITH RECURSIVE shapes AS (
-    (SELECT shape FROM live_tasks WHERE blocked ORDER BY shape LIMIT 1)
+    (SELECT shape FROM live_tasks WHERE blocked AND line IS NULL ORDER BY shape LIMIT 1)
     UNION ALL
-    SELECT (SELECT l.shape FROM live_tasks l WHERE l.blocked AND l.shape > s.shape ORDER BY l.shape LIMIT 1)
+    SELECT (
+        SELECT l.shape
+        FROM live_tasks l
+        WHERE l.blocked AND l.line IS NULL AND l.shape > s.shape
+        ORDER BY l.shape
+        LIMIT 1
+    )
     FROM shapes s
     WHERE s.shape IS NOT NULL
 )
@@ -168,7 +174,7 @@ FROM shapes s
 CROSS JOIN LATERAL (
     SELECT *
     FROM live_tasks l
-    WHERE l.blocked AND l.shape = s.shape
+    WHERE l.blocked AND l.line IS NULL AND l.shape = s.shape
     ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
     LIMIT 1
 ) head
@@ -193,7 +199,8 @@ SELECT status, count(*) AS tasks FROM live_tasks WHERE node_id IS NOT NULL GROUP
 UNION ALL
 SELECT 'pending',
        (SELECT count(*) FROM (SELECT FROM live_tasks WHERE due AND NOT blocked LIMIT $2) ready)
-       + (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked LIMIT $2) blocked)
+       + (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked AND line IS NULL LIMIT $2) blocked)
+       + (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked AND line IS NOT NULL LIMIT $2) lined)
        + (SELECT count(*) FROM (
            SELECT FROM live_tasks WHERE node_id IS NULL AND NOT due AND NOT blocked LIMIT $2
        ) later)
@@ -210,7 +217,8 @@ SELECT
     (SELECT count(*) FROM (
         SELECT FROM live_tasks WHERE due AND NOT blocked LIMIT $1
     ) found) AS ready,
-    (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked LIMIT $1) found) AS blocked,
+    (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked AND line IS NULL LIMIT $1) found) AS blocked,
+    (SELECT count(*) FROM (SELECT FROM live_tasks WHERE blocked AND line IS NOT NULL LIMIT $1) found) AS lined,
     (SELECT count(*) FROM (
         SELECT FROM live_tasks WHERE node_id IS NULL AND NOT due LIMIT $1
     ) found) AS later

@@ -1,0 +1,107 @@
+-- name: set_aside
+WITH chosen AS (
+    SELECT l.task_id, new.line
+    FROM live_tasks l
+    JOIN unnest($1::text[], $2::text[]) AS new (task_id, line) ON new.task_id = l.task_id
+    WHERE l.task_id = ANY ($1::text[]) AND l.status = 'pending'
+    ORDER BY l.task_id
+    FOR UPDATE OF l
+)
+UPDATE live_tasks l SET blocked = true, line = chosen.line FROM chosen WHERE l.task_id = chosen.task_id
+
+-- name: recall
+-- Counts what was found and not what was written: one of them may be changed by others meanwhile.
+WITH first AS (
+    SELECT wanted.line, chosen.task_id
+    FROM unnest($1::text[], $2::bigint[]) AS wanted (line, room)
+    CROSS JOIN LATERAL (
+        SELECT task_id
+        FROM live_tasks l
+        WHERE l.blocked AND l.line IS NOT NULL AND l.line = wanted.line
+        ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
+        LIMIT wanted.room
+    ) chosen
+),
+locked AS (
+    SELECT task_id
+    FROM live_tasks
+    WHERE task_id = ANY (ARRAY (SELECT task_id FROM first)) AND blocked
+    ORDER BY task_id
+    FOR UPDATE
+),
+recalled AS (
+    UPDATE live_tasks l SET blocked = false, line = NULL FROM locked WHERE l.task_id = locked.task_id
+)
+SELECT line, count(*) AS tasks FROM first GROUP BY line
+
+-- name: heads
+SELECT head.*
+FROM unnest($1::text[], $2::bigint[]) AS wanted (line, room)
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM live_tasks l
+    WHERE l.blocked AND l.line IS NOT NULL AND l.line = wanted.line
+    ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
+    LIMIT wanted.room
+) head
+
+-- name: firsts
+-- Steps from line to line, whatever their lengths.
+WITH RECURSIVE lines AS (
+    (
+        SELECT line, 1 AS place
+        FROM live_tasks
+        WHERE blocked AND line IS NOT NULL AND line > $1
+        ORDER BY line
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT l.line
+        FROM live_tasks l
+        WHERE l.blocked AND l.line IS NOT NULL AND l.line > s.line
+        ORDER BY l.line
+        LIMIT 1
+    ), s.place + 1
+    FROM lines s
+    WHERE s.line IS NOT NULL AND s.place < $2
+)
+SELECT head.*
+FROM lines s
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM live_tasks l
+    WHERE l.blocked AND l.line IS NOT NULL AND l.line = s.line
+    ORDER BY l.precedence, l.run_at, l.created_at, l.task_id
+    LIMIT 1
+) head
+ORDER BY head.line
+
+-- name: place
+SELECT
+    l.line,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM live_tasks o
+            WHERE o.blocked AND o.line IS NOT NULL AND o.line = l.line
+              AND (o.precedence, o.run_at, o.created_at, o.task_id)
+                  < (l.precedence, l.run_at, l.created_at, l.task_id)
+            LIMIT $2
+        ) before
+    ) AS ahead
+FROM live_tasks l
+WHERE l.task_id = $1 AND l.blocked AND l.line IS NOT NULL
+
+-- name: scheduled
+SELECT body FROM changes WHERE committed_at >= now() - $1::double precision * interval '1 second'
+
+-- name: starts
+SELECT s.queue, a.task_id, a.attempt, a.body
+FROM unnest($1::text[], $2::bigint[]) AS begun (task_id, attempt)
+CROSS JOIN LATERAL (SELECT * FROM task_specs o WHERE o.task_id = begun.task_id OFFSET 0) s
+CROSS JOIN LATERAL (
+    SELECT * FROM attempts o WHERE o.task_id = begun.task_id AND o.attempt = begun.attempt OFFSET 0
+) a
+WHERE $3::text[] IS NULL OR s.queue = ANY ($3)
