@@ -36,14 +36,20 @@ class Decision:
 
 
 def refusal(
-    error: PodlingError, now: datetime, *, actor: str, door: str | None = None, task_id: str | None = None
+    error: PodlingError,
+    now: datetime,
+    *,
+    actor: str,
+    door: str | None = None,
+    task_id: str | None = None,
+    code: str | None = None,
 ) -> Decision:
     """Return the record of a refusal; the same actor's next one in the same words has the same id."""
     return _with_id(
         Decision(
             decision_id="",
             at=now,
-            code=error.code,
+            code=code or error.code,
             task_id=task_id,
             actor=actor,
             message=error.message[:MOST_MESSAGE_CHARACTERS],

@@ -29,6 +29,7 @@ from podling.master.node_rows import NodeRows
 from podling.master.policy import PolicyInForce
 from podling.master.queues import QueueBook
 from podling.master.refusals import Refusals
+from podling.master.submit_rates import SubmitRates
 from podling.master.tally import Tally
 from podling.store.base import Master, Store
 
@@ -111,6 +112,7 @@ class MasterContext:
     policy: PolicyInForce
     queues: QueueBook
     coordination: Coordination
+    submit_rates: SubmitRates
     draw: Callable[[], float]
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
@@ -199,6 +201,7 @@ def build(
         policy=PolicyInForce(policy=options.policy, source=options.policy_source, loaded_at=clock.now()),
         queues=QueueBook(store.queues),
         coordination=Coordination(store.coordination),
+        submit_rates=SubmitRates(store, clock),
         draw=draw,
         draw_bits=draw_bits,
     )

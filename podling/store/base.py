@@ -29,6 +29,7 @@ from podling.store.ports.overdue import Overdue as Overdue
 from podling.store.ports.overdue import OverdueKind as OverdueKind
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
+from podling.store.ports.submit_counts import SubmitCounts
 from podling.store.ports.tokens import Tokens
 
 
@@ -220,6 +221,7 @@ class Store(Protocol):
     dead_letters: DeadLetters
     schedules: Schedules
     lines: Lines
+    submit_counts: SubmitCounts
 
     @property
     def replica(self) -> ReplicaFacts | None: ...

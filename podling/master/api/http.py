@@ -44,7 +44,8 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 
 def error_answer(error: PodlingError) -> web.Response:
-    headers = {"Retry-After": "1"} if isinstance(error, Unavailable | TooManyRequests) else None
+    wait = str(error.details.get("retryAfterSeconds", 1))
+    headers = {"Retry-After": wait} if isinstance(error, Unavailable | TooManyRequests) else None
     return answer(error_body(error), status_of(error), headers)
 
 

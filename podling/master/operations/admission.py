@@ -1,17 +1,21 @@
 """The one door of all doors: whatever would become a task is let in or refused here.
 
-Submit, batch and replay come through it; a refusal of the policy is kept as a decision.
+Submit, batch and replay come through it; a refusal of the policy, or of a queue's guardrails, is kept as a
+decision.
 """
 
 from podling.core.access import Principal
-from podling.core.decision import refusal
-from podling.core.errors import PolicyDenied
+from podling.core.decision import by_rule, refusal
+from podling.core.errors import PodlingError, PolicyDenied, TooLarge, TooManyRequests
+from podling.core.guardrails import check_size, guardrail_of, too_many
 from podling.core.permission_rules import check_batch
 from podling.core.policy import validate_spec
+from podling.core.queue import ALL_QUEUES, UNLIMITED
 from podling.core.spec import TaskSpec
-from podling.core.value import value
+from podling.core.value import beyond_defaults, value
 from podling.master.context import MasterContext
 from podling.master.operations.alerts import check_wishes_of
+from podling.wire.codec import encode
 
 SUBMIT, BATCH, REPLAY, SCHEDULE = "submit", "batch", "replay", "schedule"
 
@@ -28,7 +32,7 @@ class Entry:
 async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpec:
     """Return the specification if it may become a task, with its queue on record.
 
-    Raises InvalidInput, PolicyDenied, StoreUnavailable.
+    Raises InvalidInput, PolicyDenied, TooLarge, TooManyRequests, StoreUnavailable.
     """
     try:
         admitted = validate_spec(
@@ -38,12 +42,32 @@ async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpe
             allow_simulated=context.options.allow_simulated,
         )
         admitted = await check_wishes_of(context, admitted, entry.actor)
-    except PolicyDenied as denied:
+        await _pass_guardrails(context, admitted)
+    except (PolicyDenied, TooLarge, TooManyRequests) as denied:
         note_refusal(context, denied, entry)
         raise
     if not context.queues.is_declared(admitted.queue):
         await context.queues.declare(admitted.queue)
     return admitted
+
+
+async def _pass_guardrails(context: MasterContext, spec: TaskSpec) -> None:
+    """Raise TooLarge or TooManyRequests for what its queue, or all of them together, do not take."""
+    policies = ((spec.queue, context.queues.of(spec.queue)), (ALL_QUEUES, context.queues.of_all))
+    asked = [(name, policy) for name, policy in policies if policy is not UNLIMITED]
+    for name, policy in asked:
+        if policy.max_payload_bytes is not None:
+            check_size(name, len(encode(beyond_defaults(spec))), policy.max_payload_bytes)
+    counted: list[str] = []
+    for name, policy in asked:
+        if (limit := policy.max_submits_per_minute) is None:
+            continue
+        wait = await context.submit_rates.take(name, limit)
+        if wait is not None:
+            for other in counted:
+                context.submit_rates.give_back(other)
+            raise too_many(name, limit, wait)
+        counted.append(name)
 
 
 def admit_batch(context: MasterContext, count: int, actor: Principal) -> None:
@@ -55,8 +79,9 @@ def admit_batch(context: MasterContext, count: int, actor: Principal) -> None:
         raise
 
 
-def note_refusal(context: MasterContext, denied: PolicyDenied, entry: Entry) -> None:
+def note_refusal(context: MasterContext, denied: PodlingError, entry: Entry) -> None:
     """Keep it as a decision; writing it down is nothing that anybody waits for."""
-    now = context.clock.now()
-    decision = refusal(denied, now, actor=entry.actor.name, door=entry.door, task_id=entry.task_id)
-    context.decisions.note(decision)
+    now, code = context.clock.now(), guardrail_of(denied)
+    decision = refusal(denied, now, actor=entry.actor.name, door=entry.door, task_id=entry.task_id, code=code)
+    # Sizes and waits differ from one to the next, which makes them no other decisions.
+    context.decisions.note(decision if code is None else by_rule(decision))

@@ -39,6 +39,7 @@ from podling.store.memory.messages import MessageTable
 from podling.store.memory.nodes import NodeTable
 from podling.store.memory.queues import QueueTable
 from podling.store.memory.schedules import ScheduleTable
+from podling.store.memory.submit_counts import SubmitCountTable
 from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
 from podling.store.ports.alerts import Alerts
@@ -50,6 +51,7 @@ from podling.store.ports.lines import Lines
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
+from podling.store.ports.submit_counts import SubmitCounts
 from podling.store.ports.tokens import Tokens
 
 MOST_FORGOTTEN = 500  # ended tasks at once: a few milliseconds' work
@@ -95,6 +97,7 @@ class MemoryStore(Store):
         self.decisions: Decisions = DecisionTable()
         self.dead_letters: DeadLetters = self._tasks.letters
         self.coordination: Coordination = MemoryCoordination(clock)
+        self.submit_counts: SubmitCounts = SubmitCountTable(clock)
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
         self.lines: Lines = LineTable(clock, self._masters.check_epoch, self._tasks)

@@ -47,6 +47,7 @@ RELATIONS = (
     "schedule_fires",
     "schedule_states",
     "schedules",
+    "submit_counts",
     "task_events",
     "task_specs",
     "tasks",

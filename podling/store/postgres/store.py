@@ -15,6 +15,7 @@ from podling.store.ports.decisions import Decisions
 from podling.store.ports.lines import Lines
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
+from podling.store.ports.submit_counts import SubmitCounts
 from podling.store.ports.tokens import Tokens
 from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.alerts import AlertTables
@@ -38,6 +39,7 @@ from podling.store.postgres.queues import QueueTable
 from podling.store.postgres.replica import Replica
 from podling.store.postgres.schedules import ScheduleTables
 from podling.store.postgres.specs import SpecCache
+from podling.store.postgres.submit_counts import SubmitCountTable
 from podling.store.postgres.tasks import Tasks
 from podling.store.postgres.tokens import TokenTable
 
@@ -87,6 +89,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.queues: Queues = QueueTable(self._pool, self._notifier)
         self.dead_letters: DeadLetters = DeadLetterTable(self._pool)
         self.coordination: Coordination = PostgresCoordination(StoreRunner(self._pool, self._direct))
+        self.submit_counts: SubmitCounts = SubmitCountTable(self._pool)
 
     @property
     def replica(self) -> ReplicaFacts | None:

@@ -48,7 +48,7 @@ async def test_what_had_failed_before_the_list_was_there_is_on_it(
 ) -> None:
     failed, again = await fail(store, 1), await fail(store, 2)
     await commit(store, replay_of(again))
-    await connection.execute("DROP TABLE dead_letters")
-    (migration,) = (each for each in shipped() if each.name == "dead_letters")
+    await connection.execute("DROP TABLE dead_letters, submit_counts")
+    (migration,) = (each for each in shipped() if each.name == "letters_and_door")
     await connection.execute(migration.sql)
     assert list(await store.dead_letters.find(DeadLetterQuery())) == [letter_of(failed)]

@@ -19,3 +19,11 @@ WHERE e.status = 'failed'
   AND e.detail ->> 'dead_letter_reason' IS NOT NULL
   AND NOT EXISTS (SELECT FROM task_specs r WHERE r.body ->> 'replay_of' = e.task_id)
 ON CONFLICT (task_id) DO NOTHING;
+
+-- Submits of this minute, of each queue that has a limit of them.
+CREATE TABLE submit_counts (
+    queue text COLLATE "C" PRIMARY KEY,
+    minute timestamptz NOT NULL,
+    taken bigint NOT NULL,
+    granted bigint NOT NULL
+);
