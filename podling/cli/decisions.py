@@ -21,12 +21,15 @@ def decisions(
     code: Annotated[
         str | None, typer.Option(metavar="CODE", help="Only of this code, such as policy_denied.")
     ] = None,
+    incoming: Annotated[
+        bool, typer.Option("--incoming", help="Only what was refused when it came in.")
+    ] = False,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=500, help="At most so many.")] = 50,
 ) -> None:
     """List what was refused, newest first; the same again is one line that counts."""
     cli: Invocation = context.obj
     task_id = None if task is None else cli.task_id(task)
-    page = cli.client.send(calls.listing(task=task_id, code=code, limit=limit))
+    page = cli.client.send(calls.listing(task=task_id, code=code, incoming=incoming, limit=limit))
     cli.show(page.items, lambda: _draw(cli, page))
 
 

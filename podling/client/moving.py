@@ -13,7 +13,12 @@ from podling.core.errors import InvalidInput, Unavailable
 PATIENCE_SECONDS = 60.0
 _MOST_ITEMS = 200
 _MOST_BYTES = 1024 * 1024
-_LATER = frozenset({"overloaded", "store_unavailable", "unavailable", "deadline_exceeded", "stale_epoch"})
+_LATER = frozenset(
+    {
+        *("overloaded", "store_unavailable", "unavailable", "deadline_exceeded", "stale_epoch"),
+        "enqueue_rate_exceeded",
+    }
+)
 _STARTED = frozenset({"scheduled", "running"})
 
 
