@@ -40,7 +40,7 @@ def too_many(queue: str, limit: int, wait_seconds: float) -> PodlingError:
     """Return the refusal of one submit more than the queue takes within a minute."""
     seconds = max(1, ceil(wait_seconds))
     return TooManyRequests(
-        f"{_meant(queue)} takes {limit} submits a minute, and this minute's are used up; try again in"
+        f"{_meant(queue)} takes at most {limit} a minute, and those of this minute are used up; try again in"
         f" {seconds} s",
         code=Guardrail.ENQUEUE_RATE_EXCEEDED.lower(),
         details={

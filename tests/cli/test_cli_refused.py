@@ -28,7 +28,7 @@ def test_who_submits_too_much_is_told_to_wait_and_an_operator_sees_it(cli: Cli, 
     shown = [cli("run", "job", "box", "--queue", "mail") for _ in range(4)]
     refused = [each for each in shown if each.code]
     assert len(refused) >= 2 and {each.code for each in refused} == {5}
-    assert refused[0].err.startswith("podling: queue mail takes 1 submits a minute")
+    assert refused[0].err.startswith("podling: queue mail takes at most 1 a minute")
     row = cli("decisions", "--incoming", "--code", "ENQUEUE_RATE_EXCEEDED").out.splitlines()[1]
     assert "queues.mail.maxSubmitsPerMinute" in row and "submit" in row
     with Client(url) as client:
