@@ -2,7 +2,7 @@
 
 What arrives while one batch is being written makes up the next. The leader's own items are
 committed apart from everybody else's, fenced by its epoch. New tasks are in nobody's way, so they
-have lines of their own: one batch is gathered while another is written.
+have lanes of their own: one batch is gathered while another is written.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from podling.master.drafts import Applied as Applied
 from podling.master.drafts import DraftPlan, Notify
 from podling.master.drafts import Happening as Happening
 from podling.master.inserts import Insert, Replays
-from podling.master.line import CommitLine
+from podling.master.lane import CommitLane
 from podling.store.base import Store, WriteResult, WriteStatus
 
 _log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
-INSERT_LINES = 2
+INSERT_LANES = 2
 _REFUSALS = frozenset({WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED, WriteStatus.REFUSED})
 MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
 
@@ -41,7 +41,7 @@ Recall = Callable[[str], Task | None]
 class Committer:
     """`recall` finds a live task in memory; `publish` is told of everything that was committed.
 
-    `lines` are this master's, by the id under which the feed tells their batches.
+    `lanes` are this master's, by the id under which the feed tells their batches.
 
     `notify` says whom a change is told to, so that no such alert is lost: it is in the same commit.
     """
@@ -63,10 +63,10 @@ class Committer:
         self._publish = publish
         self._notify = notify
         self._epoch: int | None = None
-        self._main = CommitLine(store, clock, master_id)
-        self._free = [CommitLine(store, clock, f"{master_id}.{number + 1}") for number in range(INSERT_LINES)]
-        self.lines = {line.line_id: line for line in (self._main, *self._free)}
-        self._inserts: Batcher[_Item, _Answer] = Batcher(self._write_inserts, MOST_PER_BATCH, INSERT_LINES)
+        self._main = CommitLane(store, clock, master_id)
+        self._free = [CommitLane(store, clock, f"{master_id}.{number + 1}") for number in range(INSERT_LANES)]
+        self.lanes = {lane.lane_id: lane for lane in (self._main, *self._free)}
+        self._inserts: Batcher[_Item, _Answer] = Batcher(self._write_inserts, MOST_PER_BATCH, INSERT_LANES)
         self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
         self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
         self._nodes: Batcher[NodeChange, None] = Batcher(self._write_nodes, MOST_PER_BATCH)
@@ -143,17 +143,17 @@ class Committer:
     @property
     def is_writing(self) -> bool:
         """Whether a batch has not been answered yet."""
-        return any(line.in_flight is not None for line in self.lines.values())
+        return any(lane.in_flight is not None for lane in self.lanes.values())
 
     @property
     def is_unsure(self) -> bool:
         """Whether something may have been committed of which the view has not heard."""
-        return any(line.is_unsure for line in self.lines.values())
+        return any(lane.is_unsure for lane in self.lanes.values())
 
     async def settle_doubt(self) -> None:
         """See to it that what was unsure is in the feed, or never will be. Raises StoreUnavailable."""
-        for line in self.lines.values():
-            await line.settle_doubt()
+        for lane in self.lanes.values():
+            await lane.settle_doubt()
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has been written."""
@@ -163,12 +163,12 @@ class Committer:
         await self._nodes.drain()
 
     async def _write_inserts(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
-        line = self._free.pop(0)
+        lane = self._free.pop(0)
         try:
-            async with line.turn:
-                return await self._write(line, items, None)
+            async with lane.turn:
+                return await self._write(lane, items, None)
         finally:
-            self._free.insert(0, line)
+            self._free.insert(0, lane)
 
     async def _write_everyones(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
         async with self._main.turn:
@@ -186,7 +186,7 @@ class Committer:
         return [None] * len(changes)
 
     async def _write(
-        self, line: CommitLine, items: Sequence[_Item], epoch: int | None
+        self, lane: CommitLane, items: Sequence[_Item], epoch: int | None
     ) -> Sequence[_Answer | Exception]:
         answers: dict[int, _Answer | Exception] = {}
         trust_memory = True
@@ -194,14 +194,14 @@ class Committer:
             waiting = [index for index in range(len(items)) if index not in answers]
             if not waiting:
                 break
-            await self._try(line, items, waiting, answers, epoch, trust_memory)
+            await self._try(lane, items, waiting, answers, epoch, trust_memory)
             trust_memory = False
         busy = Conflict("the task is being changed by others all the time; try again")
         return [answers.get(index, busy) for index in range(len(items))]
 
     async def _try(
         self,
-        line: CommitLine,
+        lane: CommitLane,
         items: Sequence[_Item],
         waiting: Sequence[int],
         answers: dict[int, _Answer | Exception],
@@ -227,14 +227,14 @@ class Committer:
         if not plan.drafts:
             return
         try:
-            results = await line.commit(plan.writes(), epoch)
+            results = await lane.commit(plan.writes(), epoch)
         except InvalidInput as refusal:
             undecided = [index for index in waiting if index not in answers]
             if len(undecided) == 1:
                 answers[undecided[0]] = refusal
                 return
             for half in _halves(undecided):
-                await self._try(line, items, half, answers, epoch, trust_memory)
+                await self._try(lane, items, half, answers, epoch, trust_memory)
         else:
             self._settle(plan, results, answers)
 

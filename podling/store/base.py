@@ -8,16 +8,19 @@ that take an `epoch` raise StaleEpoch. Nothing here decides what a task may beco
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from podling.core.alerts import Alert
 from podling.core.facts import ReplicaFacts, StoreFacts
-from podling.core.node import Drain, Node, NodeChange, NodeStatus
-from podling.core.schedule import FireWrite
+from podling.core.node import Drain, Node, NodeStatus
 from podling.core.spec import Constraint
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
+from podling.store.batch import Batch as Batch
+from podling.store.batch import Change as Change
+from podling.store.batch import ChangeBatch as ChangeBatch
+from podling.store.batch import TaskWrite as TaskWrite
+from podling.store.batch import WriteResult as WriteResult
+from podling.store.batch import WriteStatus as WriteStatus
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
@@ -56,88 +59,6 @@ class Leadership:
     epoch: int
     holder: str | None
     counter: int
-
-
-@value
-class TaskWrite:
-    """One task as it shall be; `expected_version` is what the store must hold, None to insert.
-
-    `attempts` are inserted or replaced whole, `events` and `alerts` appended. An insert with
-    `spec.idempotency_key` claims the key, with `body_hash` to tell a repeat from a misuse; a due one that
-    is `blocked` or in a `line` begins out of the ready order, one of a schedule is inserted only if its
-    `fire` can be kept. `before` is its last status, for the feed. An insert takes the dead letter `takes_off`
-    off the list, on which a write puts what failed for good; with `only_if_listed` it is refused without it.
-    """
-
-    task: Task
-    expected_version: int | None = None
-    before: TaskStatus | None = None
-    attempts: tuple[Attempt, ...] = ()
-    events: tuple[TaskEvent, ...] = ()
-    body_hash: str | None = None
-    blocked: bool = False
-    line: str | None = None
-    alerts: tuple[Alert, ...] = ()
-    takes_off: str | None = None
-    only_if_listed: bool = False
-    fire: FireWrite | None = None
-
-
-@value
-class Batch:
-    """What one master commits at once. `number` counts the batches of one of its lines, which
-    `master_id` names: a repeat changes nothing twice.
-
-    With an `epoch` the whole batch is refused (StaleEpoch) unless that epoch still leads. `now` is
-    the wall clock by which pending tasks are ready or not yet. `nodes` is only told in the feed.
-    """
-
-    master_id: str
-    number: int
-    now: datetime
-    tasks: tuple[TaskWrite, ...]
-    epoch: int | None = None
-    nodes: tuple[NodeChange, ...] = ()
-
-
-class WriteStatus(StrEnum):
-    APPLIED = "applied"
-    CONFLICT = "conflict"  # another version (or no such task): load it and decide again
-    REFUSED = "refused"  # its schedule has changed, or its fire time was decided before
-    DUPLICATE = "duplicate"  # the idempotency key belongs to the task `task_id`
-    NOT_LISTED = "not_listed"  # the dead letter is not on the list
-
-
-@value
-class WriteResult:
-    """What became of one write of a batch, in the batch's order."""
-
-    task_id: str
-    status: WriteStatus
-    same_body: bool = True
-
-
-@value
-class Change:
-    """What the feed tells of an applied write; for more, load the task."""
-
-    task_id: str
-    version: int
-    status: TaskStatus
-    attempt: int
-    node_id: str | None
-    before: TaskStatus | None = None  # the status it had; None if it is new
-
-
-@value
-class ChangeBatch:
-    """One commit as the feed tells it; `at` is its master's wall clock."""
-
-    master_id: str
-    number: int
-    changes: tuple[Change, ...]
-    nodes: tuple[NodeChange, ...] = ()
-    at: datetime | None = None
 
 
 @value

@@ -19,7 +19,9 @@ from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.network import Network
 from tests.sim.story import Story
 
-_PARTS = ("alerts", "audit", "coordination", "dead_letters", "decisions", "queues", "schedules", "tokens")
+_PARTS = frozenset(
+    "alerts audit coordination dead_letters decisions lines queues schedules submit_counts tokens".split()
+)
 
 HOST = "db"
 ANSWER_SECONDS = 5.0

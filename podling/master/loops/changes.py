@@ -89,8 +89,8 @@ class ChangesFeed:
         self._tell_committer()
 
     def _tell_committer(self) -> None:
-        for line_id, line in self._context.committer.lines.items():
-            line.now_known(self._cursors.get(line_id, 0))
+        for lane_id, lane in self._context.committer.lanes.items():
+            lane.now_known(self._cursors.get(lane_id, 0))
 
     async def catch_up(self) -> None:
         """Return when everything that was committed before the call is known."""
@@ -99,12 +99,12 @@ class ChangesFeed:
 
     def _is_in_flight(self, batch: ChangeBatch) -> bool:
         """Left for the next pass: only the store's answer, or its absence, says whether it is news."""
-        line = self._context.committer.lines.get(batch.master_id)
-        return line is not None and line.in_flight == batch.number
+        lane = self._context.committer.lanes.get(batch.master_id)
+        return lane is not None and lane.in_flight == batch.number
 
     def _is_news(self, batch: ChangeBatch) -> bool:
-        line = self._context.committer.lines.get(batch.master_id)
-        return line is None or line.was_unsure(batch.number)
+        lane = self._context.committer.lanes.get(batch.master_id)
+        return lane is None or lane.was_unsure(batch.number)
 
     def _concerns(self, change: Change) -> bool:
         """A new task waits for the leader, and for nobody else."""

@@ -1,4 +1,4 @@
-"""One of a master's lines of batches: numbered, each sent when the one before it has been answered."""
+"""One of a master's lanes of batches: numbered, each sent when the one before it has been answered."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from podling.kit.clock import Clock
 from podling.store.base import Batch, Store, TaskWrite, WriteResult
 
 
-class CommitLine:
+class CommitLane:
     """`turn` is held by whoever sends, so that numbers reach the store in their order.
 
-    Everybody who follows the feed reads each line up to a number: what came later under a smaller
-    one would be missed. Different lines owe each other no order.
+    Everybody who follows the feed reads each lane up to a number: what came later under a smaller
+    one would be missed. Different lanes owe each other no order.
     """
 
-    def __init__(self, store: Store, clock: Clock, line_id: str) -> None:
-        self.line_id = line_id
+    def __init__(self, store: Store, clock: Clock, lane_id: str) -> None:
+        self.lane_id = lane_id
         self.turn = asyncio.Lock()
         self.in_flight: int | None = None  # the number that the store has not answered yet
         self._store = store
@@ -72,7 +72,7 @@ class CommitLine:
     ) -> Sequence[WriteResult]:
         self.in_flight = self._number
         batch = Batch(
-            master_id=self.line_id,
+            master_id=self.lane_id,
             number=self._number,
             now=self._clock.now(),
             tasks=writes,
