@@ -274,7 +274,10 @@ def _tell_times(cli: Invocation, times: list[datetime], zone: str) -> None:
 def import_(
     context: typer.Context,
     crontab: Annotated[
-        str, typer.Argument(metavar="CRONTAB", help="A file, or - for the output of crontab -l.")
+        str,
+        typer.Argument(
+            metavar="CRONTAB", help="A crontab, or what podling cron list --json gave; - reads it."
+        ),
     ],
     image: Annotated[
         str | None, typer.Option("-i", "--image", help="Run the commands in this image, not as processes.")
@@ -289,7 +292,7 @@ def import_(
         bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")
     ] = False,
 ) -> None:
-    """Make schedules of a crontab, and say of each line what became of it."""
+    """Make schedules of a crontab, or of another cluster's, and say of each line what became of it."""
     from podling.cli.cron_import import Import
 
     cli: Invocation = context.obj

@@ -32,23 +32,48 @@ class Import:
         self._told: list[JsonObject] = []
 
     def run(self, crontab: str, system: bool) -> None:
-        if self._zone is None:
-            self._zone = zone_here()
-            self._cli.note(f"times are those of {self._zone}; --time-zone ZONE says otherwise")
-        with_users = system or crontab.startswith(_SYSTEM)
-        for found in read_crontab(_read(crontab), with_users=with_users, now=self._now):
-            if isinstance(found, CrontabRemark):
-                self._tell(found.line, found.text, found.message, left_out=found.left_out)
-            else:
-                self._take_over(found)
+        text = _read(crontab)
+        if text.lstrip().startswith("["):
+            self._take_all(text)
+        else:
+            self._take_lines(text, system or crontab.startswith(_SYSTEM))
         if self._cli.settings.json:
             self._cli.print_json(self._told)
         if any(line["leftOut"] for line in self._told):
             raise typer.Exit(FAILED)
 
-    def _take_over(self, job: CrontabJob) -> None:
-        zone = job.time_zone or self._zone or "UTC"
-        body = self._body(job, zone)
+    def _take_all(self, text: str) -> None:
+        """Take what `podling cron list --json` gave, perhaps of another cluster."""
+        import json
+
+        try:
+            listed = json.loads(text)
+        except ValueError as error:
+            raise InvalidInput(f"it begins as JSON and is none: {error}") from None
+        for number, schedule in enumerate(listed, start=1):
+            if not isinstance(schedule, dict):
+                raise InvalidInput(f"item {number} is no schedule, as podling cron list --json gives them")
+            job = CrontabJob(
+                line=number,
+                text=f"{schedule.get('cron')} {schedule.get('name')}",
+                name=str(schedule.get("name")),
+                cron=str(schedule.get("cron")),
+                command="",
+            )
+            self._make(job, schedule, str(schedule.get("timeZone") or "UTC"))
+
+    def _take_lines(self, text: str, with_users: bool) -> None:
+        if self._zone is None:
+            self._zone = zone_here()
+            self._cli.note(f"times are those of {self._zone}; --time-zone ZONE says otherwise")
+        for found in read_crontab(text, with_users=with_users, now=self._now):
+            if isinstance(found, CrontabRemark):
+                self._tell(found.line, found.text, found.message, left_out=found.left_out)
+            else:
+                zone = found.time_zone or self._zone
+                self._make(found, self._body(found, zone), zone)
+
+    def _make(self, job: CrontabJob, body: JsonObject, zone: str) -> None:
         try:
             first = Cron(job.cron, zone, now=self._now).next(self._now, 1)[0]
             if not self._dry_run:

@@ -142,6 +142,21 @@ def test_a_crontab_is_taken_over_line_by_line(cli: Cli, tmp_path: Path) -> None:
     assert "is there already" in cli("cron", "import", str(file), "--time-zone", "UTC").out
 
 
+def test_schedules_move_between_clusters(cli: Cli, tmp_path: Path) -> None:
+    assert cli("cron", "add", "@daily", "box", "--name", "moved", "--overlap", "skip", "--paused").code == 0
+    before, file = shown(cli, "moved"), tmp_path / "schedules.json"
+    listed = [one for one in json.loads(cli("cron", "list", "--json").out) if one["name"] == "moved"]
+    file.write_text(json.dumps(listed))
+    assert "is there already" in cli("cron", "import", str(file)).out
+    assert cli("cron", "remove", "moved").code == 0
+    taken = cli("cron", "import", str(file))
+    assert taken.code == 0 and "is schedule moved, first in " in taken.out
+    after = shown(cli, "moved")
+    assert all(after[name] == before[name] for name in ("cron", "overlap", "paused", "task"))
+    file.write_text("[1]")
+    assert cli("cron", "import", str(file)).code == 2
+
+
 def test_a_system_crontab_in_an_image_leaves_its_users_out(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "crontab"
     file.write_text("MAILTO=me@example.org\n17 * * * * root /opt/report\n")
