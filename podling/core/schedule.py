@@ -131,11 +131,13 @@ class ScheduleEntry:
 class FireWrite:
     """A decision to be written, if the schedule still is what it was when it was made.
 
+    `after` is the time before it: unless that is decided, too, this one waits, or it would be passed over.
     `previous` is the task that was looked at, for schedules whose tasks run alone.
     """
 
     fire: Fire
     version: int
+    after: datetime | None = None
     alone: bool = False
     previous: str | None = None
 
@@ -156,6 +158,11 @@ class Planned:
     before: tuple[Fire, ...] = ()
     start: tuple[datetime, ...] = ()
     after: tuple[Fire, ...] = ()
+
+    def times(self) -> list[datetime]:
+        """Return the times that it decides, in order."""
+        before, after = ([fire.fire_time for fire in fires] for fires in (self.before, self.after))
+        return [*before, *self.start, *after]
 
 
 def ruled(rule: ScheduleRule, known: Schedule) -> Schedule:

@@ -106,6 +106,32 @@ async def test_a_commit_of_unknown_outcome_is_one_fire(world: World, when: str) 
     assert len(await tasks_of(world)) == 1 and await fires_of(world, schedule) == [("started", MINUTE)]
 
 
+async def test_a_commit_that_fails_between_two_passes_over_no_time(world: World) -> None:
+    """The fires of one schedule may be spread over two commits, of which the first one fails."""
+    store = Faulty(world.store)
+    context = await world.leader("one", store)
+    schedule = await make(context, cron="* * * * * *", catch_up=CatchUp.ALL, max_catch_up=1000)
+    await ScheduleLoop(context).run_once()
+    world.clock.passed += 600  # more than one commit takes
+    failures = 0
+
+    async def fail_first() -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            await away()
+
+    store.before["commit"] = fail_first
+    loop = ScheduleLoop(context)
+    with pytest.raises(StoreUnavailable):
+        await loop.run_once()
+    await loop.run_once()
+    fired = await fires_of(world, schedule)
+    assert [passed for _, passed in fired] == list(range(600, 0, -1))[::-1][-len(fired) :]
+    assert len(fired) == 500  # a page of the list; the oldest of it shows that there is no gap
+    assert (await world.store.count_tasks())[TaskStatus.PENDING] == 600
+
+
 @pytest.mark.parametrize(("catch_up", "started"), [("none", []), ("last", [4]), ("all", [2, 3, 4])])
 async def test_after_a_time_without_leader_the_missed_are_recorded(
     world: World, catch_up: str, started: list[int]

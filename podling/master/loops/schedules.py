@@ -39,7 +39,7 @@ from podling.master.context import MasterContext
 from podling.master.inserts import Insert
 from podling.master.operations.admission import SCHEDULE, Entry, admit
 from podling.master.operations.tasks import new_task
-from podling.store.ports.schedules import Revision
+from podling.store.ports.schedules import FireQuery, Revision
 
 _log = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class ScheduleLoop:
         except (InvalidInput, Forbidden) as error:
             _log.info("schedule %s was denied: %s", schedule.name, error.message)
             return _Decided(known, denied(schedule, plan, now, error.message), [])
-        return _Decided(known, plan, [self._insert(known, spec, at, now) for at in plan.start])
+        return _Decided(known, plan, [self._insert(known, plan, spec, at, now) for at in plan.start])
 
     async def _admitted(self, known: _Known) -> TaskSpec:
         """Return the task as its owner may submit it now. Raises InvalidInput, PolicyDenied."""
@@ -260,7 +260,7 @@ class ScheduleLoop:
             known.admitted = (policy, self._context.alerts.rules, spec)
         return known.admitted[2]
 
-    def _insert(self, known: _Known, spec: TaskSpec, at: datetime, now: datetime) -> Insert:
+    def _insert(self, known: _Known, plan: Planned, spec: TaskSpec, at: datetime, now: datetime) -> Insert:
         schedule = known.schedule
         task_id = new_id(at, lambda _: digest_of(schedule, at))
         task = new_task(task_id, spec, now, max(start_at(schedule, at), now))
@@ -271,7 +271,7 @@ class ScheduleLoop:
             task,
             None,
             blocked=task.shape in self._context.full_for,
-            fire=_write(known, fire, alone=schedule.runs_alone),
+            fire=_write(known, plan, fire, alone=schedule.runs_alone),
             events=(fired_event(schedule, fire, str(Actor.LEADER)),),
         )
 
@@ -281,7 +281,9 @@ class ScheduleLoop:
         self, decided: Sequence[_Decided], epoch: int, fires: Sequence[Sequence[Fire]]
     ) -> list[FireWrite]:
         writes = [
-            _write(item.known, fire) for item, some in zip(decided, fires, strict=True) for fire in some
+            _write(item.known, item.plan, fire)
+            for item, some in zip(decided, fires, strict=True)
+            for fire in some
         ]
         if not writes:
             return []
@@ -307,7 +309,7 @@ class ScheduleLoop:
 
     def _move_on(self, item: _Decided, now: datetime) -> None:
         known, plan = item.known, item.plan
-        reached = [fire.fire_time for fire in (*plan.before, *plan.after)] + list(plan.start)
+        reached = plan.times()
         if not reached:
             assert known.last_task_id is not None, "only what replaces another waits"
             self._awaited[known.last_task_id] = known.schedule.schedule_id
@@ -315,7 +317,7 @@ class ScheduleLoop:
             return
         if item.inserts:
             known.last_task_id = item.inserts[-1].task.task_id
-        known.advance(max(reached))
+        known.advance(reached[-1])
         self._put(known, known.next_at)
 
     async def _go_past(self, refused: Sequence[FireWrite], epoch: int) -> None:
@@ -323,14 +325,16 @@ class ScheduleLoop:
         await self._load()
         for write in refused:
             known = self._known.get(write.fire.schedule_id)
-            if known is None or known.schedule.version != write.version:
-                continue
-            is_same = not write.alone or write.previous == known.last_task_id
-            if is_same and known.cursor < write.fire.fire_time:
+            if known is not None and known.cursor < write.fire.fire_time and await self._is_decided(write):
                 key = write.fire.schedule_id
                 await self._context.store.schedules.set_cursor([key], write.fire.fire_time, epoch)
                 known.advance(write.fire.fire_time)
                 self._put(known, known.next_at)
+
+    async def _is_decided(self, write: FireWrite) -> bool:
+        at = write.fire.fire_time
+        query = FireQuery(schedule_id=write.fire.schedule_id, after=(at, True), limit=1)
+        return [fire.fire_time for fire in await self._context.store.schedules.fires(query)] == [at]
 
     def _seconds_to_next(self) -> float | None:
         while self._queue and self._at_place(*self._queue[0]) is None:
@@ -340,9 +344,16 @@ class ScheduleLoop:
         return (self._queue[0][0] - self._context.clock.now()).total_seconds()
 
 
-def _write(known: _Known, fire: Fire, *, alone: bool = False) -> FireWrite:
-    previous = known.last_task_id if alone else None
-    return FireWrite(fire=fire, version=known.schedule.version, alone=alone, previous=previous)
+def _write(known: _Known, plan: Planned, fire: Fire, *, alone: bool = False) -> FireWrite:
+    times = plan.times()
+    place = times.index(fire.fire_time)
+    return FireWrite(
+        fire=fire,
+        version=known.schedule.version,
+        after=times[place - 1] if place else known.cursor,
+        alone=alone,
+        previous=known.last_task_id if alone else None,
+    )
 
 
 def _broken(write: FireWrite, message: str) -> FireWrite:
@@ -353,7 +364,7 @@ def _broken(write: FireWrite, message: str) -> FireWrite:
         at=write.fire.at,
         message=message,
     )
-    return FireWrite(fire=fire, version=write.version)
+    return FireWrite(fire=fire, version=write.version, after=write.after)
 
 
 def _is_there(tasks: Mapping[str, Task], known: _Known) -> bool:

@@ -80,6 +80,8 @@ class ScheduleTable(Schedules):
         entry = self._entries.get(fire.schedule_id)
         if entry is None or entry.schedule.version != write.version:
             return False
+        if write.after is not None and write.after > entry.state.cursor:
+            return False
         if write.alone and entry.state.last_task_id != write.previous:
             return False
         fires = self._fires[fire.schedule_id]

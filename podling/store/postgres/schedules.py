@@ -113,6 +113,7 @@ def _row(position: int, write: FireWrite) -> Row:
         "message": fire.message,
         "count": fire.count,
         "version": write.version,
+        "after": write.after,
         "alone": write.alone,
         "previous": write.previous,
     }

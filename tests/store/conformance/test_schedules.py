@@ -178,3 +178,16 @@ async def test_old_fires_and_too_many_are_forgotten(store: Store) -> None:
     assert (await store.schedules.prune(at(2), 10)).removed == 2
     assert (await store.schedules.prune(at(2), 3)).removed == 1
     assert await fires(store) == [written[5], written[4], written[3]]
+
+
+async def test_no_time_is_passed_over_because_the_one_before_it_could_not_be_written(store: Store) -> None:
+    kept = await add(store)
+    epoch = await lead(store)
+
+    def write(seconds: float, after: float) -> FireWrite:
+        return FireWrite(fire=fire(seconds), version=kept.version, after=at(after))
+
+    assert list(await store.schedules.record([write(2, 1), write(3, 2)], epoch)) == [False, False]
+    assert list(await store.schedules.record([write(1, 0), write(2, 1)], epoch)) == [True, True]
+    assert list(await store.schedules.record([write(3, 2)], epoch)) == [True]
+    assert [one.fire_time for one in await fires(store)] == [at(3), at(2), at(1)]

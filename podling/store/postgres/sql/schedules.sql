@@ -69,22 +69,28 @@ WITH given AS (
     SELECT DISTINCT ON (schedule_id, fire_time, manual) *
     FROM json_to_recordset($1::json) AS new (
         position bigint, schedule_id text, fire_time timestamptz, manual boolean, outcome text, at timestamptz,
-        task_id text, message text, count bigint, version bigint, alone boolean, previous text
+        task_id text, message text, count bigint, version bigint, after timestamptz, alone boolean,
+        previous text
     )
     ORDER BY schedule_id, fire_time, manual, position
 ),
 locked AS (
-    SELECT schedule_id, version, last_task_id
+    SELECT schedule_id, version, cursor, last_task_id
     FROM schedule_states
     WHERE schedule_id = ANY ($2::text[])
     ORDER BY schedule_id
     FOR UPDATE
+),
+-- Those of one schedule follow each other without a gap, and their first one what is decided already.
+begun AS (
+    SELECT schedule_id, min(after) AS after FROM given GROUP BY schedule_id
 ),
 kept AS (
     INSERT INTO schedule_fires (schedule_id, fire_time, manual, outcome, at, task_id, message, count)
     SELECT g.schedule_id, g.fire_time, g.manual, g.outcome, g.at, g.task_id, g.message, g.count
     FROM given g
     JOIN locked l ON l.schedule_id = g.schedule_id AND l.version = g.version
+    JOIN begun b ON b.schedule_id = g.schedule_id AND coalesce(b.after <= l.cursor, true)
     WHERE NOT g.alone OR g.previous IS NOT DISTINCT FROM l.last_task_id
     ON CONFLICT DO NOTHING
     RETURNING schedule_id, fire_time, manual
