@@ -7,7 +7,6 @@ end is acknowledged.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from podling.core import agent_advance as rules
@@ -65,6 +64,7 @@ from podling.core.protocol import (
 )
 from podling.core.retry import ErrorCode
 from podling.core.task import StopReason
+from podling.core.value import changed
 
 __all__ = ["AgentState", "Lease", "held_attempts", "is_idle", "step"]
 
@@ -122,7 +122,7 @@ def _assign(turn: Turn, assignment: Assignment) -> None:
     else:
         fresh = new_held(assignment)
         order = turn.state.stopped.get(key)
-        turn.attempts[key] = advance(turn, fresh if order is None else replace(fresh, order=order))
+        turn.attempts[key] = advance(turn, fresh if order is None else changed(fresh, order=order))
 
 
 def _assigned_again(turn: Turn, held: Held) -> Held:
@@ -130,7 +130,7 @@ def _assigned_again(turn: Turn, held: Held) -> Held:
     if held.final is not None and held.is_acknowledged:
         turn.put(held.final)
         return held
-    return advance(turn, replace(held, is_confirmed=True))
+    return advance(turn, changed(held, is_confirmed=True))
 
 
 def _stop_ordered(turn: Turn, event: StopOrdered) -> None:
@@ -151,7 +151,7 @@ def _reconciled(turn: Turn, event: Reconciled) -> None:
         _stop(turn, order)
     for key in event.forget:
         rules.change_one(turn, key, lambda held: _forgotten(turn, held))
-    rules.change_all(turn, lambda held: replace(held, is_confirmed=True))
+    rules.change_all(turn, lambda held: changed(held, is_confirmed=True))
     for assignment in event.assign:
         _assign(turn, assignment)
 
@@ -160,7 +160,7 @@ def _forgotten(turn: Turn, held: Held) -> Held:
     """Nobody waits for it: as good as acknowledged, once it has ended."""
     for sequence in held.outstanding:
         turn.outbox.pop(sequence, None)
-    forgotten = replace(held, is_acknowledged=True, outstanding=())
+    forgotten = changed(held, is_acknowledged=True, outstanding=())
     return rules.order_stop(turn, forgotten, _stale_order(held.key))
 
 
@@ -174,21 +174,21 @@ def _acknowledged(turn: Turn, event: Acknowledged) -> None:
 
 def _answered(turn: Turn, held: Held, sequence: int, outcome: ReportOutcome) -> Held:
     rest = tuple(number for number in held.outstanding if number != sequence)
-    held = replace(held, outstanding=rest)
+    held = changed(held, outstanding=rest)
     if held.is_recorded:
-        return replace(held, is_acknowledged=True)
+        return changed(held, is_acknowledged=True)
     if outcome in (ReportOutcome.STALE, ReportOutcome.UNKNOWN):
         return rules.order_stop(turn, held, _stale_order(held.key))
     return held
 
 
 def _draining(turn: Turn, event: Draining) -> None:
-    turn.state = replace(turn.state, draining=event.reason)
+    turn.state = changed(turn.state, draining=event.reason)
     rules.change_all(turn, lambda held: held)
 
 
 def _node_drained(turn: Turn, event: NodeDrained) -> None:
-    turn.state = replace(turn.state, drained=event.reason)
+    turn.state = changed(turn.state, drained=event.reason)
     rules.change_all(turn, lambda held: held)
 
 
@@ -196,22 +196,22 @@ def _node_drained(turn: Turn, event: NodeDrained) -> None:
 
 
 def _intent_written(turn: Turn, event: IntentWritten) -> None:
-    rules.change_one(turn, event.key, lambda held: replace(held, is_intended=True))
+    rules.change_one(turn, event.key, lambda held: changed(held, is_intended=True))
 
 
 def _intent_failed(turn: Turn, event: IntentFailed) -> None:
     def change(held: Held) -> Held:
-        held = replace(held, is_journaled=False)
+        held = changed(held, is_journaled=False)
         if held.final is not None:
             return held
         refused = Ending(error_code=ErrorCode.RUNTIME, error=event.error, is_refusal=True)
-        return replace(held, ending=held.ending or refused)
+        return changed(held, ending=held.ending or refused)
 
     rules.change_one(turn, event.key, change)
 
 
 def _noted(turn: Turn, event: Noted) -> None:
-    rules.change_one(turn, event.key, lambda held: replace(held, durable_notes=event.notes))
+    rules.change_one(turn, event.key, lambda held: changed(held, durable_notes=event.notes))
 
 
 def _not_noted(turn: Turn, event: NotNoted) -> None:
@@ -229,7 +229,7 @@ def _exit_not_written(turn: Turn, event: ExitNotWritten) -> None:
 
 
 def _logs_saved(turn: Turn, event: LogsSaved) -> None:
-    rules.change_one(turn, event.key, lambda held: replace(held, are_logs_saved=True))
+    rules.change_one(turn, event.key, lambda held: changed(held, are_logs_saved=True))
 
 
 # From the runtimes
@@ -345,7 +345,7 @@ def _on_timer(turn: Turn, held: Held, timer: Timer) -> Held:
         case TimerKind.LOOK:
             learn.look(turn, held)
         case TimerKind.NOTE:
-            return replace(held, noted=held.durable_notes)
+            return changed(held, noted=held.durable_notes)
         case TimerKind.RECORD if held.final is not None and not held.is_recorded:
             turn.tell(WriteExit(key=held.key, final=held.final))
         case TimerKind.REMOVE if held.is_removing:

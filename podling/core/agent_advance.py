@@ -1,7 +1,6 @@
 """The rules of one attempt on a worker: from the facts to the next instructions, after every event."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from podling.core.agent_attempt import (
     Ending,
@@ -26,6 +25,7 @@ from podling.core.agent_instructions import (
 from podling.core.agent_turn import Turn
 from podling.core.protocol import AttemptKey, ReportKind, StopOrder
 from podling.core.task import StopReason
+from podling.core.value import changed
 
 _NOT_MADE = frozenset({Phase.ABSENT, Phase.PREPARING})
 _STARTED = frozenset({Phase.RUNNING, Phase.WAITING, Phase.EXITED})
@@ -53,7 +53,7 @@ def go_on_after_older(turn: Turn) -> None:
 def _decide(turn: Turn, held: Held) -> Held:
     if held.ending is not None:
         return held
-    return replace(held, ending=_ending(turn, held))
+    return changed(held, ending=_ending(turn, held))
 
 
 def _ending(turn: Turn, held: Held) -> Ending | None:
@@ -80,13 +80,13 @@ def _proceed(turn: Turn, held: Held) -> Held:
         return held
     if not held.is_journaled:
         turn.tell(WriteIntent(assignment=held.assignment))
-        return replace(held, is_journaled=True)
+        return changed(held, is_journaled=True)
     if not held.is_intended or turn.still_runs_older(held.key):
         return held
-    held = replace(held, containers=tuple(_make(turn, held, one) for one in held.containers))
+    held = changed(held, containers=tuple(_make(turn, held, one) for one in held.containers))
     if any(container.phase in _NOT_MADE for container in held.containers):
         return held
-    held = replace(held, containers=tuple(_start(turn, held, one) for one in held.containers))
+    held = changed(held, containers=tuple(_start(turn, held, one) for one in held.containers))
     return _report(turn, held)
 
 
@@ -94,7 +94,7 @@ def _make(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
     if container.phase is not Phase.ABSENT:
         return container
     turn.tell(Prepare(key=held.key, container=container.name))
-    return replace(container, phase=Phase.PREPARING)
+    return changed(container, phase=Phase.PREPARING)
 
 
 def _start(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
@@ -103,7 +103,7 @@ def _start(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
     if held.starts_once and not _is_noted(held, container):
         return container  # it must not look unmade after a crash, or it would be made again
     turn.tell(Start(key=held.key, container=container.name, container_id=container.container_id))
-    return replace(container, phase=Phase.STARTING, is_doubtful=False)
+    return changed(container, phase=Phase.STARTING, is_doubtful=False)
 
 
 def _is_noted(held: Held, container: HeldContainer) -> bool:
@@ -118,7 +118,7 @@ def _report(turn: Turn, held: Held) -> Held:
     if (states, held.health) == (held.reported, held.reported_health):
         return held
     kind = ReportKind.RUNNING if held.reported is None else ReportKind.UPDATE
-    told = replace(held, reported=states, reported_health=held.health)
+    told = changed(held, reported=states, reported_health=held.health)
     return turn.report(told, report_of(held, kind, turn.now.wall))
 
 
@@ -126,16 +126,16 @@ def _report(turn: Turn, held: Held) -> Held:
 
 
 def _end(turn: Turn, held: Held, ending: Ending) -> Held:
-    held = replace(held, containers=tuple(_stop(turn, held, one) for one in held.containers))
+    held = changed(held, containers=tuple(_stop(turn, held, one) for one in held.containers))
     if not held.is_settled:
         return held
     final = final_of(held, _complete(held, ending), turn.now.wall)
-    held = replace(held, final=final)
+    held = changed(held, final=final)
     turn.settled.append(held.key)
     if held.has_run:
         turn.tell(SaveLogs(key=held.key))
     else:
-        held = replace(held, are_logs_saved=True)
+        held = changed(held, are_logs_saved=True)
     if held.is_journaled:
         turn.tell(WriteExit(key=held.key, final=final))
         return held
@@ -146,18 +146,18 @@ def _complete(held: Held, ending: Ending) -> Ending:
     """Add the exit code of an attempt that was stopped: that of its first container."""
     if ending.stopped_by is None:
         return ending
-    return replace(ending, exit_code=held.containers[0].exit_code)
+    return changed(ending, exit_code=held.containers[0].exit_code)
 
 
 def recorded(turn: Turn, held: Held) -> Held:
     """Report the end, now that it is durable or need not be."""
     assert held.final is not None
-    return turn.report(replace(held, is_recorded=True), held.final)
+    return turn.report(changed(held, is_recorded=True), held.final)
 
 
 def _stop(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
     if container.phase is Phase.WAITING:
-        return replace(container, phase=Phase.EXITED)
+        return changed(container, phase=Phase.EXITED)
     if container.phase is not Phase.RUNNING or container.container_id is None or container.is_doubtful:
         return container
     grace = _grace(turn, held, container)
@@ -173,7 +173,7 @@ def _stop(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
             grace_seconds=grace,
         )
     )
-    return replace(container, kill_by=kill_by)
+    return changed(container, kill_by=kill_by)
 
 
 def _grace(turn: Turn, held: Held, container: HeldContainer) -> float:
@@ -192,7 +192,7 @@ def order_stop(turn: Turn, held: Held, order: StopOrder, kill_at: float | None =
     latest = [at for at in (held.kill_at, kill_at) if at is not None]
     if held.order is not None and order.grace_seconds is not None:
         latest.append(turn.now.monotonic + order.grace_seconds)
-    return replace(held, order=held.order or order, kill_at=min(latest, default=None))
+    return changed(held, order=held.order or order, kill_at=min(latest, default=None))
 
 
 def timed_out(turn: Turn, held: Held) -> Held:
@@ -209,7 +209,7 @@ def _note(turn: Turn, held: Held) -> Held:
     if not held.is_journaled or notes == held.noted:
         return held
     turn.tell(WriteNotes(key=held.key, notes=notes, urgent=held.starts_once and held.final is None))
-    return replace(held, noted=notes)
+    return changed(held, noted=notes)
 
 
 def _clean_up(turn: Turn, held: Held) -> Held:
@@ -218,7 +218,7 @@ def _clean_up(turn: Turn, held: Held) -> Held:
     if not is_safe or held.is_removing or any(one.phase is Phase.PREPARING for one in held.containers):
         return held
     remove(turn, held)
-    return replace(held, is_removing=True)
+    return changed(held, is_removing=True)
 
 
 def remove(turn: Turn, held: Held) -> None:

@@ -1,7 +1,6 @@
 """What a worker holds of one attempt, as facts; `podling.core.agent_advance` decides what follows."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,7 +9,7 @@ from podling.core.protocol import Assignment, AttemptKey, HeldState, Report, Rep
 from podling.core.retry import ErrorCode
 from podling.core.spec import ContainerSpec, Delivery
 from podling.core.task import ContainerState, ContainerStatus, HealthStatus, StopReason
-from podling.core.value import value
+from podling.core.value import changed, value
 
 
 class Phase(StrEnum):
@@ -179,7 +178,7 @@ class Held:
         containers = tuple(
             change(container) if container.name == name else container for container in self.containers
         )
-        return replace(self, containers=containers)
+        return changed(self, containers=containers)
 
 
 def new_held(assignment: Assignment) -> Held:
@@ -207,7 +206,7 @@ def final_of(held: Held, ending: Ending, now: datetime) -> Report:
     refused = ending.is_refusal and never_started
     report = report_of(held, ReportKind.REFUSED if refused else ReportKind.ENDED, now)
     finishes = [container.finished_at for container in held.containers if container.finished_at]
-    return replace(
+    return changed(
         report,
         finished_at=max(finishes, default=now),
         exit_code=ending.exit_code,

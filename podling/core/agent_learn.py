@@ -1,7 +1,5 @@
 """What a worker learns about a container: it was made, runs, has ended, is gone, or nobody knows."""
 
-from dataclasses import replace
-
 from podling.core.agent_advance import change_container
 from podling.core.agent_attempt import LIVE, Held, HeldContainer, Phase, failure_of
 from podling.core.agent_events import Condition, HealthTold, Seen, Timer, TimerKind
@@ -10,6 +8,7 @@ from podling.core.agent_turn import Turn
 from podling.core.retry import ErrorCode
 from podling.core.spec import RestartPolicy
 from podling.core.task import HealthStatus
+from podling.core.value import changed
 
 RESTART_BASE_SECONDS = 1.0
 RESTART_MAX_SECONDS = 300.0
@@ -23,7 +22,7 @@ def saw(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
     if seen.condition is Condition.CREATED:
         if _start_was_intended(turn, held, container, seen):
             return failed(held, container.name, ErrorCode.UNKNOWN_EXIT, UNSURE_SENTENCE, has_run=True)
-        made = replace(
+        made = changed(
             container,
             phase=Phase.CREATED,
             container_id=seen.container_id,
@@ -49,7 +48,7 @@ def _start_was_intended(turn: Turn, held: Held, container: HeldContainer, seen: 
 
 def _saw_start(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
     started_at = seen.started_at or turn.now.wall
-    started = replace(
+    started = changed(
         container,
         phase=Phase.RUNNING,
         container_id=seen.container_id,
@@ -71,7 +70,7 @@ def _saw_start(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> 
     limit = held.assignment.spec.timeout_seconds
     if limit is not None:
         turn.tell(SetTimer(timer=Timer(kind=TimerKind.TIMEOUT, key=held.key), at=since + limit))
-    return replace(held, running_since=since, started_at=held.started_at or started_at)
+    return changed(held, running_since=since, started_at=held.started_at or started_at)
 
 
 def is_repeated(container: HeldContainer, seen: Seen) -> bool:
@@ -83,7 +82,7 @@ def is_repeated(container: HeldContainer, seen: Seen) -> bool:
 
 def saw_exit(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> Held:
     """Take over an end, and have the container started again if its policy says so."""
-    ended = replace(
+    ended = changed(
         container,
         phase=Phase.EXITED,
         container_id=seen.container_id,
@@ -97,11 +96,11 @@ def saw_exit(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> He
         is_doubtful=False,
     )
     if failure := failure_of(ended):
-        ended = replace(ended, error_code=failure[0], error=failure[1])
+        ended = changed(ended, error_code=failure[0], error=failure[1])
     if _is_restarted(held, ended):
         ended = _back_off(turn, held, ended)
     started_at = held.started_at or ended.started_at
-    return replace(held, started_at=started_at).change(container.name, lambda _: ended)
+    return changed(held, started_at=started_at).change(container.name, lambda _: ended)
 
 
 def health_told(turn: Turn, event: HealthTold) -> None:
@@ -111,7 +110,7 @@ def health_told(turn: Turn, event: HealthTold) -> None:
     def change(held: Held, container: HeldContainer) -> Held:
         if container.phase not in LIVE:
             return held
-        return held.change(container.name, lambda one: replace(one, health=seen.health))
+        return held.change(container.name, lambda one: changed(one, health=seen.health))
 
     change_container(turn, seen.key, seen.container_name, change)
 
@@ -132,7 +131,7 @@ def _back_off(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer
     wait = min(RESTART_BASE_SECONDS * 2.0 ** min(exits, 30), RESTART_MAX_SECONDS)
     timer = Timer(kind=TimerKind.RESTART, key=held.key, container=container.name)
     turn.tell(SetTimer(timer=timer, at=now + wait))
-    return replace(container, phase=Phase.WAITING, quick_exits=exits + 1)
+    return changed(container, phase=Phase.WAITING, quick_exits=exits + 1)
 
 
 def restart(turn: Turn, held: Held, container: HeldContainer) -> Held:
@@ -140,7 +139,7 @@ def restart(turn: Turn, held: Held, container: HeldContainer) -> Held:
     if container.phase is not Phase.WAITING or held.ending is not None or container.container_id is None:
         return held
     turn.tell(Start(key=held.key, container=container.name, container_id=container.container_id, again=True))
-    again = replace(container, phase=Phase.STARTING, restart_count=container.restart_count + 1)
+    again = changed(container, phase=Phase.STARTING, restart_count=container.restart_count + 1)
     return held.change(container.name, lambda _: again)
 
 
@@ -148,7 +147,7 @@ def failed(held: Held, name: str, error_code: str, error: str, *, has_run: bool 
     """The container could not be made or started, or nobody knows that it was not (`has_run`)."""
     return held.change(
         name,
-        lambda one: replace(
+        lambda one: changed(
             one, phase=Phase.FAILED, error_code=error_code, error=error, has_run=one.has_run or has_run
         ),
     )
@@ -159,7 +158,7 @@ def vanished(turn: Turn, held: Held, container: HeldContainer) -> Held:
     if container.phase in (Phase.EXITED, Phase.FAILED, Phase.GONE):
         return held
     may_have_run = container.has_run or container.phase in LIVE
-    gone = replace(
+    gone = changed(
         container,
         phase=Phase.GONE,
         has_run=may_have_run,
@@ -175,7 +174,7 @@ def missing(turn: Turn, held: Held, container: HeldContainer) -> Held:
     """The runtime does not have it: somebody removed it, or it was never started and is made again."""
     if never_started(turn, held, container):
         return held.change(container.name, lambda one: HeldContainer(spec=one.spec))
-    return vanished(turn, held, replace(container, is_doubtful=False))
+    return vanished(turn, held, changed(container, is_doubtful=False))
 
 
 def never_started(turn: Turn, held: Held, container: HeldContainer) -> bool:
@@ -188,7 +187,7 @@ def doubt(turn: Turn, held: Held, name: str) -> Held:
     """The runtime did not answer: ask it again later what has become of the container."""
     timer = Timer(kind=TimerKind.LOOK, key=held.key)
     turn.tell(SetTimer(timer=timer, at=turn.now.monotonic + LOOK_AGAIN_SECONDS))
-    return held.change(name, lambda one: replace(one, is_doubtful=True))
+    return held.change(name, lambda one: changed(one, is_doubtful=True))
 
 
 def look(turn: Turn, held: Held) -> None:
@@ -210,11 +209,11 @@ def looked(turn: Turn, held: Held, seen: dict[str, Seen]) -> Held:
         elif found.condition is Condition.EXITED and is_repeated(container, found):
             # The restart that was in doubt never happened.
             held = held.change(
-                container.name, lambda one: replace(one, phase=Phase.WAITING, is_doubtful=False)
+                container.name, lambda one: changed(one, phase=Phase.WAITING, is_doubtful=False)
             )
             known = held.container(container.name)
             assert known is not None
-            held = restart(turn, held, replace(known, restart_count=known.restart_count - 1))
+            held = restart(turn, held, changed(known, restart_count=known.restart_count - 1))
         else:
             held = saw(turn, held, container, found)
     return held
@@ -223,5 +222,5 @@ def looked(turn: Turn, held: Held, seen: dict[str, Seen]) -> Held:
 def _stop_again(held: Held, container: HeldContainer) -> Held:
     """The stop was not taken: it is sent again, with what is left of the grace."""
     latest = [at for at in (held.kill_at, container.kill_by) if at is not None]
-    held = replace(held, kill_at=min(latest, default=None))
-    return held.change(container.name, lambda one: replace(one, kill_by=None, is_doubtful=False))
+    held = changed(held, kill_at=min(latest, default=None))
+    return held.change(container.name, lambda one: changed(one, kill_by=None, is_doubtful=False))

@@ -1,7 +1,5 @@
 """The worker's lease: what must not outlive it is told to end at two thirds, and killed before its end."""
 
-from dataclasses import replace
-
 from podling.core import agent_advance as rules
 from podling.core.agent_attempt import Held
 from podling.core.agent_events import LeaseRenewed, Moment, Timer, TimerKind
@@ -10,6 +8,7 @@ from podling.core.agent_turn import Lease, Turn
 from podling.core.protocol import StopOrder
 from podling.core.spec import OnDisconnect
 from podling.core.task import StopReason
+from podling.core.value import changed
 
 
 def renew(turn: Turn, event: LeaseRenewed) -> None:
@@ -18,7 +17,7 @@ def renew(turn: Turn, event: LeaseRenewed) -> None:
         return
     had_lapsed = turn.state.is_lapsed
     lease = Lease(sent_at=event.sent_at, seconds=event.lease_seconds)
-    turn.state = replace(turn.state, lease=lease, is_lapsed=False)
+    turn.state = changed(turn.state, lease=lease, is_lapsed=False)
     turn.tell(SetTimer(timer=Timer(kind=TimerKind.LEASE_STOP), at=lease.stop_at))
     check(turn)  # an answer may come so late that it is no use any more
     if had_lapsed and not turn.state.is_lapsed:
@@ -30,7 +29,7 @@ def check(turn: Turn) -> None:
     lease = turn.state.lease
     if lease is None or turn.state.is_lapsed or turn.now.monotonic < lease.stop_at:
         return
-    turn.state = replace(turn.state, is_lapsed=True)
+    turn.state = changed(turn.state, is_lapsed=True)
     turn.tell(SetTimer(timer=Timer(kind=TimerKind.LEASE_KILL), at=lease.last_kill_at))
     _stop_leased(turn, lease.kill_at)
 

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from podling.core import agent_learn as learn
 from podling.core.agent_attempt import Held, HeldContainer, Phase, new_held
@@ -12,6 +11,7 @@ from podling.core.agent_turn import Turn
 from podling.core.protocol import AttemptKey, StopOrder
 from podling.core.retry import ErrorCode
 from podling.core.spec import ENDS_WITH_WORKER
+from podling.core.value import changed
 
 GONE_SENTENCE = "its container was gone when the worker came back; its exit code cannot be known"
 LEFT_SENTENCE = "its worker ended while it ran, and it with the worker; how far it came cannot be known"
@@ -36,7 +36,7 @@ def restore(turn: Turn, rows: Sequence[JournalRow], seen: Sequence[Seen]) -> lis
 
 def _restore_one(turn: Turn, row: JournalRow, seen: dict[str, Seen]) -> Held:
     assert row.assignment is not None
-    held = replace(
+    held = changed(
         new_held(row.assignment),
         is_confirmed=False,
         is_journaled=True,
@@ -66,7 +66,7 @@ def _with_noted(held: Held, noted: Sequence[NotedContainer]) -> Held:
     for note in noted:
         held = held.change(
             note.name,
-            lambda one, note=note: replace(  # type: ignore[misc]
+            lambda one, note=note: changed(  # type: ignore[misc]
                 one, container_id=note.container_id, restart_count=note.restart_count
             ),
         )
@@ -81,8 +81,8 @@ def _take_over(turn: Turn, held: Held, container: HeldContainer, seen: Seen | No
     if learn.never_started(turn, held, container):
         return held.change(container.name, lambda one: HeldContainer(spec=one.spec))
     sentence = LEFT_SENTENCE if held.assignment.spec.runtime in ENDS_WITH_WORKER else GONE_SENTENCE
-    gone = replace(container, phase=Phase.GONE, error_code=ErrorCode.EXTERNAL, error=sentence)
-    return held.change(container.name, lambda one: replace(gone, has_run=True))  # for all that is known
+    gone = changed(container, phase=Phase.GONE, error_code=ErrorCode.EXTERNAL, error=sentence)
+    return held.change(container.name, lambda one: changed(gone, has_run=True))  # for all that is known
 
 
 def _may_have_run_with_worker(held: Held) -> bool:
@@ -97,18 +97,18 @@ def _with_timeout(turn: Turn, held: Held, row: JournalRow) -> Held:
     if limit is None or since is None or since > turn.now.monotonic:
         return held
     turn.tell(SetTimer(timer=Timer(kind=TimerKind.TIMEOUT, key=held.key), at=since + limit))
-    return replace(held, running_since=since)
+    return changed(held, running_since=since)
 
 
 def _ended(turn: Turn, held: Held, row: JournalRow, seen: dict[str, Seen]) -> Held:
     """Its end is in the journal: report it (again), save its log, remove what is left."""
     assert row.final is not None
-    held = replace(held, final=row.final, is_recorded=True)
+    held = changed(held, final=row.final, is_recorded=True)
     for container in held.containers:
         found = seen.get(container.name)
         held = held.change(
             container.name,
-            lambda one, found=found: replace(  # type: ignore[misc]
+            lambda one, found=found: changed(  # type: ignore[misc]
                 one,
                 phase=Phase.EXITED,
                 container_id=found.container_id if found else one.container_id,

@@ -1,7 +1,7 @@
 """The agent's state, and what changes in it during one step."""
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TypeVar
 
 from podling.core.agent_attempt import Held
@@ -10,7 +10,7 @@ from podling.core.agent_instructions import Instruction, Send
 from podling.core.protocol import Assignment, AttemptKey, Report, StopOrder
 from podling.core.retry import ErrorCode
 from podling.core.spec import OnDisconnect
-from podling.core.value import value
+from podling.core.value import changed, value
 
 MOST_REMEMBERED = 2000
 
@@ -72,7 +72,7 @@ class Turn:
         self.instructions.append(instruction)
 
     def result(self) -> AgentState:
-        return replace(
+        return changed(
             self.state, attempts=self.attempts, outbox=self.outbox, next_sequence=self.next_sequence
         )
 
@@ -80,25 +80,25 @@ class Turn:
         """Put a report into the outbox; an end takes the place of what was not acknowledged yet."""
         sequence = self.put(report)
         if held.final is None:
-            return replace(held, outstanding=(*held.outstanding, sequence))
+            return changed(held, outstanding=(*held.outstanding, sequence))
         for older in held.outstanding:
             self.outbox.pop(older, None)
-        return replace(held, outstanding=(sequence,))
+        return changed(held, outstanding=(sequence,))
 
     def put(self, report: Report) -> int:
         """Give the report its sequence number and have it sent."""
         sequence = self.next_sequence
         self.next_sequence += 1
-        self.outbox[sequence] = replace(report, sequence=sequence)
+        self.outbox[sequence] = changed(report, sequence=sequence)
         self.tell(Send())
         return sequence
 
     def remember_done(self, key: AttemptKey, final: Report | None) -> None:
-        self.state = replace(self.state, done=_kept({**self.state.done, key: final}))
+        self.state = changed(self.state, done=_kept({**self.state.done, key: final}))
 
     def remember_stop(self, order: StopOrder) -> None:
         key = AttemptKey(task_id=order.task_id, attempt=order.attempt)
-        self.state = replace(self.state, stopped=_kept({**self.state.stopped, key: order}))
+        self.state = changed(self.state, stopped=_kept({**self.state.stopped, key: order}))
 
     def still_runs_older(self, key: AttemptKey) -> bool:
         """Whether an earlier attempt of the task is not over here: two never run side by side."""
