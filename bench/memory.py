@@ -1,4 +1,4 @@
-"""How much memory a master needs: idle, for each session, for each pending task."""
+"""How much memory a master needs: idle, for each session (idle, and with a task), for each pending task."""
 
 from bench.children import keep_on, resident_bytes, until
 from bench.cluster import lone_master
@@ -14,7 +14,7 @@ SETTINGS = f"{SESSIONS} sessions, then {PENDING} tasks pending"
 
 
 async def run(trial: Trial) -> Result:
-    """Return `idle_mb`, `session_kb` and `pending_bytes` (of each)."""
+    """Return `idle_mb`, `idle_session_kb`, `session_kb` and `pending_bytes` (of each)."""
     sessions, pending = trial.sized(SESSIONS), trial.sized(PENDING)
     async with lone_master(trial.store) as master, watched(master) as used:
         pid, settle = master.program.pid, trial.seconds * SETTLE_SHARE
@@ -33,6 +33,8 @@ async def run(trial: Trial) -> Result:
                 return nodes.told("connected") >= sessions
 
             await until(connected, CONNECT_SECONDS, check, f"{sessions} sessions")
+            await keep_on(settle, check)
+            connected_only = resident_bytes(pid)
             await fill(master, sessions, step=check)
             await keep_on(settle, check)
             busy = resident_bytes(pid)
@@ -41,6 +43,7 @@ async def run(trial: Trial) -> Result:
             full = resident_bytes(pid)
     return {
         "idle_mb": idle / 2**20,
+        "idle_session_kb": (connected_only - idle) / sessions / 2**10,
         "session_kb": (busy - idle) / sessions / 2**10,
         "pending_bytes": (full - busy) / pending,
     } | used
