@@ -39,7 +39,8 @@ async def run(trial: Trial) -> Result:
         await by_podling(started, engine, PARALLEL)
         async with watched(started) as used:
             numbers = range(trial.sized(PAIRS))
-            pairs = [await _pair(started, engine, raw_first=bool(n % 2)) for n in numbers]
+            count = trial.sized(CONTAINERS, least=3 * PARALLEL)
+            pairs = [await _pair(started, engine, count, raw_first=bool(n % 2)) for n in numbers]
     engine.close()
     return {
         "ratio": median(rate / raw for raw, rate in pairs),
@@ -48,13 +49,15 @@ async def run(trial: Trial) -> Result:
     } | used
 
 
-async def _pair(started: Cluster, engine: docker.DockerClient, *, raw_first: bool) -> tuple[float, float]:
+async def _pair(
+    started: Cluster, engine: docker.DockerClient, count: int, *, raw_first: bool
+) -> tuple[float, float]:
     rates: dict[bool, float] = {}
     for is_raw in (raw_first, not raw_first):
         if is_raw:
-            removals = await asyncio.to_thread(bare, engine, CONTAINERS)
+            removals = await asyncio.to_thread(bare, engine, count)
         else:
-            removals = await by_podling(started, engine, CONTAINERS)
+            removals = await by_podling(started, engine, count)
         rates[is_raw] = removals.steady_rate(PARALLEL)
     return rates[True], rates[False]
 

@@ -11,6 +11,7 @@ from bench import plots, records
 from bench.load import variants
 from bench.metrics import Reading, quantile_between
 from bench.records import Record
+from bench.removals import Removals
 from bench.render import BEGIN, END, render, table
 from bench.report import medians, percentile, result_line, summary
 from bench.sheet import ENTRIES, Bar, find
@@ -149,3 +150,9 @@ def test_the_points_of_a_curve_are_in_order() -> None:
 def test_the_page_of_the_documents_has_the_markers() -> None:
     text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
     assert 0 < text.index(BEGIN) < text.index(END)
+
+
+def test_the_steady_rate_leaves_out_the_first_and_the_last() -> None:
+    slow_edges = Removals(begin=0.0, times=[10.0, 20.0, 21.0, 22.0, 23.0, 50.0])
+    assert slow_edges.steady_rate(2) == 1.0
+    assert slow_edges.rate() == 6 / 50
