@@ -27,10 +27,16 @@ class AsyncRenewal:
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        while self._lease.left > 0:
-            await asyncio.sleep(self._lease.pause)
-            if self._lease.left > 0 and not await self._ask():
-                break
+        try:
+            while self._lease.left > 0:
+                await asyncio.sleep(self._lease.pause)
+                if self._lease.left > 0 and not await self._ask():
+                    break
+        except asyncio.CancelledError:
+            raise  # it was stopped, which is no loss
+        except BaseException:
+            self.lost.set()
+            raise
         self.lost.set()
 
     async def _ask(self) -> bool:

@@ -26,7 +26,6 @@ class Retention:
         if self._context.leads:
             store, keep = self._context.store, self._context.options.keep_ended
             now = self._context.clock.now()
-            await store.coordination.forget()
             passes: list[Maintained] = [
                 await store.maintain(keep),
                 await store.tokens.forget_ended(now - max(keep, _JOINING)),

@@ -291,6 +291,7 @@ class MemoryStore(Store):
     async def maintain(self, keep_ended: timedelta | None = None, seconds: float = 20.0) -> Maintained:
         """See `Store.maintain`. All else is kept in bounds with every commit."""
         self._messages.forget_old()
+        await self.coordination.forget()
         until = self._clock.monotonic() + seconds
         while keep_ended is not None and self._tasks.forget_ended(keep_ended.total_seconds(), MOST_FORGOTTEN):
             if self._clock.monotonic() >= until:

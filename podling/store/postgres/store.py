@@ -168,5 +168,6 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
 
         See `Store.maintain`.
         """
+        await self.coordination.forget()
         with translated():
             return await maintenance.maintain(self._pool, keep_ended, seconds)

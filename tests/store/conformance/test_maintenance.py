@@ -84,3 +84,14 @@ async def test_a_listener_is_called_when_another_master_says_or_leaves_something
     finally:
         listener.cancel()
         await asyncio.wait([listener])
+
+
+async def test_what_ran_out_of_coordination_is_removed(store: Store) -> None:
+    await store.coordination.cache.put("short", "1", 0.001)
+    await store.coordination.cache.put("ever", "1", None)
+    async with asyncio.timeout(10):
+        while await store.coordination.cache.get("short") is not None:
+            await asyncio.sleep(0.001)
+    await store.maintain()
+    assert await store.coordination.cache.prune("") == 0, "it was removed before"
+    assert await store.coordination.cache.get("ever") == "1"
