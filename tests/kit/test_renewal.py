@@ -55,7 +55,7 @@ async def test_who_stops_has_lost_nothing() -> None:
 
 
 def test_a_thread_does_the_same() -> None:
-    answers = [True, Unavailable("away"), False]
+    answers: list[bool | Exception] = [True, Unavailable("away"), False]
 
     def renew() -> bool:
         answer = answers.pop(0)
