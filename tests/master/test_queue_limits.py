@@ -141,13 +141,14 @@ async def test_starts_within_a_minute_are_counted_over_a_takeover(masters: Maste
     )
     assert datetime.fromisoformat(explained["nextEventAt"]) == started + timedelta(seconds=60)
     second = await masters.start("two")
-    await first.server._election.resign()
+    await first.stop_server()
 
     async def has_taken_over() -> bool:
         return second.server.context.leads
 
     await eventually(has_taken_over, "the second master to lead")
-    line._master = second
+    line._master, line._worker.url = second, second.url
+    await line._worker.connect()
     await line.others_go_on()
     assert [(await second.api.task(task_id))["status"] for task_id in ids[3:]] == ["pending"] * 2
     assert started < datetime.now(UTC) < started + timedelta(seconds=60)
@@ -219,7 +220,11 @@ async def test_what_a_follower_takes_waits_in_line_too(masters: Masters) -> None
     line._master = follower
     await line.submit(*"abc")
     assert await line.until(1) == ["a"]
-    assert (await follower.api.get("/queues/etl")).json["running"] == 1
+
+    async def is_told() -> bool:
+        return bool((await follower.api.get("/queues/etl")).json["running"] == 1)
+
+    await eventually(is_told, "the follower to know what runs")
     await line.end("a")
     assert await line.until(2) == ["a", "b"]
     assert await leader.server.context.store.ready_page(10) == []

@@ -32,6 +32,7 @@ class WaitingLines:
         self._freed: set[str] = set()  # keys
         self._keys_after: str | None = KEYS  # the lines of keys from here on are looked at; None: all were
         self._epoch: int | None = None
+        self._is_stale = True
         self._learned_at = self._looked_at = 0.0
         self._told: dict[tuple[str, str], float] = {}
         self.full: set[str] = set()  # queues of which nothing may start
@@ -47,7 +48,7 @@ class WaitingLines:
 
     def forget(self) -> None:
         """Policies have changed: look at all lines anew."""
-        self._epoch = None
+        self._is_stale = True
         self.full = set()
 
     def know(self, task: Task) -> bool:
@@ -65,16 +66,18 @@ class WaitingLines:
     async def learn(self) -> None:
         """Know what the store has, and which attempts began in the last minute."""
         context, now = self._context, self._context.clock.monotonic()
-        if self._epoch == context.epoch and now - self._learned_at < LEARN_SECONDS:
+        is_anew = self._is_stale or self._epoch != context.epoch
+        if not is_anew and now - self._learned_at < LEARN_SECONDS:
             return
-        if self._epoch != context.epoch:
-            self._epoch, epoch = None, context.epoch
-            context.traffic = await traffic_of(context, self._rules.rated)
-        else:
-            epoch = self._epoch
-        self._known |= await self._walk()
-        self._keys_after = KEYS
-        self._epoch, self._learned_at = epoch, now
+        self._is_stale, self._epoch = False, context.epoch  # what changes from here on is for the next time
+        try:
+            if is_anew:
+                context.traffic = await traffic_of(context, self._rules.rated)
+            self._known |= await self._walk()
+        except BaseException:
+            self._is_stale = True
+            raise
+        self._keys_after, self._learned_at = KEYS, now
 
     async def _walk(self) -> dict[str, Task]:
         found: dict[str, Task] = {}
