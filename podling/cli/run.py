@@ -111,6 +111,9 @@ def run(
     gpus: Annotated[int | None, typer.Option(metavar="N", help="GPUs that it alone has.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label. Repeatable.")] = None,
     queue: Annotated[str | None, typer.Option(help="The queue to wait in.")] = None,
+    concurrency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="No other task with this key runs beside it.")
+    ] = None,
     priority: Annotated[int | None, typer.Option(help="Higher starts earlier.")] = None,
     max_attempts: Annotated[int | None, typer.Option(help="How often to try it in all.")] = None,
     timeout: Annotated[

@@ -52,6 +52,7 @@ class Wishes:
     gpus: int | None = None
     label: Sequence[str] | None = None
     queue: str | None = None
+    concurrency_key: str | None = None
     priority: int | None = None
     max_attempts: int | None = None
     timeout: str | None = None
@@ -155,6 +156,7 @@ def _flags(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
         "resources": _resources(wishes, base),
         "labels": pairs("--label", wishes.label),
         "queue": wishes.queue,
+        "concurrencyKey": wishes.concurrency_key,
         "priority": wishes.priority,
         "maxAttempts": wishes.max_attempts,
         "timeoutSeconds": _seconds("--timeout", wishes.timeout),

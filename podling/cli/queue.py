@@ -1,0 +1,149 @@
+"""`podling queue`: how much of each queue may run."""
+
+from typing import Annotated, Any
+
+import typer
+
+from podling.cli.invocation import Invocation
+from podling.cli.options import Command, Group
+from podling.client import queues as calls
+from podling.client.call import JsonObject
+from podling.core.errors import InvalidInput, NotFound
+
+OFF = "off"
+_LIMITS = {
+    "maxInFlight": "IN FLIGHT",
+    "maxPerMinute": "A MINUTE",
+    "maxPerKey": "A KEY",
+    "weight": "WEIGHT",
+}
+_COLUMNS = ("QUEUE", "RUNNING", *_LIMITS.values(), "STATE")
+_SHOWN = ("throttleDelaySeconds", "ageingSeconds", "maxPayloadBytes", "maxSubmitsPerMinute")
+
+app = typer.Typer(
+    cls=Group,
+    help="Say how much of each queue may run.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+)
+_NAME = typer.Argument(metavar="QUEUE", help="Its name; '*' stands for all queues together.")
+
+
+def _limit(help_: str) -> Any:
+    return typer.Option(metavar="N", help=f"{help_}; off takes the limit off.")
+
+
+@app.command("list", cls=Command)
+def list_(context: typer.Context) -> None:
+    """List queues that were used or declared, what runs of each, and its limits."""
+    cli: Invocation = context.obj
+    listed: list[JsonObject] = []
+    cursor: str | None = None
+    while True:
+        page = cli.client.send(calls.listing(cursor=cursor))
+        listed += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    cli.show(listed, lambda: _draw(listed))
+
+
+def _draw(listed: list[JsonObject]) -> None:
+    from podling.cli.table import print_table
+
+    print_table(_COLUMNS, [_row(queue) for queue in listed])
+
+
+def _row(queue: JsonObject) -> list[object]:
+    return [
+        queue["name"],
+        queue.get("running"),
+        *(queue.get(field) for field in _LIMITS),
+        "paused" if queue.get("paused") else None,
+    ]
+
+
+@app.command("show", cls=Command)
+def show(context: typer.Context, name: Annotated[str, _NAME]) -> None:
+    """Show a queue with all that is said of it."""
+    cli: Invocation = context.obj
+    _show(cli, cli.client.send(calls.read(name)))
+
+
+def _show(cli: Invocation, queue: JsonObject) -> None:
+    cli.show(queue, lambda: cli.line(_sentence(queue)))
+
+
+def _sentence(queue: JsonObject) -> str:
+    said = [f"{field} {queue[field]:g}" for field in (*_LIMITS, *_SHOWN) if queue.get(field) is not None]
+    state = "paused, " if queue.get("paused") else ""
+    return f"queue {queue['name']}: {state}{queue['running']} running, {', '.join(said) or 'no limits'}"
+
+
+@app.command("set", cls=Command)
+def set_(
+    context: typer.Context,
+    name: Annotated[str, _NAME],
+    max_in_flight: Annotated[str | None, _limit("Attempts that are on a node at a time")] = None,
+    max_per_minute: Annotated[str | None, _limit("Starts within any 60 seconds")] = None,
+    max_per_key: Annotated[str | None, _limit("Tasks of one --concurrency-key at a time")] = None,
+    throttle_delay: Annotated[str | None, _limit("Seconds of rest after it was at a limit")] = None,
+    weight: Annotated[str | None, _limit("Its share of starts among all queues")] = None,
+    ageing: Annotated[str | None, _limit("So many seconds of waiting are one more of priority")] = None,
+    max_payload_bytes: Annotated[str | None, _limit("A larger payload is refused")] = None,
+    max_submits_per_minute: Annotated[str | None, _limit("More submits are refused")] = None,
+) -> None:
+    """Declare the queue, or change the limits that are named; the others stay."""
+    cli: Invocation = context.obj
+    named = {
+        "maxInFlight": _whole("--max-in-flight", max_in_flight),
+        "maxPerMinute": _whole("--max-per-minute", max_per_minute),
+        "maxPerKey": _whole("--max-per-key", max_per_key),
+        "throttleDelaySeconds": _number("--throttle-delay", throttle_delay),
+        "weight": _whole("--weight", weight),
+        "ageingSeconds": _number("--ageing", ageing),
+        "maxPayloadBytes": _whole("--max-payload-bytes", max_payload_bytes),
+        "maxSubmitsPerMinute": _whole("--max-submits-per-minute", max_submits_per_minute),
+    }
+    limits = {field: given for field, given in named.items() if given is not None}
+    off = {field: None for field, given in limits.items() if given == OFF}
+    _show(cli, cli.client.send(calls.save(name, _present(cli, name) | limits | off)))
+
+
+def _present(cli: Invocation, name: str) -> JsonObject:
+    try:
+        return cli.client.send(calls.read(name))
+    except NotFound:
+        return {}
+
+
+def _whole(option: str, text: str | None) -> int | str | None:
+    if text is None or text == OFF:
+        return text
+    if not text.isdecimal():
+        raise InvalidInput(f"{option}: {text!r} is neither a whole number nor {OFF}")
+    return int(text)
+
+
+def _number(option: str, text: str | None) -> float | str | None:
+    if text is None or text == OFF:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidInput(f"{option}: {text!r} is neither a number of seconds nor {OFF}") from None
+
+
+@app.command("pause", cls=Command)
+def pause(context: typer.Context, name: Annotated[str, _NAME]) -> None:
+    """Start nothing of the queue any more; what runs goes on, and submits are taken."""
+    cli: Invocation = context.obj
+    _show(cli, cli.client.send(calls.pause(name)))
+
+
+@app.command("resume", cls=Command)
+def resume(context: typer.Context, name: Annotated[str, _NAME]) -> None:
+    """Let a paused queue go on."""
+    cli: Invocation = context.obj
+    _show(cli, cli.client.send(calls.resume(name)))
