@@ -241,6 +241,7 @@ class Metrics(TypedDict):
     windowSeconds: float
     tasks: dict[str, int]
     pending: dict[str, int]
+    queues: dict[str, dict[str, int]]
     nodes: dict[str, int]
     sessions: int
     eventReaders: int

@@ -92,6 +92,8 @@ class Sampler:
             Gauge("podling_tasks", "Tasks that have not ended.", _keyed(self._states()), ("status",)),
             Gauge("podling_pending_tasks", "Pending tasks, up to 100,000 of each kind.",
                   _keyed(self._waiting()), ("kind",)),
+            Gauge("podling_queue_running_tasks", "Tasks on nodes, of queues that have limits.",
+                  _keyed(self._running()), ("queue",)),
             Gauge("podling_nodes", "Nodes on record.", _keyed(self._nodes()), ("state",)),
             gauge("podling_sessions", "Workers that are connected here.", len(self._sessions.all())),
             gauge("podling_masters_alive", "Masters whose beats are seen here, itself among them.",
@@ -108,7 +110,17 @@ class Sampler:
 
     def _waiting(self) -> dict[str, int]:
         pending = self.pending
-        return {"ready": pending.ready, "blocked": pending.blocked, "later": pending.later}
+        return {
+            "ready": pending.ready,
+            "blocked": pending.blocked,
+            "lined": pending.lined,
+            "later": pending.later,
+        }
+
+    def _running(self) -> dict[str, int]:
+        """Return what runs of the queues of which an operator has said something: no client chose those."""
+        flight = self._context.view.flight
+        return {queue: flight.of(queue) for queue in sorted(self._context.queues.policies)}
 
     def _nodes(self) -> dict[str, int]:
         nodes = self._context.view.nodes()
@@ -134,6 +146,7 @@ class Sampler:
             "windowSeconds": round(now.at - then.at, 3),
             "tasks": self._states(),
             "pending": self._waiting(),
+            "queues": {queue: {"running": count} for queue, count in self._running().items()},
             "nodes": self._nodes(),
             "sessions": len(self._sessions.all()),
             "eventReaders": context.events.readers,

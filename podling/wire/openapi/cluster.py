@@ -13,6 +13,7 @@ from podling.wire.openapi.schema import (
     array,
     closed,
     components_of,
+    mapping,
     nullable,
     reference,
 )
@@ -83,7 +84,8 @@ def _metrics() -> Schema:
             "epoch": nullable(INTEGER),
             "windowSeconds": NUMBER,
             "tasks": closed("", dict.fromkeys(("pending", "scheduled", "running"), INTEGER)),
-            "pending": closed("", dict.fromkeys(("ready", "blocked", "later"), INTEGER)),
+            "pending": closed("", dict.fromkeys(("ready", "blocked", "lined", "later"), INTEGER)),
+            "queues": mapping(closed("", {"running": INTEGER})),
             "nodes": closed("", dict.fromkeys(("online", "offline", "cordoned", "unhealthy"), INTEGER)),
             "sessions": INTEGER,
             "eventReaders": INTEGER,

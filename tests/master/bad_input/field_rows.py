@@ -191,6 +191,7 @@ SUBMIT: list[Field] = [
         )
     ],
     *[("idempotencyKey", bad, "idempotencyKey") for bad in ("", " ", LONG, NUL, BIDI, 5)],
+    *[("concurrencyKey", bad, "concurrencyKey") for bad in ("", " ", LONG, NUL, BIDI, 5)],
     *[("maxAttempts", bad, "maxAttempts") for bad in (0, -1, 2**31, 1001, 1.5, "3", True)],
     *[("maxLosses", bad, "maxLosses") for bad in (-1, 2**31, 1.5, "3")],
     ("retry", [], "retry"),

@@ -104,7 +104,6 @@ NOT_YET = {
     "a secret": '"secrets":[{"name":"x"}]',
     "a statement": '"statement":"DROP TABLE tasks"',
     "a probe": '"livenessProbe":{"type":"exec","command":["x"]}',
-    "a concurrency key": '"concurrencyKey":"x"',
 }
 
 TAKE_NO_QUERY = [
