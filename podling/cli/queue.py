@@ -106,9 +106,11 @@ def set_(
         "maxPayloadBytes": _whole("--max-payload-bytes", max_payload_bytes),
         "maxSubmitsPerMinute": _whole("--max-submits-per-minute", max_submits_per_minute),
     }
-    limits = {field: given for field, given in named.items() if given is not None}
-    off = {field: None for field, given in limits.items() if given == OFF}
-    _show(cli, cli.client.send(calls.save(name, _present(cli, name) | limits | off)))
+    limits: JsonObject = _present(cli, name)
+    for field, given in named.items():
+        if given is not None:
+            limits[field] = None if given == OFF else given
+    _show(cli, cli.client.send(calls.save(name, limits)))
 
 
 def _present(cli: Invocation, name: str) -> JsonObject:
