@@ -106,7 +106,7 @@ def set_(
         "maxPayloadBytes": _whole("--max-payload-bytes", max_payload_bytes),
         "maxSubmitsPerMinute": _whole("--max-submits-per-minute", max_submits_per_minute),
     }
-    limits: JsonObject = _present(cli, name)
+    limits = dict(_present(cli, name))
     for field, given in named.items():
         if given is not None:
             limits[field] = None if given == OFF else given
