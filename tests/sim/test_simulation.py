@@ -15,7 +15,7 @@ import pytest
 
 from tests.sim.world import World
 
-STEPS = 15_000
+STEPS = 16_000
 SEEDS = range(1, 25)
 SOAK_SECONDS = float(os.environ.get("PODLING_SOAK_SECONDS", "600"))
 ROOT = Path(__file__).parents[2]
