@@ -189,7 +189,8 @@ def _confirm(cli: Invocation, chosen: _Chosen, verb: str, yes: bool) -> None:
     page = cli.client.send(calls.listing(**filters, limit=_PAGE))
     count = f"more than {len(page.items)}" if page.next_cursor else str(len(page.items))
     about = f" of {words}" if (words := chosen.words()) else ""
-    question = f"{verb} {count} dead letters{about}"
+    letters = "dead letter" if count == "1" else "dead letters"
+    question = f"{verb} {count} {letters}{about}"
     if not sys.stdin.isatty():
         raise InvalidInput(f"this would {question}: say --yes if that is meant")
     cli.note(f"{question}? [y/N]")
