@@ -70,7 +70,7 @@ class ChangesFeed:
             for batch in news:
                 self._context.tally.told(batch.changes)
             await self._take_over(
-                change.task_id for batch in news for change in batch.changes if self._concerns(change)
+                change.task_id for batch in news for change in batch.changes if self._concerns(batch, change)
             )
             for batch in answered:
                 self._cursors[batch.master_id] = batch.number
@@ -106,10 +106,10 @@ class ChangesFeed:
         lane = self._context.committer.lanes.get(batch.master_id)
         return lane is None or lane.was_unsure(batch.number)
 
-    def _concerns(self, change: Change) -> bool:
-        """A new task waits for the leader, and for nobody else."""
+    def _concerns(self, batch: ChangeBatch, change: Change) -> bool:
+        """A new task waits for the leader, and for nobody else but the master that took it."""
         is_new = change.version == 1 and change.status is TaskStatus.PENDING
-        return self._context.leads or not is_new
+        return not is_new or self._context.leads or batch.master_id in self._context.committer.lanes
 
     def _after_commit(self, applied: Sequence[Applied]) -> None:
         if self._committed_meanwhile is not None:

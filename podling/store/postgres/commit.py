@@ -75,7 +75,8 @@ class Committer:
     async def _commit_once(self, batch: Batch) -> list[WriteResult]:
         if _is_all_new(batch):
             with suppress(*_TAKEN):
-                return await self._insert_all(batch)
+                if await self._insert_all(batch):
+                    return [_applied(write) for write in batch.tasks]
         try:
             async with self._pool.transaction(*self._guard.settings(batch.epoch)) as connection:
                 await self._guard.check(connection, batch.epoch)
@@ -88,22 +89,23 @@ class Committer:
                 raise
             raise StoreUnavailable("the record of a repeated batch was removed meanwhile") from None
 
-    async def _insert_all(self, batch: Batch) -> list[WriteResult]:
-        """Insert new tasks in one round trip; raise one of _TAKEN, and do nothing, if any is refused."""
-        results = [
-            WriteResult(task_id=write.task.task_id, status=WriteStatus.APPLIED) for write in batch.tasks
-        ]
+    async def _insert_all(self, batch: Batch) -> bool:
+        """Insert new tasks in one round trip; return False, and do nothing, if any might be refused.
+
+        Raises one of _TAKEN, and has done nothing, if that shows only while they are written.
+        """
         claims = sorted(
             (key, write.task.task_id, write.body_hash)
             for write in batch.tasks
             if (key := write.task.spec.idempotency_key) is not None
         )
+        if len({key for key, _, _ in claims}) < len(claims):
+            return False
         keys = [list(column) for column in zip(*claims, strict=True)] or [[], [], []]
-        body = _changes_body(batch, results)
-        new = _new_rows(batch.tasks, batch.now)
+        body = _changes_body(batch, [_applied(write) for write in batch.tasks])
+        given = (*_new_rows(batch.tasks, batch.now), *keys, batch.master_id, batch.number, body)
         async with self._pool.connection() as connection:
-            await connection.execute(_SQL.insert_all, *new, *keys, batch.master_id, batch.number, body)
-        return results
+            return await connection.fetchval(_SQL.insert_all, *given) is not None
 
     async def _first_answer(self, batch: Batch) -> list[WriteResult] | None:
         async with self._pool.connection() as connection:
@@ -118,6 +120,10 @@ def _is_all_new(batch: Batch) -> bool:
         and not batch.nodes
         and all(map(_is_plainly_new, batch.tasks))
     )
+
+
+def _applied(write: TaskWrite) -> WriteResult:
+    return WriteResult(task_id=write.task.task_id, status=WriteStatus.APPLIED)
 
 
 def _is_plainly_new(write: TaskWrite) -> bool:

@@ -12,22 +12,22 @@ DELETE FROM idempotency_keys k
 USING unnest($1::text[], $2::text[]) AS given (key, task_id)
 WHERE k.key = given.key AND k.task_id = given.task_id
 
--- name: new_tasks
--- Specs and states together. A task whose id is taken is left out; the others' ids are in `made`.
+-- name: given_tasks
 -- The bodies are apart: inside the document the server would read each of them three times.
-WITH new AS (
-    SELECT new.*, unnest::json AS body
-    FROM ROWS FROM (
-        json_to_recordset($1::json) AS (
-            task_id text, kind text, name text, queue text, labels jsonb, version bigint, status text,
-            precedence bigint, shape text, attempt bigint, node_id text, created_at timestamptz,
-            run_at timestamptz, scheduled_at timestamptz, started_at timestamptz, finished_at timestamptz,
-            exit_code bigint, error_code text, detail json, due boolean, blocked boolean, line text,
-            queue_timeout_at timestamptz, deadline_at timestamptz
-        ),
-        unnest($2::text[])
-    ) AS new
-),
+SELECT new.*, unnest::json AS body
+FROM ROWS FROM (
+    json_to_recordset($1::json) AS (
+        task_id text, kind text, name text, queue text, labels jsonb, version bigint, status text,
+        precedence bigint, shape text, attempt bigint, node_id text, created_at timestamptz,
+        run_at timestamptz, scheduled_at timestamptz, started_at timestamptz, finished_at timestamptz,
+        exit_code bigint, error_code text, detail json, due boolean, blocked boolean, line text,
+        queue_timeout_at timestamptz, deadline_at timestamptz
+    ),
+    unnest($2::text[])
+) AS new
+
+-- name: made_tasks
+-- Specs and states of `new` together. A task whose id is taken is left out; the others' ids are in `made`.
 made AS (
     INSERT INTO task_specs (task_id, created_at, kind, name, queue, labels, body)
     SELECT task_id, created_at, kind, name, queue, labels, body FROM new
@@ -62,24 +62,34 @@ ended AS (
 )
 
 -- name: insert_tasks
--- include: new_tasks
+WITH new AS (
+-- include: given_tasks
+),
+-- include: made_tasks
 SELECT task_id FROM made
 
 -- name: insert_all
--- A batch of new tasks as one statement, without a transaction around it: all of it, or an error where
--- a key, an id or the batch's number is taken. The body must not be null, so that is how it fails for an id.
--- include: new_tasks
+-- A batch of new tasks as one statement, without a transaction around it: all of it, or nothing where a key
+-- or the batch's number is taken; the number is returned, or no row. It is an error where somebody takes a
+-- key meanwhile, or an id is taken: then the body is null, which it must not be.
+WITH free AS (
+    SELECT NOT EXISTS (SELECT FROM idempotency_keys WHERE key = ANY ($3::text[]))
+        AND NOT EXISTS (SELECT FROM changes WHERE master_id = $6::text AND number = $7::bigint) AS is_free
+),
+new AS (
+-- include: given_tasks
+WHERE (SELECT is_free FROM free)
+),
+-- include: made_tasks
 , keys AS (
     INSERT INTO idempotency_keys (key, task_id, body_hash)
     SELECT * FROM unnest($3::text[], $4::text[], $5::text[])
-    RETURNING key
+    WHERE (SELECT is_free FROM free)
 )
 INSERT INTO changes (master_id, number, body)
-SELECT $6::text, $7::bigint, CASE
-    WHEN (SELECT count(*) FROM keys) = cardinality($3::text[])
-        AND (SELECT count(*) FROM made) = cardinality($2::text[])
-    THEN $8::json
-END
+SELECT $6::text, $7::bigint, CASE WHEN (SELECT count(*) FROM made) = cardinality($2::text[]) THEN $8::json END
+WHERE (SELECT is_free FROM free)
+RETURNING number
 
 -- name: move_tasks
 -- Locks the live rows in the order of their ids, and writes those that still have the expected version:
