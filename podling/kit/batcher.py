@@ -10,23 +10,19 @@ _Result = TypeVar("_Result")
 
 
 class Batcher(Generic[_Item, _Result]):
-    """Joins single calls of `put` into calls of `write(items)`, at most `at_once` at a time.
+    """Joins single calls of `put` into calls of `write(items)`, one at a time.
 
     `write` returns one result per item, an exception as a result being raised to that caller; if it
     raises itself, every caller of the batch gets that exception.
     """
 
     def __init__(
-        self,
-        write: Callable[[Sequence[_Item]], Awaitable[Sequence[_Result | Exception]]],
-        most: int,
-        at_once: int = 1,
+        self, write: Callable[[Sequence[_Item]], Awaitable[Sequence[_Result | Exception]]], most: int
     ) -> None:
         self._write = write
         self._most = most
-        self._at_once = at_once
         self._waiting: deque[tuple[_Item, asyncio.Future[_Result]]] = deque()
-        self._writers: set[asyncio.Task[None]] = set()
+        self._writer: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -41,24 +37,20 @@ class Batcher(Generic[_Item, _Result]):
         """Like `put`, for a caller that waits for many at once."""
         future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._writers) < self._at_once:
-            self._writers.add(asyncio.create_task(self._run()))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._run())
         return future
 
     async def drain(self) -> None:
         """Wait until everything that was put has been written."""
-        while self._writers:
-            await asyncio.wait(self._writers)
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
 
     async def _run(self) -> None:
         while self._waiting:
             await asyncio.sleep(0)  # callers that are ready now join this batch
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            if batch:
-                await self._write_batch(batch)
-        writer = asyncio.current_task()
-        assert writer is not None
-        self._writers.remove(writer)  # at once: what is put from now on needs another one
+            await self._write_batch(batch)
 
     async def _write_batch(self, batch: list[tuple[_Item, "asyncio.Future[_Result]"]]) -> None:
         try:

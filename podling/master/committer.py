@@ -2,7 +2,7 @@
 
 What arrives while one batch is being written makes up the next. The leader's own items are
 committed apart from everybody else's, fenced by its epoch. New tasks are in nobody's way, so they
-have lanes of their own: one batch is gathered while another is written.
+have a lane of their own.
 """
 
 import asyncio
@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
-INSERT_LANES = 2
 _REFUSALS = frozenset({WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED, WriteStatus.REFUSED})
 MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
 
@@ -64,9 +63,9 @@ class Committer:
         self._notify = notify
         self._epoch: int | None = None
         self._main = CommitLane(store, clock, master_id)
-        self._free = [CommitLane(store, clock, f"{master_id}.{number + 1}") for number in range(INSERT_LANES)]
-        self.lanes = {lane.lane_id: lane for lane in (self._main, *self._free)}
-        self._inserts: Batcher[_Item, _Answer] = Batcher(self._write_inserts, MOST_PER_BATCH, INSERT_LANES)
+        self._intake = CommitLane(store, clock, f"{master_id}.1")
+        self.lanes = {lane.lane_id: lane for lane in (self._main, self._intake)}
+        self._inserts: Batcher[_Item, _Answer] = Batcher(self._write_inserts, MOST_PER_BATCH)
         self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
         self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
         self._nodes: Batcher[NodeChange, None] = Batcher(self._write_nodes, MOST_PER_BATCH)
@@ -163,12 +162,8 @@ class Committer:
         await self._nodes.drain()
 
     async def _write_inserts(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
-        lane = self._free.pop(0)
-        try:
-            async with lane.turn:
-                return await self._write(lane, items, None)
-        finally:
-            self._free.insert(0, lane)
+        async with self._intake.turn:
+            return await self._write(self._intake, items, None)
 
     async def _write_everyones(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
         async with self._main.turn:

@@ -85,21 +85,6 @@ async def test_a_caller_that_left_harms_nobody() -> None:
     assert await staying == 4
 
 
-async def test_a_second_batch_begins_while_the_first_is_written_if_two_may() -> None:
-    writer = Writer()
-    batcher: Batcher[int, int] = Batcher(writer, 10, at_once=2)
-    first = batcher.enqueue(1)
-    await writer.begun.acquire()
-    second, third = batcher.enqueue(2), batcher.enqueue(3)
-    await writer.begun.acquire()
-    fourth = batcher.enqueue(4)
-    assert batcher.waiting == 1
-    writer.gate.set()
-    assert await asyncio.gather(first, second, third, fourth) == [2, 4, 6, 8]
-    assert writer.batches == [[1], [2, 3], [4]]
-    assert await batcher.put(5) == 10
-
-
 async def test_drain_waits_for_everything() -> None:
     writer = Writer()
     batcher: Batcher[int, int] = Batcher(writer, 1)
