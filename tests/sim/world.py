@@ -24,7 +24,7 @@ from tests.sim.specs import SMALLEST_MACHINE_CPU
 from tests.sim.story import MachineClock, Story
 
 MOST_SETTLE_SECONDS = 300.0
-EMPTY_AFTER_SECONDS = 3.0  # a node is drained, when the faults are over for so long
+EMPTY_AFTER_SECONDS = 8.0  # a node is drained when faults are over, and what they held up has been done
 EMPTY_SECONDS = (
     42.0  # until it has to be empty: what was lost is sent again after 30 s, and the longest grace
 )
