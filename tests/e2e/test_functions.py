@@ -94,6 +94,7 @@ def test_the_places_are_resources_of_the_node(running: Programs) -> None:
 
 def test_a_handler_that_nobody_has_is_explained(running: Programs) -> None:
     task_id = submit(running, "nobody.has")
+    until("its handlers are at work", lambda: "unhealthy" not in running.task(task_id)["schedulingError"])
     task = running.task(task_id)
     assert task["status"] == "pending"
     assert "handler nobody.has missing" in task["schedulingError"]
