@@ -91,7 +91,7 @@ def set_(
     throttle_delay: Annotated[str | None, _limit("Seconds of rest after it was at a limit")] = None,
     weight: Annotated[str | None, _limit("Its share of starts among all queues")] = None,
     ageing: Annotated[str | None, _limit("So many seconds of waiting are one more of priority")] = None,
-    max_payload_bytes: Annotated[str | None, _limit("A larger payload is refused")] = None,
+    max_payload_bytes: Annotated[str | None, _limit("A task with more bytes of JSON is refused")] = None,
     max_submits_per_minute: Annotated[str | None, _limit("More submits are refused")] = None,
 ) -> None:
     """Declare the queue, or change the limits that are named; the others stay."""

@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from podling.core.errors import Conflict, InvalidInput, PodlingError, StaleEpoch, Unavailable
 from podling.core.lifecycle import Event
 from podling.core.node import NodeChange
-from podling.core.schedule import FireWrite
-from podling.core.task import Task, TaskEvent
+from podling.core.task import Task
 from podling.kit.batcher import Batcher
 from podling.kit.clock import Clock
 from podling.master.drafts import Applied as Applied
 from podling.master.drafts import DraftPlan, Notify
 from podling.master.drafts import Happening as Happening
-from podling.master.inserts import Insert, Replays
+from podling.master.inserts import Insert
 from podling.master.lane import CommitLane
 from podling.store.base import Store, WriteResult, WriteStatus
 
@@ -74,25 +73,15 @@ class Committer:
         """Use this epoch for the leader's items; None when this master does not lead."""
         self._epoch = epoch
 
-    def insert(
-        self,
-        task: Task,
-        body_hash: str | None,
-        *,
-        blocked: bool = False,
-        replays: Replays | None = None,
-        fire: FireWrite | None = None,
-        events: tuple[TaskEvent, ...] = (),
-        line: str | None = None,
-    ) -> "asyncio.Future[Task | WriteResult]":
-        """Store a new task; the answer is the task, or the store's result for a used idempotency key, or
-        for a replay whose original is not on the dead-letter list any more.
+    def insert(self, item: Insert) -> "asyncio.Future[Task | WriteResult]":
+        """Store a new task; the answer is the task, or the store's result for a used idempotency key, for a
+        replay whose original is not on the dead-letter list any more, or for a fire that was decided before.
 
         The answer raises StoreUnavailable. Raises Unavailable while too many wait: reports of workers go on.
         """
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
-        return self._inserts.enqueue(Insert(task, body_hash, blocked, line, replays, fire, events))
+        return self._inserts.enqueue(item)
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.

@@ -18,6 +18,7 @@ from podling.core.lifecycle import Assign, Cancel, Lose, Reported
 from podling.core.protocol import ReportKind
 from podling.core.task import Task, TaskStatus
 from podling.master.committer import Applied, Happening
+from podling.master.inserts import Insert
 from podling.master.loops.changes import ChangesFeed
 from podling.store.base import Batch, Store, TaskWrite, WriteResult
 from tests.builders import at, build_report, build_task
@@ -64,7 +65,7 @@ async def test_what_the_store_cannot_keep_is_refused_by_itself(world: World, rej
     names[rejected] = "unbearable"
     tasks = [build_task(name=name) for name in names]
     answers = await asyncio.gather(
-        *(context.committer.insert(task, "hash") for task in tasks), return_exceptions=True
+        *(context.committer.insert(Insert(task, "hash")) for task in tasks), return_exceptions=True
     )
     assert [isinstance(answer, InvalidInput) for answer in answers] == [n == rejected for n in range(7)]
     stored = await world.store.load_tasks([task.task_id for task in tasks])

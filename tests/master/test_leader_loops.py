@@ -11,6 +11,7 @@ from podling.core.errors import StaleEpoch, StoreUnavailable, Unavailable
 from podling.core.task import Task, TaskStatus
 from podling.core.view import View, WhyNot
 from podling.master.committer import MOST_WAITING
+from podling.master.inserts import Insert
 from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.scheduler import PAGE
@@ -78,13 +79,13 @@ async def test_a_pass_of_a_leader_that_was_replaced_fails(leader: Leader) -> Non
 
 async def test_new_tasks_are_refused_while_too_many_wait(leader: Leader) -> None:
     context = leader.context
-    waiting = [context.committer.insert(wanting(), "h") for _ in range(MOST_WAITING)]
+    waiting = [context.committer.insert(Insert(wanting(), "h")) for _ in range(MOST_WAITING)]
     with pytest.raises(Unavailable) as refusal:
-        await context.committer.insert(wanting(), "h")
+        await context.committer.insert(Insert(wanting(), "h"))
     assert refusal.value.code == "overloaded"
     stored = await asyncio.gather(*waiting)
     assert len(stored) == MOST_WAITING
-    await context.committer.insert(wanting(), "h")
+    await context.committer.insert(Insert(wanting(), "h"))
 
 
 class CountingView(View):
@@ -111,7 +112,7 @@ async def test_what_comes_while_nobody_waits_is_placed_before_the_store_is_asked
     leader.put(sized("node-1"))
     await leader.scheduler.run_once()  # finds that nobody waits
     task = wanting({"cpu": 100})
-    await leader.context.committer.insert(task, "hash")
+    await leader.context.committer.insert(Insert(task, "hash"))
     found: list[TaskStatus] = []
     leader.store.before_page = lambda: found.append(
         TaskStatus.SCHEDULED if leader.context.view.task(task.task_id) else TaskStatus.PENDING
@@ -201,18 +202,18 @@ async def test_more_of_what_fits_nowhere_is_no_reason_to_look_again_until_it_fil
 ) -> None:
     scheduler, insert = leader.scheduler, leader.context.committer.insert
     leader.put(sized("node-1"))
-    await insert(wanting({"cpu": 9000}), None)
+    await insert(Insert(wanting({"cpu": 9000}), None))
     await scheduler.run_once()
     await scheduler.wakeup.wait(0)
-    await insert(wanting({"cpu": 9000}), None)
+    await insert(Insert(wanting({"cpu": 9000}), None))
     assert not await scheduler.wakeup.wait(0)
     fits = wanting({"cpu": 100})
-    await insert(fits, None)
+    await insert(Insert(fits, None))
     assert await scheduler.wakeup.wait(0)
     await scheduler.run_once()
     assert (await leader.stored(fits)).status is TaskStatus.SCHEDULED
     await scheduler.wakeup.wait(0)
-    await asyncio.gather(*(insert(wanting({"cpu": 9000}), None) for _ in range(PAGE)))
+    await asyncio.gather(*(insert(Insert(wanting({"cpu": 9000}), None)) for _ in range(PAGE)))
     assert await scheduler.wakeup.wait(0)
     await scheduler.run_once()
     assert len(await leader.store.ready_page(1000)) < PAGE
@@ -273,7 +274,7 @@ async def test_what_comes_while_others_wait_takes_its_turn(leader: Leader) -> No
     await leader.submit(waiting)
     await leader.scheduler.run_once()  # finds one that waits
     task = wanting({"cpu": 100})
-    await leader.context.committer.insert(task, "hash")
+    await leader.context.committer.insert(Insert(task, "hash"))
     found: list[bool] = []
     leader.store.before_page = lambda: found.append(leader.context.view.task(task.task_id) is None)
     await leader.scheduler.run_once()

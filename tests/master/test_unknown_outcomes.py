@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from podling.core.errors import StoreUnavailable
+from podling.master.inserts import Insert
 from podling.master.loops.changes import ChangesFeed
 from podling.store.base import Batch, WriteResult
 from tests.core.clusters import wanting
@@ -41,8 +42,8 @@ async def test_a_batch_that_comes_after_its_successor_changes_nothing(store: Una
     lost, next_one = wanting(), wanting()
     store.mute = True
     with pytest.raises(StoreUnavailable):
-        await context.committer.insert(lost, "hash")
-    await context.committer.insert(next_one, "hash")
+        await context.committer.insert(Insert(lost, "hash"))
+    await context.committer.insert(Insert(next_one, "hash"))
     await store.commit(store.kept[0])
     assert set(await store.load_tasks([lost.task_id, next_one.task_id])) == {next_one.task_id}
 
@@ -56,8 +57,8 @@ async def test_a_batch_that_was_written_without_an_answer_is_heard_of(store: Una
     silent, told = wanting(), wanting()
     store.mute = store.writes = True
     with pytest.raises(StoreUnavailable):
-        await context.committer.insert(silent, "hash")
-    await context.committer.insert(told, "hash")
+        await context.committer.insert(Insert(silent, "hash"))
+    await context.committer.insert(Insert(told, "hash"))
     await changes.run_once()
     assert heard == [told.task_id, silent.task_id]
     await changes.run_once()
@@ -69,5 +70,5 @@ async def test_while_the_store_is_away_no_numbers_are_used_up(store: Unanswering
     for _ in range(5):
         store.mute = True
         with pytest.raises(StoreUnavailable):
-            await context.committer.insert(wanting(), "hash")
+            await context.committer.insert(Insert(wanting(), "hash"))
     assert {batch.number for batch in store.kept} == {1}

@@ -9,6 +9,7 @@ from podling.core.lifecycle import Assign
 from podling.core.task import Task
 from podling.master.committer import Happening
 from podling.master.context import MasterContext, MasterOptions, build
+from podling.master.inserts import Insert
 from podling.master.loops.election import Election
 from podling.store.base import Store
 from podling.wire.session import Hello
@@ -93,7 +94,7 @@ class World:
 
 
 async def insert(context: MasterContext, **fields: Any) -> Task:
-    task = await context.committer.insert(build_task(**fields), "hash")
+    task = await context.committer.insert(Insert(build_task(**fields), "hash"))
     assert isinstance(task, Task)
     return task
 

@@ -38,7 +38,7 @@ from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
 from podling.master.inserts import Insert
 from podling.master.operations.admission import SCHEDULE, Entry, admit
-from podling.master.operations.tasks import new_task
+from podling.master.operations.tasks import insert_of, new_task
 from podling.store.ports.schedules import FireQuery, Revision
 
 _log = logging.getLogger(__name__)
@@ -267,10 +267,9 @@ class ScheduleLoop:
         fire = Fire(
             schedule_id=schedule.schedule_id, fire_time=at, outcome=Outcome.STARTED, at=now, task_id=task_id
         )
-        return Insert(
+        return insert_of(
+            self._context,
             task,
-            None,
-            blocked=task.shape in self._context.full_for,
             fire=_write(known, plan, fire, alone=schedule.runs_alone),
             events=(fired_event(schedule, fire, str(Actor.LEADER)),),
         )

@@ -28,7 +28,7 @@ from podling.core.task import Task
 from podling.core.transition import Actor
 from podling.master.context import MasterContext
 from podling.master.operations.admission import SCHEDULE, Entry, admit
-from podling.master.operations.tasks import new_task
+from podling.master.operations.tasks import insert_of, new_task
 from podling.store.ports.schedules import FireQuery
 from podling.wire.schedules import in_task
 
@@ -144,13 +144,8 @@ async def run(
     write = FireWrite(
         fire=fire, version=schedule.version, alone=schedule.runs_alone, previous=entry.state.last_task_id
     )
-    answer = await context.committer.insert(
-        task,
-        None,
-        blocked=task.shape in context.full_for,
-        fire=write,
-        events=(fired_event(schedule, fire, str(Actor.CLIENT)),),
-    )
+    events = (fired_event(schedule, fire, str(Actor.CLIENT)),)
+    answer = await context.committer.insert(insert_of(context, task, fire=write, events=events))
     if not isinstance(answer, Task):
         raise Conflict("the schedule has just fired or was changed; look at it, and try again")
     return answer

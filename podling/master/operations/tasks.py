@@ -21,12 +21,21 @@ from podling.core.explain import Explanation, Reason, explain
 from podling.core.lifecycle import Cancel, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
 from podling.core.protocol import Report, ReportKind
+from podling.core.schedule import FireWrite
 from podling.core.spec import TaskSpec
-from podling.core.task import Attempt, HealthStatus, Resolution, StopReason, Task, TaskStatus
+from podling.core.task import (
+    Attempt,
+    HealthStatus,
+    Resolution,
+    StopReason,
+    Task,
+    TaskEvent,
+    TaskStatus,
+)
 from podling.core.timeline import TimelineLine, timeline
 from podling.core.value import beyond_defaults
 from podling.master.context import MasterContext
-from podling.master.inserts import Replays
+from podling.master.inserts import Insert, Replays
 from podling.master.operations import queues
 from podling.master.operations.admission import REPLAY, Entry, admit
 from podling.store.base import TaskQuery, WriteResult
@@ -93,8 +102,28 @@ async def _answered(
 def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | WriteResult]":
     body_hash = None if spec.idempotency_key is None else _hash(spec)
     task = new_task(context.new_id(), spec, context.clock.now())
-    line = context.queues.rules.line_of(task)
-    return context.committer.insert(task, body_hash, blocked=task.shape in context.full_for, line=line)
+    return context.committer.insert(insert_of(context, task, body_hash))
+
+
+def insert_of(
+    context: MasterContext,
+    task: Task,
+    body_hash: str | None = None,
+    *,
+    replays: Replays | None = None,
+    fire: FireWrite | None = None,
+    events: tuple[TaskEvent, ...] = (),
+) -> Insert:
+    """Return a new task on its way into a commit: out of the ready order if it could not start now."""
+    return Insert(
+        task,
+        body_hash,
+        blocked=task.shape in context.full_for,
+        line=context.queues.rules.line_of(task),
+        replays=replays,
+        fire=fire,
+        events=events,
+    )
 
 
 def _hash(spec: TaskSpec) -> str:
@@ -237,7 +266,7 @@ async def begin_replay(
     now = context.clock.now()
     new = new_task(context.new_id(), spec, now)
     replays = Replays(replay_line(task, new.task_id, now, actor.name), only_if_listed)
-    return context.committer.insert(new, None, blocked=new.shape in context.full_for, replays=replays)
+    return context.committer.insert(insert_of(context, new, replays=replays))
 
 
 async def report(context: MasterContext, task_id: str, report: Report, node_id: str | None = None) -> Task:
