@@ -23,7 +23,13 @@ class Drains:
         self._begun: dict[str, _Begun] = {}
         self._epoch: int | None = None
         self.wakeup = Wakeup()
-        context.node_listeners.append(lambda node_id: self.wakeup.set())
+        context.node_listeners.append(self._node_changed)
+
+    def _node_changed(self, node_id: str) -> None:
+        """Wake for drains alone: nodes change far more often for other reasons."""
+        node = self._context.view.node(node_id)
+        if node_id in self._begun or (node is not None and node.drain is not None):
+            self.wakeup.set()
 
     async def run_once(self) -> float | None:
         if self._context.epoch != self._epoch:
