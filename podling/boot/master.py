@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,25 +77,28 @@ async def _stopped(stopping: asyncio.Event, collector: "Collector") -> None:
 async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
     """Start a master with its store, give its address, stop it afterwards.
 
-    Raises ConfigurationError, StoreUnavailable.
+    With several databases it is a master for each. Raises ConfigurationError, StoreUnavailable.
     """
     from podling.boot.certificates import certificates_of
     from podling.boot.certificates import reloading as certificates_reloading
+    from podling.boot.databases import each
+    from podling.master.door import Door
 
     settings = replace(settings, port=settings.port or _free_port(settings.host))
     certificates = certificates_of(settings)
-    async with opened_store(settings) as store:
-        server = make_server(settings, store, certificates)
-        try:
-            context = None if certificates is None else certificates.context
-            port = await server.start(settings.host, settings.port, context)
-            with (
-                reloading(settings.policy_file, server.use_policy, server.keep_policy),
-                certificates_reloading(context, settings, "podling.master"),
-            ):
-                yield settings.advertised(port)
-        finally:
-            await server.stop()
+    context = None if certificates is None else certificates.context
+    async with AsyncExitStack() as stack:
+        servers = {}
+        for name, own in each(settings).items():
+            store = await stack.enter_async_context(opened_store(own))
+            servers[name] = make_server(own, store, certificates)
+        door = Door(servers, settings.host, settings.port, context)
+        stack.push_async_callback(door.close)
+        port = await door.open()
+        for server in servers.values():
+            stack.enter_context(reloading(settings.policy_file, server.use_policy, server.keep_policy))
+        stack.enter_context(certificates_reloading(context, settings, "podling.master"))
+        yield settings.advertised(port)
 
 
 def _free_port(host: str) -> int:
@@ -148,6 +151,7 @@ def make_server(
         policy=settings.policy,
         policy_source=None if settings.policy_file is None else str(settings.policy_file),
         alerts=alert_options(settings),
+        queues=() if settings.database is None else settings.database.queues,
         directories=_directories(settings),
         authority=None if certificates is None else certificates.authority,
         wants_certificates=settings.tls_client_ca is not None,
@@ -179,9 +183,11 @@ async def opened_store(settings: MasterSettings) -> AsyncIterator["Store"]:
     from podling.store.postgres.store import PostgresStore
 
     assert settings.database_url is not None
+    bounds = {} if settings.database is None else settings.database.bounds
     async with running_database(settings.database_url) as dsn:
         yield PostgresStore(
             dsn,
+            **bounds,
             direct_dsn=settings.database_direct_url,
             read_dsn=settings.database_read_url,
             leader_timeout_seconds=settings.lease_seconds / 4,

@@ -12,6 +12,7 @@ from typing import Any
 
 from podling import __version__
 from podling.boot.assignments import read_assignments
+from podling.boot.config_tree import is_tree, read_tree
 from podling.core.errors import ConfigurationError
 from podling.core.value import value
 
@@ -115,7 +116,7 @@ def _flags(program: Program, argv: Sequence[str], faults: Faults) -> dict[str, A
         prog=program.name, description=program.description, allow_abbrev=False, exit_on_error=False
     )
     parser.add_argument("--version", action="version", version=f"{program.name} {__version__}")
-    parser.add_argument("--config", metavar="FILE", help="a file with lines such as `port = 8070`")
+    parser.add_argument("--config", metavar="FILE", help="a file: `port = 8070`, or YAML, JSON")
     for option in program.options:
         _add_flag(parser, option)
     try:
@@ -158,7 +159,8 @@ def _dot_env(faults: Faults) -> Source:
 
 def _read_file(path: Path, name: str, faults: Faults) -> Mapping[str, str]:
     try:
-        return read_assignments(path.read_text(encoding="utf-8"))
+        read = read_tree if is_tree(path) else read_assignments
+        return read(path.read_text(encoding="utf-8"))
     except OSError as error:
         faults.add(f"{name}: {path} cannot be read: {error.strerror}")
     except ValueError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from podling.boot import alerts, parsers
+from podling.boot.databases import Database, databases
 from podling.boot.options import Faults, Option, Program, read_options
 from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError
@@ -26,7 +27,10 @@ DEFAULT_MASTER_URL = "http://127.0.0.1:8070"
 
 @value
 class MasterSettings:
-    """`notices` are sentences to be logged as warnings at the start."""
+    """`notices` are sentences to be logged as warnings at the start.
+
+    `databases` are several clusters in one process; `database` is the one that a master is of then.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8070
@@ -47,6 +51,8 @@ class MasterSettings:
     database_url: str | None = field(default=None, repr=False)
     database_direct_url: str | None = field(default=None, repr=False)
     database_read_url: str | None = field(default=None, repr=False)
+    databases: tuple[Database, ...] = ()
+    database: Database | None = None
     advertise_url: str | None = None
     allow_simulated: bool = False
     alert_hosts: tuple[str, ...] = ()
@@ -143,6 +149,7 @@ MASTER = Program(
                 variables=("DATABASE_DIRECT_URL", "PODLING_DATABASE_DIRECT_URL"), metavar="URL"),
         _option("--database-read-url", parsers.server_url, "a standby of it, for lists and history",
                 variables=("DATABASE_READ_URL", "PODLING_DATABASE_READ_URL"), metavar="URL"),
+        _option("--databases", databases, "several databases in one process, as a JSON list", metavar="JSON"),
         _option("--advertise-url", parsers.http_url, "the address that others use", metavar="URL"),
         _option("--tls-cert", parsers.path, "a certificate chain in PEM; makes it https", metavar="FILE"),
         _option("--tls-key", parsers.path, "the certificate's key in PEM", metavar="FILE"),
@@ -220,6 +227,8 @@ def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettin
     given["token"] = _token(given, faults)
     given["policy"] = _policy(given, faults)
     given["alert_commands"] = dict(given.get("alert_commands", ()))
+    if given.get("databases"):
+        given.setdefault("store_type", "postgres")
     settings = MasterSettings(**given, notices=_store_notices(given) + _token_notices(given))
     if settings.store_type == "memory":  # any other may hold tokens, and is asked once it is open
         _check_host(settings.host, settings.token, faults)
@@ -318,12 +327,24 @@ def _check_host(host: str, token: str | None, faults: Faults) -> None:
 
 
 def _check_store(settings: MasterSettings, faults: Faults) -> None:
+    if settings.databases:
+        _check_databases(settings, faults)
+        return
     known = settings.database_url or "database_url" in faults.fields
     if settings.store_type == "postgres" and not known:
         faults.add(
             "--store-type (STORE_TYPE) is postgres, so --database-url (DATABASE_URL) is needed: write "
             "postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=disable, or embedded:DIR for one machine"
         )
+
+
+def _check_databases(settings: MasterSettings, faults: Faults) -> None:
+    if settings.store_type != "postgres":
+        faults.add("--databases (PODLING_DATABASES) are PostgreSQL's; leave out --store-type (STORE_TYPE)")
+    for name in ("database_url", "database_direct_url", "database_read_url"):
+        if getattr(settings, name) is not None:
+            flag = f"--{name.replace('_', '-')} ({name.upper()})"
+            faults.add(f"{flag} is of one database, and --databases names several; leave one of them out")
 
 
 def _check_certificate(settings: MasterSettings | WorkerSettings, faults: Faults) -> None:

@@ -5,7 +5,7 @@ import logging
 import random
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from ssl import SSLContext
 from typing import Any
@@ -44,7 +44,8 @@ Refuse = Callable[[PodlingError], web.StreamResponse]
 
 
 async def listen(
-    runner: web.AppRunner,
+    server: web.Server,
+    apps: Iterable[web.Application],
     host: str,
     port: int,
     refuse: Refuse,
@@ -53,18 +54,17 @@ async def listen(
     most: int,
     start_serving: bool = True,
 ) -> asyncio.Server:
-    """Take the port for a runner that is set up; `refuse` makes an answer of an error.
+    """Take the port for a server of these applications; `refuse` makes an answer of an error.
 
     `most` connections are held at once, see `Places`. Raises OSError.
     """
-    loop, server = asyncio.get_running_loop(), runner.server
-    assert server is not None
+    loop = asyncio.get_running_loop()
     options: dict[str, Any] = {
         "access_log": None,
         "keepalive_timeout": KEEP_ALIVE_SECONDS,
         "lingering_time": LINGERING_SECONDS,
     }
-    methods = ", ".join(sorted({route.method for route in runner.app.router.routes()}))
+    methods = ", ".join(sorted({route.method for app in apps for route in app.router.routes()}))
     connect = partial(Connection, refuse, methods, Places(most), server, loop=loop, **options)
     return await loop.create_server(
         connect, host, port, ssl=ssl_context, backlog=1024, start_serving=start_serving

@@ -76,6 +76,7 @@ class MasterOptions:
     policy: Policy = field(default_factory=Policy)
     policy_source: str | None = None
     alerts: AlertOptions = field(default_factory=AlertOptions)
+    queues: tuple[str, ...] = ()  # are there from the start
     directories: Mapping[str, Path] = field(default_factory=dict)  # what a full disk would end
     authority: str | None = None  # who signed this master's certificate, in PEM, as far as it knows
     wants_certificates: bool = False  # from workers

@@ -1,7 +1,6 @@
 """One master: its parts joined, its loops running, its HTTP answered."""
 
 import asyncio
-import errno
 import logging
 import random
 import secrets
@@ -15,8 +14,7 @@ from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError, PodlingError
 from podling.core.permissions import Policy
 from podling.kit.clock import Clock
-from podling.kit.connection import arrived, listen
-from podling.kit.descriptors import half_at_most
+from podling.kit.connection import arrived
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
 from podling.master.alerts.office import AlertOffice
@@ -40,8 +38,8 @@ from podling.master.api import (
     tokens,
 )
 from podling.master.api.access import Access
-from podling.master.api.admission import ADMISSION, MOST_CONNECTIONS, Admission
-from podling.master.api.http import MOST_BODY_BYTES, error_answer, errors
+from podling.master.api.admission import ADMISSION, Admission
+from podling.master.api.http import MOST_BODY_BYTES, errors
 from podling.master.api.keys import (
     AUDIT,
     BEATS,
@@ -58,6 +56,7 @@ from podling.master.api.metrics import counted
 from podling.master.api.route import Route
 from podling.master.audit_log import AuditLog
 from podling.master.context import MasterOptions, build
+from podling.master.door import SHUTDOWN_SECONDS, Door
 from podling.master.leases import check_lease
 from podling.master.loops.alerts import AlertLoop
 from podling.master.loops.changes import ChangesFeed
@@ -81,7 +80,6 @@ from podling.store.base import Store
 
 _log = logging.getLogger(__name__)
 
-SHUTDOWN_SECONDS = 10.0
 DECISIONS_SECONDS = 1.0
 POLLS_PER_RULES = 5  # rules of alerts and policies of queues change seldom, and a hint tells of it
 CHANGES_PER_POLL = 2  # a task submitted at one master, for a node of another, waits for two of these
@@ -111,8 +109,7 @@ class MasterServer:
         self.office = AlertOffice(self.context, self._log_end)
         self._alerts = AlertLoop(self.context, self.office)
         self._loops = self._make_loops()
-        self._runner: web.AppRunner | None = None
-        self._listening: asyncio.Server | None = None
+        self._door: Door | None = None
         self._running: list[asyncio.Task[None]] = []
         self._registered = False
 
@@ -180,14 +177,24 @@ class MasterServer:
 
     async def start(self, host: str, port: int, ssl_context: SSLContext | None = None) -> int:
         """Return the port that was bound. Raises ConfigurationError, StoreUnavailable."""
-        bound = await self._bind(host, port, ssl_context)
-        await self.join()
-        self._check_reach(host)
-        await self._serve(host, port)
+        self._door = Door({"": self}, host, port, ssl_context)
+        return await self._door.open()
+
+    async def prepare(self) -> web.AppRunner:
+        """Return what answers requests, before anything is read or written."""
+        runner = web.AppRunner(
+            application(self),
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            handler_cancellation=True,  # who has gone waits for nothing any more
+        )
+        await runner.setup()
+        return runner
+
+    def begin(self) -> None:
+        """Do all that a master does by itself, until `stop`."""
         self.run_loops()
         sampling = Loop("sampler", self.sampler.run_once, LOOK_SECONDS)
         self._running.append(asyncio.create_task(sampling.run(), name=sampling.name))
-        return bound
 
     async def join(self) -> None:
         """Open the store, be known there, and know what it holds.
@@ -204,9 +211,11 @@ class MasterServer:
         await self._changes.start()
         await context.alerts.learn()
         await context.queues.learn()
+        if context.options.queues:
+            await context.store.queues.declare(context.options.queues)
         await self._first_election()
 
-    def _check_reach(self, host: str) -> None:
+    def check_reach(self, host: str) -> None:
         """Raise ConfigurationError if others could reach a master that asks nobody for a token."""
         if self.context.credentials.is_open and not is_loopback(host):
             raise ConfigurationError(NEEDS_TOKEN.format(host=host))
@@ -234,46 +243,20 @@ class MasterServer:
         except PodlingError as error:
             _log.warning("election: %s", error.message)
 
-    async def _bind(self, host: str, port: int, ssl_context: SSLContext | None) -> int:
-        """Take the port before anything is written to the store; who calls meanwhile is refused."""
-        self._runner = web.AppRunner(
-            application(self),
-            shutdown_timeout=SHUTDOWN_SECONDS,
-            handler_cancellation=True,  # who has gone waits for nothing any more
-        )
-        await self._runner.setup()
-        try:
-            self._listening = await listen(
-                self._runner,
-                host,
-                port,
-                error_answer,
-                ssl_context,
-                most=half_at_most(MOST_CONNECTIONS),
-                start_serving=False,
-            )
-        except OSError as error:
-            raise ConfigurationError(_cannot_listen(host, port, error)) from None
-        return int(self._listening.sockets[0].getsockname()[1])
-
-    async def _serve(self, host: str, port: int) -> None:
-        assert self._listening is not None
-        try:
-            await self._listening.start_serving()
-        except OSError as error:
-            raise ConfigurationError(_cannot_listen(host, port, error)) from None
-
     async def stop(self) -> None:
-        """Send workers on, answer what is in hand, resign, close. Containers go on."""
+        """End what `start` or `join` began."""
+        await (self._door or Door({"": self}, "", 0)).close()
+
+    async def leave(self) -> None:
+        """Lead no more, and let go of whatever lasts: what is short may still be answered."""
         await self._resign()
         for connected in self.sessions.all():
             connected.close("the master is stopping")
         self.streams.end_all()
         self.admission.stop()
-        if self._listening is not None:
-            self._listening.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+
+    async def finish(self) -> None:
+        """Write what was accepted, and close the store; nobody can ask any more."""
         await self.context.committer.drain()
         await self.audit.hurry()
         for running in self._running:
@@ -361,9 +344,3 @@ def _routes() -> list[Route]:
         queues,
     )
     return [route for part in parts for route in part.routes()]
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; stop the other program, or choose another with --port"
-    return f"cannot listen on {host}:{port}: {error.strerror or error}"

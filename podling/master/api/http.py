@@ -21,6 +21,7 @@ from podling.core.errors import (
 )
 from podling.core.page import Place, cursor_of, place_of
 from podling.kit.framing import TornBody, check_framing, no_route
+from podling.kit.front import prefix_of
 from podling.kit.query import query as query
 from podling.master.api.admission import ADMISSION
 from podling.master.api.route import Handler
@@ -186,7 +187,8 @@ def page_headers(
 def next_page(request: web.Request, cursor: str) -> dict[str, str]:
     """Return the headers that lead to the next page."""
     url = request.rel_url.update_query(cursor=cursor)
-    return {"Link": f'<{quote(str(url), safe="/?&=%:+,;@")}>; rel="next"', "X-Next-Cursor": cursor}
+    target = quote(f"{prefix_of(request)}{url}", safe="/?&=%:+,;@")
+    return {"Link": f'<{target}>; rel="next"', "X-Next-Cursor": cursor}
 
 
 @web.middleware

@@ -6,6 +6,7 @@ from functools import cache, cached_property
 
 from aiohttp import web
 
+from podling.kit.front import prefix_of
 from podling.master.api.http import query
 from podling.master.api.keys import CONTEXT, CONTRACT
 from podling.master.api.page import ADDRESS, content_policy, render
@@ -70,5 +71,5 @@ def _asked(request: web.Request) -> str:
     """Return the address at which the master was asked, if nothing else can stand in it."""
     host = request.headers.get("Host", "")
     if _HOST.fullmatch(host):
-        return f"{request.scheme}://{host}"
+        return f"{request.scheme}://{host}{prefix_of(request)}"
     return request.app[CONTEXT].options.advertise_url

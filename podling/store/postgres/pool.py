@@ -41,8 +41,8 @@ _KEEPALIVE_SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 _PERSONAL_ROOTS = Path("~/.postgresql/root.crt")
-_CONNECTION_AGE_SECONDS = 1800.0
-_IDLE_SECONDS = 300.0
+CONNECTION_SECONDS = 1800.0
+IDLE_SECONDS = 300.0
 _GIVE_UP_SECONDS = 0.25  # for a server that was told to forget a statement and does not answer
 _MANY_QUERIES = 1_000_000
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -138,9 +138,18 @@ def _time_from_wire(wire: tuple[int]) -> datetime:
 class Pool:
     """A pool whose errors are Podling's own; its last connection is kept for what is urgent."""
 
-    def __init__(self, address: Address, size: int) -> None:
+    def __init__(
+        self,
+        address: Address,
+        size: int,
+        *,
+        connection_seconds: float = CONNECTION_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
         self._address = address
         self._size = size
+        self._connection_seconds = connection_seconds
+        self._idle_seconds = idle_seconds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._fresh_until = 0.0
         self._turns = asyncio.Semaphore(size - 1 if size > 2 else size)  # of what is not urgent
@@ -156,12 +165,12 @@ class Pool:
                 min_size=1,
                 max_size=self._size,
                 max_queries=_MANY_QUERIES,
-                max_inactive_connection_lifetime=_IDLE_SECONDS,
+                max_inactive_connection_lifetime=self._idle_seconds,
                 connection_class=_Connection,
                 init=_on_connect,
                 **self._address.options() | {"connect": connect},
             )
-            self._fresh_until = _now() + _CONNECTION_AGE_SECONDS
+            self._fresh_until = _now() + self._connection_seconds
 
     async def close(self) -> None:
         """Close politely, or at the deadline by force."""
@@ -195,7 +204,7 @@ class Pool:
         if self._pool is None:
             raise asyncpg.InterfaceError("the store is not open")
         if _now() > self._fresh_until:
-            self._fresh_until = _now() + _CONNECTION_AGE_SECONDS
+            self._fresh_until = _now() + self._connection_seconds
             await self._pool.expire_connections()
         pool = self._pool
         connection = await pool.acquire(timeout=self._address.command_timeout_seconds)

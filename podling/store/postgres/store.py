@@ -33,7 +33,7 @@ from podling.store.postgres.logs import Logs
 from podling.store.postgres.masters import Masters
 from podling.store.postgres.migrations import migrate
 from podling.store.postgres.nodes import Nodes, read_nodes
-from podling.store.postgres.pool import Address, Pool
+from podling.store.postgres.pool import CONNECTION_SECONDS, IDLE_SECONDS, Address, Pool
 from podling.store.postgres.queries import load
 from podling.store.postgres.queues import QueueTable
 from podling.store.postgres.replica import Replica
@@ -53,7 +53,8 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
     """A `Store` whose truth is a PostgreSQL database.
 
     `direct_dsn` leads to the server itself where `dsn` leads to a transaction pooler; hints travel
-    on it. `read_dsn` leads to a standby for lists. `leader_timeout_seconds` bounds a leader's waits inside
+    on it. `read_dsn` leads to a standby for lists. No connection gets older than `connection_seconds`,
+    or is unused for longer than `idle_seconds`. `leader_timeout_seconds` bounds a leader's waits inside
     a transaction: a quarter lease.
     """
 
@@ -66,6 +67,8 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         direct_dsn: str | None = None,
         read_dsn: str | None = None,
         pool_size: int = 10,
+        connection_seconds: float = CONNECTION_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
         command_timeout_seconds: float = 10.0,
         leader_timeout_seconds: float = 3.0,
     ) -> None:
@@ -73,7 +76,9 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         address = Address(dsn, command_timeout_seconds, pooled=pooled)
         self._direct = Address(direct_dsn or dsn, command_timeout_seconds)
         self._pool_size = pool_size
-        self._pool = Pool(address, pool_size)
+        self._pool = Pool(
+            address, pool_size, connection_seconds=connection_seconds, idle_seconds=idle_seconds
+        )
         self.leader_timeout_seconds = leader_timeout_seconds
         self._replica = None if read_dsn is None else Replica(read_dsn, self._pool)
         self._guard = LeaderGuard(leader_timeout_seconds)
