@@ -56,9 +56,15 @@ async def serve(settings: MasterSettings) -> None:
     async with running_master(settings) as address:
         collector = Collector()
         collector.begin()
-        log.info("listening on %s, store %s", address, settings.store_type)
+        log.info("listening on %s, %s", address, _served(settings))
         await _stopped(stopping, collector)
         log.info("stopping; containers go on")
+
+
+def _served(settings: MasterSettings) -> str:
+    if not settings.databases:
+        return f"store {settings.store_type}"
+    return "databases " + ", ".join(f"{item.name} at /{item.name}" for item in settings.databases)
 
 
 async def _stopped(stopping: asyncio.Event, collector: "Collector") -> None:

@@ -114,6 +114,7 @@ class _Exchange:
             if parts.scheme == "https"
             else http.client.HTTPConnection(host, parts.port, timeout=patience)
         )
+        self._prefix = parts.path
         self._send, self._link = send, link
         self._deadline = link.clock() + patience
         self._socket: socket.socket
@@ -129,7 +130,7 @@ class _Exchange:
             sent = True
             self._connection.request(
                 request.method,
-                target_of(request),
+                self._prefix + target_of(request),
                 body=encoded(request),
                 headers=headers_of(request, self._link.token),
             )

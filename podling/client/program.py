@@ -35,6 +35,9 @@ MASTER_AWAY_SECONDS = 60.0
 NEXT_MASTER_SECONDS = 5.0
 """After so long without an answer another master is asked, if there is one."""
 
+_CLUSTER = re.compile(r"(/(?!api(?:/|$))[a-z0-9-]+)?/?(?:api/v1/?)?", re.ASCII)
+"""The path of an address: nothing, or the name of one cluster of a master that has several."""
+
 _BUSY = frozenset({429, 503})
 ENDED = frozenset({"completed", "failed", "cancelled"})
 """As `podling.core.task.TERMINAL`, which takes a tenth of a command's time to import."""
@@ -108,9 +111,10 @@ def _address(url: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or parts.path.rstrip("/") not in ("", "/api/v1"):
+    cluster = _CLUSTER.fullmatch(parts.path)
+    if not usable or cluster is None:
         raise InvalidInput(f"{url!r} is not the address of a master; write http://HOST:PORT")
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc}{cluster[1] or ''}"
 
 
 def patience_at(link: Link, send: Send) -> float:

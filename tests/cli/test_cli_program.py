@@ -128,7 +128,7 @@ def test_a_wrong_line_of_the_config_file_is_named(cli: Cli, tmp_path: Path, line
     assert told in shown.err
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://host:port", "http://host/elsewhere"])
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://host:port", "http://host/else/where"])
 def test_a_wrong_address_is_refused(cli: Cli, url: str) -> None:
     shown = cli("--master", url, "ps")
     assert shown.code == 2
