@@ -241,11 +241,10 @@ def planned(schedule: Schedule, found: Due, previous: Task | None, now: datetime
     )
 
 
-def denied(schedule: Schedule, plan: Planned, now: datetime, why: str) -> Planned:
-    """Return the plan with what would start refused, for this reason."""
-    return Planned(
-        before=(*plan.before, *_fires(schedule, plan.start, Outcome.DENIED, now, why)), after=plan.after
-    )
+def denied(schedule: Schedule, plan: Planned, now: datetime, why: str, *, let_in: int = 0) -> Planned:
+    """Return the plan with what would start refused, for this reason, but for the first so many."""
+    refused = _fires(schedule, plan.start[let_in:], Outcome.DENIED, now, why)
+    return Planned(before=plan.before, start=plan.start[:let_in], after=(*refused, *plan.after))
 
 
 def _fires(

@@ -11,6 +11,7 @@ from podling.core.errors import StoreUnavailable
 from podling.core.lifecycle import Assign, Cancel, Reported
 from podling.core.permissions import Policy
 from podling.core.protocol import Report, ReportKind
+from podling.core.queue import QueuePolicy
 from podling.core.schedule import CatchUp, Outcome, Overlap, Schedule, ScheduleRule
 from podling.core.spec import ContainerSpec
 from podling.core.task import StopReason, Task, TaskStatus
@@ -18,7 +19,7 @@ from podling.master.committer import Happening
 from podling.master.context import MasterContext
 from podling.master.loops.election import Election
 from podling.master.loops.schedules import ScheduleLoop
-from podling.master.operations import schedules
+from podling.master.operations import queues, schedules
 from podling.store.base import TaskQuery
 from podling.store.ports.decisions import DecisionQuery
 from podling.store.ports.schedules import FireQuery
@@ -246,6 +247,34 @@ async def test_what_the_policy_denies_at_a_fire_is_told_and_runs_again_when_it_m
     context.policy = context.policy.replaced(Policy(privileged=True), world.clock.now())
     world.clock.passed += MINUTE
     await loop.run_once()
+    assert await fires_of(world, schedule) == [("denied", 60), ("started", 120)]
+
+
+async def test_what_a_queue_takes_no_more_of_is_denied_and_holds_up_no_other(world: World) -> None:
+    context = await world.leader()
+    await queues.put(context, "slow", QueuePolicy(max_submits_per_minute=2))
+    second = {"cron": "* * * * * *", "catch_up": CatchUp.ALL}
+    slow = await make(context, "slow", task=build_spec(name="slow", queue="slow"), **second)
+    other, loop = await make(context, "other", **second), ScheduleLoop(context)
+    world.clock.passed += 3
+    await loop.run_once()
+    assert await fires_of(world, slow) == [("started", 1), ("started", 2), ("denied", 3)]
+    world.clock.passed += 1
+    await loop.run_once()
+    assert (await fires_of(world, slow))[3:] == [("denied", 4)]
+    assert await fires_of(world, other) == [("started", each) for each in (1, 2, 3, 4)]
+    await context.decisions.run_once()
+    (decision,) = await world.store.decisions.find(DecisionQuery())
+    assert (decision.door, decision.code, decision.count) == ("schedule", "ENQUEUE_RATE_EXCEEDED", 2)
+
+
+async def test_a_larger_limit_of_its_queue_lets_a_schedule_s_task_in(world: World) -> None:
+    context = await world.leader()
+    schedule, loop = await make(context), ScheduleLoop(context)
+    for limit in (10, None):
+        await queues.put(context, "default", QueuePolicy(max_payload_bytes=limit))
+        world.clock.passed += MINUTE
+        await loop.run_once()
     assert await fires_of(world, schedule) == [("denied", 60), ("started", 120)]
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import chain
+from operator import is_
 
 from podling.core.access import Principal
 from podling.core.cron import Cron
-from podling.core.errors import Forbidden, InvalidInput
+from podling.core.errors import Forbidden, InvalidInput, TooManyRequests
 from podling.core.lifecycle import Cancel
 from podling.core.schedule import (
     Fire,
@@ -37,7 +38,7 @@ from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
 from podling.master.inserts import Insert
-from podling.master.operations.admission import SCHEDULE, Entry, admit
+from podling.master.operations.admission import SCHEDULE, Entry, check, let_in
 from podling.master.operations.tasks import insert_of, new_task
 from podling.store.ports.schedules import FireQuery, Revision
 
@@ -61,10 +62,15 @@ class _Known:
     times: Iterator[datetime] = field(init=False)
     next_at: datetime | None = field(init=False)
     queued_at: datetime | None = None
-    admitted: tuple[object, object, TaskSpec] | None = None
+    admitted: tuple[tuple[object, ...], TaskSpec] | None = None
 
     def __post_init__(self) -> None:
         self._restart()
+
+    def entry(self) -> Entry:
+        """Return in whose name its tasks are submitted."""
+        owner = Principal(name=self.schedule.owner, roles=frozenset(self.schedule.roles))
+        return Entry(actor=owner, door=SCHEDULE)
 
     def advance(self, cursor: datetime) -> None:
         self.cursor = max(self.cursor, cursor)
@@ -248,17 +254,30 @@ class ScheduleLoop:
         except (InvalidInput, Forbidden) as error:
             _log.info("schedule %s was denied: %s", schedule.name, error.message)
             return _Decided(known, denied(schedule, plan, now, error.message), [])
+        plan = await self._let_in(known, plan, spec, now)
         return _Decided(known, plan, [self._insert(known, plan, spec, at, now) for at in plan.start])
 
     async def _admitted(self, known: _Known) -> TaskSpec:
         """Return the task as its owner may submit it now. Raises InvalidInput, PolicyDenied."""
-        policy, rules = self._context.policy.policy, self._context.alerts.rules
-        if known.admitted is None or known.admitted[0] is not policy or known.admitted[1] is not rules:
-            schedule = known.schedule
-            owner = Principal(name=schedule.owner, roles=frozenset(schedule.roles))
-            spec = await admit(self._context, schedule.task, Entry(actor=owner, door=SCHEDULE))
-            known.admitted = (policy, self._context.alerts.rules, spec)
-        return known.admitted[2]
+        rules = self._rules()
+        if known.admitted is None or not all(map(is_, known.admitted[0], rules)):
+            spec = await check(self._context, known.schedule.task, known.entry())
+            known.admitted = (rules, spec)
+        return known.admitted[1]
+
+    def _rules(self) -> tuple[object, ...]:
+        """Return what decides whether a task is admitted, new where any of it is."""
+        context = self._context
+        return context.policy.policy, context.alerts.rules, context.queues.rules
+
+    async def _let_in(self, known: _Known, plan: Planned, spec: TaskSpec, now: datetime) -> Planned:
+        """Return the plan with as many starts as the queue takes in this minute."""
+        for count in range(len(plan.start)):
+            try:
+                await let_in(self._context, spec, known.entry())
+            except TooManyRequests as error:
+                return denied(known.schedule, plan, now, error.message, let_in=count)
+        return plan
 
     def _insert(self, known: _Known, plan: Planned, spec: TaskSpec, at: datetime, now: datetime) -> Insert:
         schedule = known.schedule

@@ -4,13 +4,15 @@ Submit, batch and replay come through it; a refusal of the policy, or of a queue
 decision.
 """
 
+from collections.abc import Sequence
+
 from podling.core.access import Principal
 from podling.core.decision import by_rule, refusal
 from podling.core.errors import PodlingError, PolicyDenied, TooLarge, TooManyRequests
 from podling.core.guardrails import check_size, guardrail_of, too_many
 from podling.core.permission_rules import check_batch
 from podling.core.policy import validate_spec
-from podling.core.queue import ALL_QUEUES, UNLIMITED
+from podling.core.queue import ALL_QUEUES, UNLIMITED, QueuePolicy
 from podling.core.spec import TaskSpec
 from podling.core.value import beyond_defaults, value
 from podling.master.context import MasterContext
@@ -30,9 +32,19 @@ class Entry:
 
 
 async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpec:
-    """Return the specification if it may become a task, with its queue on record.
+    """Return the specification if it may become a task now, with its queue on record.
 
     Raises InvalidInput, PolicyDenied, TooLarge, TooManyRequests, StoreUnavailable.
+    """
+    admitted = await check(context, spec, entry)
+    await let_in(context, admitted, entry)
+    return admitted
+
+
+async def check(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpec:
+    """Return the specification if it may become a task at all; nothing is counted.
+
+    Raises InvalidInput, PolicyDenied, TooLarge.
     """
     try:
         admitted = validate_spec(
@@ -42,24 +54,39 @@ async def admit(context: MasterContext, spec: TaskSpec, entry: Entry) -> TaskSpe
             allow_simulated=context.options.allow_simulated,
         )
         admitted = await check_wishes_of(context, admitted, entry.actor)
-        await _pass_guardrails(context, admitted)
-    except (PolicyDenied, TooLarge, TooManyRequests) as denied:
+        _check_size(context, admitted)
+    except (PolicyDenied, TooLarge) as denied:
         note_refusal(context, denied, entry)
         raise
-    if not context.queues.is_declared(admitted.queue):
-        await context.queues.declare(admitted.queue)
     return admitted
 
 
-async def _pass_guardrails(context: MasterContext, spec: TaskSpec) -> None:
-    """Raise TooLarge or TooManyRequests for what its queue, or all of them together, do not take."""
-    policies = ((spec.queue, context.queues.of(spec.queue)), (ALL_QUEUES, context.queues.of_all))
-    asked = [(name, policy) for name, policy in policies if policy is not UNLIMITED]
-    for name, policy in asked:
+async def let_in(context: MasterContext, spec: TaskSpec, entry: Entry) -> None:
+    """Count a submit to its queue, which is on record from then on. Raises TooManyRequests."""
+    try:
+        await _count(context, spec.queue)
+    except TooManyRequests as denied:
+        note_refusal(context, denied, entry)
+        raise
+    if not context.queues.is_declared(spec.queue):
+        await context.queues.declare(spec.queue)
+
+
+def _asked(context: MasterContext, queue: str) -> Sequence[tuple[str, QueuePolicy]]:
+    """Return what is said of the queue, and of all of them together."""
+    policies = ((queue, context.queues.of(queue)), (ALL_QUEUES, context.queues.of_all))
+    return [(name, policy) for name, policy in policies if policy is not UNLIMITED]
+
+
+def _check_size(context: MasterContext, spec: TaskSpec) -> None:
+    for name, policy in _asked(context, spec.queue):
         if policy.max_payload_bytes is not None:
             check_size(name, len(encode(beyond_defaults(spec))), policy.max_payload_bytes)
+
+
+async def _count(context: MasterContext, queue: str) -> None:
     counted: list[str] = []
-    for name, policy in asked:
+    for name, policy in _asked(context, queue):
         if (limit := policy.max_submits_per_minute) is None:
             continue
         wait = await context.submit_rates.take(name, limit)

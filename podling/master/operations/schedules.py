@@ -27,7 +27,7 @@ from podling.core.spec import TaskSpec
 from podling.core.task import Task
 from podling.core.transition import Actor
 from podling.master.context import MasterContext
-from podling.master.operations.admission import SCHEDULE, Entry, admit
+from podling.master.operations.admission import SCHEDULE, Entry, admit, check
 from podling.master.operations.tasks import insert_of, new_task
 from podling.store.ports.schedules import FireQuery
 from podling.wire.schedules import in_task
@@ -63,7 +63,7 @@ async def _checked(context: MasterContext, schedule: Schedule, actor: Principal)
     """Return it in the actor's name, if that may submit its task."""
     check_schedule(schedule, context.clock.now())
     try:
-        await admit(context, schedule.task, Entry(actor=actor, door=SCHEDULE))
+        await check(context, schedule.task, Entry(actor=actor, door=SCHEDULE))
     except InvalidInput as error:
         raise in_task(error) from None
     return replace(schedule, owner=actor.name, roles=tuple(sorted(actor.roles)))
