@@ -6,7 +6,7 @@ from podling.core.functions import handler_of
 from podling.core.node import Node
 from podling.core.queue import ALL_QUEUES
 from podling.core.spec import CPU, MEMORY
-from podling.core.traffic import IN_FLIGHT, PAUSED, RATE, Delay
+from podling.core.traffic import IN_FLIGHT, PAUSED, RATE, RESTS, Delay
 from podling.core.view import BACKING_OFF, NO_NODE, WhyNot
 
 _UNITS = {CPU: " millicores", MEMORY: " bytes"}
@@ -27,6 +27,8 @@ def placement_advice(why: WhyNot, nodes: Sequence[Node]) -> str:
 def delay_advice(delay: Delay) -> str:
     """Return what lets a task start that its queue or key holds back."""
     name = f"'{ALL_QUEUES}'" if delay.queue == ALL_QUEUES else delay.queue
+    if RESTS in delay.details:
+        return f"Wait, raise its limit, or let it rest less: podling queue set {name} --throttle-delay TIME."
     match delay.code:
         case code if code == PAUSED:
             return f"Let it go on with podling queue resume {name}."

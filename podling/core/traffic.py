@@ -4,11 +4,13 @@ Only the leader starts attempts, so what is in flight is what its view shows as 
 saw begin within a minute. Both follow from the store after a takeover.
 """
 
+from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
+from operator import itemgetter
 from typing import Any
 
 from podling.core.queue import ALL_QUEUES, UNLIMITED, QueuePolicy
@@ -24,6 +26,9 @@ PAUSED = "QUEUE_PAUSED"
 IN_FLIGHT = "IN_FLIGHT_EXCEEDED"
 RATE = "RETRY_RATE_EXCEEDED"
 KEY = "KEY_IN_FLIGHT"
+RESTS = "throttleDelaySeconds"
+"""A detail of the delay of a queue that was at a limit, and would have room again."""
+
 DELAYS = frozenset({PAUSED, IN_FLIGHT, RATE, KEY})
 """The codes of decisions that a start was put off."""
 
@@ -118,21 +123,29 @@ def key_line(key: str) -> str:
 
 
 class Window:
-    """Starts of attempts within the last minute."""
+    """Starts of attempts within the last minute; asking costs the same however many there are."""
 
     def __init__(self) -> None:
-        self._starts: dict[tuple[str, int], datetime] = {}
+        self._starts: list[tuple[datetime, str, int]] = []  # in order
+        self._known: set[tuple[str, int]] = set()
 
     def began(self, task_id: str, attempt: int, at: datetime) -> None:
         """Count an attempt once, however often it is told."""
-        self._starts.setdefault((task_id, attempt), at)
+        if (task_id, attempt) not in self._known:
+            self._known.add((task_id, attempt))
+            insort(self._starts, (at, task_id, attempt))
 
-    def times(self, now: datetime) -> Sequence[datetime]:
-        """Return the starts of the last minute; one that a clock ahead of ours has told counts as now."""
-        gone = [key for key, at in self._starts.items() if at <= now - MINUTE]
-        for key in gone:
-            del self._starts[key]
-        return sorted(min(at, now) for at in self._starts.values())
+    def count(self, now: datetime) -> int:
+        """Return how many there were; one that a clock ahead of ours has told counts as now."""
+        gone = bisect_right(self._starts, now - MINUTE, key=itemgetter(0))
+        if gone:
+            self._known.difference_update(start[1:] for start in self._starts[:gone])
+            del self._starts[:gone]
+        return len(self._starts)
+
+    def newest(self, place: int, now: datetime) -> datetime:
+        """Return when the one began that has so many from it on."""
+        return min(self._starts[-place][0], now)
 
 
 class Traffic:
@@ -162,8 +175,9 @@ class Traffic:
         self._rests.pop(queue, None)
         return None
 
-    def rest(self, delay: Delay, until: datetime) -> None:
-        self._rests[delay.queue] = (until, replace(delay, until=until))
+    def rest(self, delay: Delay) -> None:
+        assert delay.until is not None
+        self._rests[delay.queue] = (delay.until, delay)
 
     def served(self, queue: str, weight: int) -> None:
         """A task of the queue starts: its next turn comes the later the less it weighs."""
@@ -187,7 +201,6 @@ class Gate:
         self._now = now
         self._taken: Counter[str] = Counter()
         self._taken_keys: Counter[str] = Counter()
-        self._times: dict[str, Sequence[datetime]] = {}
 
     def delay(self, task: Task) -> Delay | None:
         """Return why the task does not start now; None if it may."""
@@ -230,7 +243,10 @@ class Gate:
         if seconds is None or self._traffic.resting(queue, self._now):
             return
         if (delay := self._cap(queue) or self._rate(queue)) is not None:
-            self._traffic.rest(delay, self._now + timedelta(seconds=seconds))
+            message = f"{_title(queue)} was at its limit and rests for {seconds:g} s"
+            details = {**delay.details, RESTS: seconds}
+            until = self._now + timedelta(seconds=seconds)
+            self._traffic.rest(replace(delay, message=message, details=details, until=until))
 
     def _cap(self, queue: str) -> Delay | None:
         most = self.rules.of(queue).max_in_flight
@@ -254,8 +270,8 @@ class Gate:
             return Delay(code=RATE, message=message, queue=queue, details=details)
         if self._begun(queue) < most:
             return None
-        times = self._begun_times(queue)
-        until = None if len(times) < most else times[-most] + MINUTE
+        window = self._traffic.windows[queue]
+        until = None if window.count(self._now) < most else window.newest(most, self._now) + MINUTE
         message = f"{_title(queue)} has begun {most} of {most} attempts within a minute"
         return Delay(code=RATE, message=message, queue=queue, details=details, until=until)
 
@@ -277,12 +293,7 @@ class Gate:
         return self._flight.of(queue) + self._taken[queue]
 
     def _begun(self, queue: str) -> int:
-        return len(self._begun_times(queue)) + self._taken[queue]
-
-    def _begun_times(self, queue: str) -> Sequence[datetime]:
-        if queue not in self._times:
-            self._times[queue] = self._traffic.windows[queue].times(self._now)
-        return self._times[queue]
+        return self._traffic.windows[queue].count(self._now) + self._taken[queue]
 
 
 def _title(queue: str) -> str:

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podling.core.advice import delay_advice
 from podling.core.queue import ALL_QUEUES, QueuePolicy
 from podling.core.task import Task, TaskStatus
-from podling.core.traffic import IN_FLIGHT, RATE, Flight, Gate, Rules, Traffic, in_order
+from podling.core.traffic import IN_FLIGHT, MINUTE, RATE, Flight, Gate, Rules, Traffic, Window, in_order
 from podling.core.view import View, plan
 from tests.builders import NOW, at, build_node, build_task
 
@@ -150,6 +151,45 @@ def test_starts_that_nobody_has_counted_yet_let_nothing_through() -> None:
     assert delay is not None and delay.code == RATE
 
 
+STARTS = st.lists(st.tuples(st.integers(0, 9), st.integers(-130, 70)), max_size=20)
+
+
+@given(STARTS, st.lists(st.integers(0, 100), min_size=1, max_size=4).map(sorted))
+def test_a_window_counts_each_start_of_the_last_minute_once(
+    starts: list[tuple[int, int]], asked: list[int]
+) -> None:
+    window, first = Window(), dict[int, int]()
+    for number, second in starts:
+        window.began(f"task-{number}", 1, at(second))
+        first.setdefault(number, second)
+    for now in asked:
+        left = sorted(min(at(second), at(now)) for second in first.values() if at(second) > at(now) - MINUTE)
+        assert window.count(at(now)) == len(left)
+        assert [window.newest(place, at(now)) for place in range(len(left), 0, -1)] == left
+
+
+class Compared(datetime):
+    """A time that counts how often one is compared with another."""
+
+    times = 0
+
+    def __lt__(self, other: datetime) -> bool:
+        Compared.times += 1
+        return super().__lt__(other)
+
+
+def test_a_rate_costs_no_more_where_more_has_begun() -> None:
+    rules, traffic, task = Rules({"a": QueuePolicy(max_per_minute=5000)}), Traffic(), build_task(queue="a")
+    traffic.count(rules.rated)
+    for number in range(5000):
+        traffic.began("a", f"task-{number}", 1, Compared.fromisoformat(at(number / 100).isoformat()))
+    Compared.times = 0
+    for number in range(100):
+        delay = Gate(rules, Flight(), traffic, at(50 + number / 100)).delay(task)
+        assert delay is not None and delay.until == at(60)
+    assert Compared.times < 5000
+
+
 def test_a_queue_at_its_limit_rests_and_then_goes_on() -> None:
     policy = QueuePolicy(max_in_flight=1, throttle_delay_seconds=5)
     rules, traffic, flight, task = Rules({"a": policy}), Traffic(), Flight(), build_task(queue="a")
@@ -159,4 +199,6 @@ def test_a_queue_at_its_limit_rests_and_then_goes_on() -> None:
     flight.give(task.spec)
     resting = Gate(rules, flight, traffic, at(4.9)).delay(task)
     assert resting is not None and (resting.code, resting.until) == (IN_FLIGHT, at(5))
+    assert resting.message == "queue a was at its limit and rests for 5 s"
+    assert delay_advice(resting).endswith("podling queue set a --throttle-delay TIME.")
     assert Gate(rules, flight, traffic, at(5)).delay(task) is None
