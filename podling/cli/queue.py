@@ -6,6 +6,7 @@ import typer
 
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command, Group
+from podling.cli.text import parse_duration
 from podling.client import queues as calls
 from podling.client.call import JsonObject
 from podling.core.errors import InvalidInput, NotFound
@@ -30,8 +31,8 @@ app = typer.Typer(
 _NAME = typer.Argument(metavar="QUEUE", help="Its name; '*' stands for all queues together.")
 
 
-def _limit(help_: str) -> Any:
-    return typer.Option(metavar="N", help=f"{help_}; off takes the limit off.")
+def _limit(help_: str, metavar: str = "N") -> Any:
+    return typer.Option(metavar=metavar, help=f"{help_}; off takes the limit off.")
 
 
 @app.command("list", cls=Command)
@@ -88,9 +89,9 @@ def set_(
     max_in_flight: Annotated[str | None, _limit("Attempts that are on a node at a time")] = None,
     max_per_minute: Annotated[str | None, _limit("Starts within any 60 seconds")] = None,
     max_per_key: Annotated[str | None, _limit("Tasks of one --concurrency-key at a time")] = None,
-    throttle_delay: Annotated[str | None, _limit("Seconds of rest after it was at a limit")] = None,
+    throttle_delay: Annotated[str | None, _limit("How long it rests after it was at a limit", "TIME")] = None,
     weight: Annotated[str | None, _limit("Its share of starts among all queues")] = None,
-    ageing: Annotated[str | None, _limit("So many seconds of waiting are one more of priority")] = None,
+    ageing: Annotated[str | None, _limit("So long a wait is one more of priority", "TIME")] = None,
     max_payload_bytes: Annotated[str | None, _limit("A task with more bytes of JSON is refused")] = None,
     max_submits_per_minute: Annotated[str | None, _limit("More submits are refused")] = None,
 ) -> None:
@@ -100,9 +101,9 @@ def set_(
         "maxInFlight": _whole("--max-in-flight", max_in_flight),
         "maxPerMinute": _whole("--max-per-minute", max_per_minute),
         "maxPerKey": _whole("--max-per-key", max_per_key),
-        "throttleDelaySeconds": _number("--throttle-delay", throttle_delay),
+        "throttleDelaySeconds": _seconds("--throttle-delay", throttle_delay),
         "weight": _whole("--weight", weight),
-        "ageingSeconds": _number("--ageing", ageing),
+        "ageingSeconds": _seconds("--ageing", ageing),
         "maxPayloadBytes": _whole("--max-payload-bytes", max_payload_bytes),
         "maxSubmitsPerMinute": _whole("--max-submits-per-minute", max_submits_per_minute),
     }
@@ -128,13 +129,8 @@ def _whole(option: str, text: str | None) -> int | str | None:
     return int(text)
 
 
-def _number(option: str, text: str | None) -> float | str | None:
-    if text is None or text == OFF:
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidInput(f"{option}: {text!r} is neither a number of seconds nor {OFF}") from None
+def _seconds(option: str, text: str | None) -> float | str | None:
+    return text if text is None or text == OFF else parse_duration(text, option)
 
 
 @app.command("pause", cls=Command)

@@ -28,6 +28,8 @@ def test_limits_are_set_one_by_one_and_taken_off(cli: Cli) -> None:
     assert cli("queue", "show", "etl").out == more.out
     assert json.loads(cli("queue", "show", "etl", "--json").out)["maxPerMinute"] == 60
     assert "etl" in cli("queue", "list").out
+    assert json.loads(cli("queue", "set", "etl", "--ageing", "5m", "--json").out)["ageingSeconds"] == 300
+    assert "a letter or digit at both ends" in cli("queue", "set", "not one").err
     wrong = cli("queue", "set", "etl", "--weight", "much")
     assert wrong.code != 0 and "--weight: 'much'" in wrong.err
 

@@ -77,8 +77,13 @@ async def test_what_means_nothing_is_refused(
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", ["-", "a%2Fb", "%2A%2A", "x" * 129])
-async def test_what_cannot_be_a_queue_is_not_found(shared_master: RunningMaster, name: str) -> None:
-    assert (await shared_master.api.put(f"/queues/{name}", {})).status == 404
+async def test_what_cannot_be_a_queue_is_not_declared_and_not_found(
+    shared_master: RunningMaster, name: str
+) -> None:
+    refused = await shared_master.api.put(f"/queues/{name}", {})
+    assert (refused.status, refused.field) == (400, "name")
+    assert (await shared_master.api.get(f"/queues/{name}")).status == 404
+    assert (await shared_master.api.post(f"/queues/{name}/pause")).status == 404
 
 
 async def test_every_master_knows_it_soon(masters: Masters) -> None:

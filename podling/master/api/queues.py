@@ -45,7 +45,7 @@ async def get_queue(request: web.Request) -> web.Response:
 
 
 async def put_queue(request: web.Request) -> web.Response:
-    name = _name(request)
+    name = request.match_info["id"]
     policy = parse_policy(name, await read_object(request))
     kept, is_new = await queues.put(request.app[CONTEXT], name, policy)
     return answer(_view(request, kept), 201 if is_new else 200)
