@@ -230,7 +230,7 @@ def queue_timeout(task: Task, now: datetime) -> Transition:
     at = queue_timeout_at(task)
     if at is None or now < at:
         return Transition(task=task)
-    message = f"no node had room within {task.spec.queue_timeout_seconds or 0:g} s"
+    message = f"it was not given to a node within {task.spec.queue_timeout_seconds or 0:g} s"
     return end_unstarted(task, TaskStatus.FAILED, ErrorCode.QUEUE_TIMEOUT, message, now)
 
 

@@ -78,7 +78,8 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.NODE_LOST: "Its node stopped answering; see podling nodes.",
     ErrorCode.DISCONNECTED: "Its worker lost every master for a lease and stopped it; check the network.",
     ErrorCode.DRAINED: "Its node was emptied on purpose; it goes on elsewhere, unless it is at_most_once.",
-    ErrorCode.QUEUE_TIMEOUT: "No node had room in time; add capacity or raise queueTimeoutSeconds.",
+    ErrorCode.QUEUE_TIMEOUT: "No node had room for it, or its queue did not let it start; podling timeline "
+    "shows a limit that held it up. Add capacity, raise the limit, or raise queueTimeoutSeconds.",
     ErrorCode.DEADLINE: "It did not end within deadlineSeconds of its submission, retries included.",
     ErrorCode.CANCELLED: "It was cancelled on request.",
     ErrorCode.DEPENDENCY_DOWN: "Something that its handler needs did not answer; bring that back.",

@@ -317,6 +317,7 @@ def test_a_queue_timeout_counts_from_when_the_task_is_due() -> None:
     assert apply(task, QueueTimeout(), at(50)).task is task
     over = after(task, QueueTimeout(), now=at(105))
     assert (over.status, over.dead_letter_reason) == (TaskStatus.FAILED, "QUEUE_TIMEOUT")
+    assert over.error == "it was not given to a node within 5 s"  # whether for want of room, or by a limit
 
 
 def test_retry_now_makes_a_waiting_task_due() -> None:
