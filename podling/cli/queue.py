@@ -92,7 +92,9 @@ def set_(
     throttle_delay: Annotated[str | None, _limit("How long it rests after it was at a limit", "TIME")] = None,
     weight: Annotated[str | None, _limit("Its share of starts among all queues")] = None,
     ageing: Annotated[str | None, _limit("So long a wait is one more of priority", "TIME")] = None,
-    max_payload_bytes: Annotated[str | None, _limit("A task with more bytes of JSON is refused")] = None,
+    max_payload_bytes: Annotated[
+        str | None, _limit("A payload, or a task without one, with more bytes is refused")
+    ] = None,
     max_submits_per_minute: Annotated[str | None, _limit("More submits are refused")] = None,
 ) -> None:
     """Declare the queue, or change the limits that are named; the others stay."""

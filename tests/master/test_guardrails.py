@@ -49,6 +49,16 @@ async def test_what_is_too_large_is_refused_and_kept(master: RunningMaster, queu
     assert len((await master.api.get("/tasks")).json) == 1
 
 
+async def test_of_a_function_the_payload_is_what_counts(master: RunningMaster) -> None:
+    await limit(master, "mail", maxPayloadBytes=20)
+    function = {"image": None, "runtime": "python", "handler": "send", "queue": "mail"}
+    (fits,) = await submits(master, 1, **function, labels={"team": "x" * 60}, payload={"to": "01234567890"})
+    assert fits.status == 201
+    (large,) = await submits(master, 1, **function, payload={"to": "012345678901"})
+    assert (large.status, large.code) == (413, "payload_too_large")
+    assert large.json["details"]["bytes"] == 21 and large.json["error"].startswith("the payload has 21 bytes")
+
+
 async def test_another_queue_s_limits_are_not_one_s_own(master: RunningMaster) -> None:
     await limit(master, "mail", maxPayloadBytes=500, maxSubmitsPerMinute=1)
     answers = await submits(master, 3, queue="etl", **LARGE)

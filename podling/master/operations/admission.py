@@ -81,7 +81,14 @@ def _asked(context: MasterContext, queue: str) -> Sequence[tuple[str, QueuePolic
 def _check_size(context: MasterContext, spec: TaskSpec) -> None:
     for name, policy in _asked(context, spec.queue):
         if policy.max_payload_bytes is not None:
-            check_size(name, len(encode(beyond_defaults(spec))), policy.max_payload_bytes)
+            check_size(name, *_brought(spec), policy.max_payload_bytes)
+
+
+def _brought(spec: TaskSpec) -> tuple[str, int]:
+    """Return what a task brings and its bytes: a function's payload; else all that it was told."""
+    if spec.payload is not None:
+        return "payload", len(spec.payload.encode())
+    return "task", len(encode(beyond_defaults(spec)))
 
 
 async def _count(context: MasterContext, queue: str) -> None:

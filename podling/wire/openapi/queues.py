@@ -42,7 +42,9 @@ LIMITS = {
     "throttleDelaySeconds": _seconds("How long the queue rests when it was at a limit; an hour at most."),
     "weight": _whole(MOST_WEIGHT, "Its share of starts, where any queue has one; 1 without it."),
     "ageingSeconds": _seconds("So long a wait counts as one more of priority."),
-    "maxPayloadBytes": _whole(MOST_BYTES, "A task with more bytes of JSON is refused."),
+    "maxPayloadBytes": _whole(
+        MOST_BYTES, "A payload with more bytes of JSON is refused; without a payload all of the task counts."
+    ),
     "maxSubmitsPerMinute": _whole(MOST_PER_MINUTE, "More submits are refused until the next minute."),
 }
 
