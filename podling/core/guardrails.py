@@ -29,8 +29,8 @@ def check_size(queue: str, carrier: str, size: int, limit: int) -> None:
     """Raise TooLarge where what a task brings (`carrier`) has more bytes of JSON than the queue takes."""
     if size > limit:
         raise TooLarge(
-            f"the {carrier} has {size} bytes of JSON, and {_meant(queue)} takes {limit} at most; keep large data"
-            " elsewhere and submit where it is, or have an operator raise maxPayloadBytes",
+            f"the {carrier} has {size} bytes of JSON, and {_meant(queue)} takes {limit} at most; keep large"
+            " data elsewhere and submit where it is, or have an operator raise maxPayloadBytes",
             code=Guardrail.PAYLOAD_TOO_LARGE.lower(),
             details={"queue": queue, "rule": _rule(queue, "maxPayloadBytes"), "bytes": size, "limit": limit},
         )

@@ -26,7 +26,8 @@ class QueuePolicy:
     `max_per_key` of them. A queue that was at a limit rests for `throttle_delay_seconds`. Where any queue
     has a `weight`, queues take turns in proportion to it (1 where none is set). For every
     `ageing_seconds` that a task waits its priority counts as one higher. `max_payload_bytes` (of
-    a function's payload, or of a task without one) and `max_submits_per_minute` are asked at the door. While `paused` nothing starts; what runs goes on.
+    a function's payload, or of a task without one) and `max_submits_per_minute` are asked at the door.
+    While `paused` nothing starts; what runs goes on.
     """
 
     max_in_flight: int | None = None

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +22,7 @@ from podling.master.loops.schedules import ScheduleLoop
 from podling.master.operations import queues, schedules
 from podling.store.base import TaskQuery
 from podling.store.ports.decisions import DecisionQuery
-from podling.store.ports.schedules import FireQuery
+from podling.store.ports.schedules import FireQuery, Schedules
 from tests.builders import at, build_spec, seconds
 from tests.master.world import Faulty, World, away
 
@@ -297,6 +297,44 @@ async def test_changes_are_seen_without_any_hint(world: World) -> None:
     await loop.run_once()
     assert len(await tasks_of(world)) == 2
     assert await world.store.schedules.fires(FireQuery(schedule_id=schedule.schedule_id)) == []
+
+
+async def test_of_many_schedules_only_what_has_changed_is_read(world: World) -> None:
+    context = await world.leader()
+    loop, real, read = ScheduleLoop(context), world.store.schedules, list[str]()
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        async def news(self, version: int) -> Any:
+            revision, entries = await real.news(version)
+            read.extend(entry.schedule.name for entry in entries)
+            return revision, entries
+
+        async def load(self) -> Any:
+            entries = await real.load()
+            read.extend(entry.schedule.name for entry in entries)
+            return entries
+
+    loop._schedules._schedules = cast(Schedules, Counting())
+    names = [f"schedule-{number}" for number in range(20)]
+    for name in names:
+        await make(context, name)
+        loop.changed()
+        await loop.run_once()
+    assert read == names
+    await schedules.set_paused(context, names[3], True)
+    loop.changed()
+    await loop.run_once()
+    assert read.pop() == names[3]
+    await schedules.remove(context, names[7])
+    loop.changed()
+    world.clock.passed += MINUTE
+    await loop.run_once()
+    fired = {task.spec.name for task in await world.store.list_tasks(TaskQuery())}
+    assert fired == {*names} - {names[3], names[7]}
+    assert len(read) == 20 + 19  # what has gone has all read once more
 
 
 async def test_jitter_puts_the_start_off_and_nothing_else(world: World) -> None:

@@ -92,7 +92,18 @@ async def test_a_task_is_needed_and_names_are_unique(master: RunningMaster) -> N
     assert (twice.status, twice.code) == (409, "schedule_exists")
     await make(master, name="other")
     renamed = await master.api.put("/schedules/other", body())
-    assert (renamed.status, renamed.field) == (400, "name")
+    assert (renamed.status, renamed.code) == (409, "schedule_exists")
+
+
+async def test_a_schedule_is_given_another_name(master: RunningMaster) -> None:
+    made = await make(master, name="nightly")
+    await make(master, name="weekly")
+    taken = await master.api.put("/schedules/nightly", body(name="weekly"))
+    assert (taken.status, taken.code) == (409, "schedule_exists")
+    renamed = await master.api.put("/schedules/nightly", body(name="daily"))
+    assert (renamed.status, renamed.json["name"]) == (200, "daily")
+    assert (await master.api.get("/schedules/nightly")).status == 404
+    assert (await master.api.get("/schedules/daily")).json["scheduleId"] == made["scheduleId"]
 
 
 async def test_it_fires_soon_after_it_was_made_and_tells_of_it(master: RunningMaster) -> None:

@@ -2,15 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from heapq import heappop, heappush
 from itertools import chain
 from operator import is_
 
-from podling.core.access import Principal
-from podling.core.cron import Cron
 from podling.core.errors import Forbidden, InvalidInput, TooManyRequests
 from podling.core.lifecycle import Cancel
 from podling.core.schedule import (
@@ -19,8 +16,6 @@ from podling.core.schedule import (
     Outcome,
     Overlap,
     Planned,
-    Schedule,
-    ScheduleEntry,
     corrected,
     denied,
     digest_of,
@@ -38,9 +33,10 @@ from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
 from podling.master.inserts import Insert
-from podling.master.operations.admission import SCHEDULE, Entry, check, let_in
+from podling.master.loops.known_schedules import Known, KnownSchedules
+from podling.master.operations.admission import check, let_in
 from podling.master.operations.tasks import insert_of, new_task
-from podling.store.ports.schedules import FireQuery, Revision
+from podling.store.ports.schedules import FireQuery
 
 _log = logging.getLogger(__name__)
 
@@ -48,45 +44,11 @@ PAGE = 1000  # schedules in one pass
 AT_A_TIME = 50  # decided before others have a turn
 LOOK_SECONDS = 5.0  # the hint that a schedule was changed may be lost
 WAIT_SECONDS = 1.0  # so may the news that a task has ended which is being replaced
-SPARSE = timedelta(minutes=2)
-
-
-@dataclass(slots=True)
-class _Known:
-    """A schedule that fires, as far as this leader has brought it. `queued_at` is its place in the heap."""
-
-    schedule: Schedule
-    cron: Cron
-    cursor: datetime
-    last_task_id: str | None
-    times: Iterator[datetime] = field(init=False)
-    next_at: datetime | None = field(init=False)
-    queued_at: datetime | None = None
-    admitted: tuple[tuple[object, ...], TaskSpec] | None = None
-
-    def __post_init__(self) -> None:
-        self._restart()
-
-    def entry(self) -> Entry:
-        """Return in whose name its tasks are submitted."""
-        owner = Principal(name=self.schedule.owner, roles=frozenset(self.schedule.roles))
-        return Entry(actor=owner, door=SCHEDULE)
-
-    def advance(self, cursor: datetime) -> None:
-        self.cursor = max(self.cursor, cursor)
-        if self.next_at is not None and self.cursor - self.next_at > SPARSE:
-            self._restart()
-        while self.next_at is not None and self.next_at <= self.cursor:
-            self.next_at = next(self.times, None)
-
-    def _restart(self) -> None:
-        self.times = self.cron.after(self.cursor)
-        self.next_at = next(self.times, None)
 
 
 @dataclass(slots=True)
 class _Decided:
-    known: _Known
+    known: Known
     plan: Planned
     inserts: list[Insert]
 
@@ -100,9 +62,7 @@ class ScheduleLoop:
         self._page = page
         self.wakeup = Wakeup()
         self._epoch: int | None = None
-        self._revision: Revision | None = None
-        self._known: dict[str, _Known] = {}
-        self._queue: list[tuple[datetime, str]] = []
+        self._schedules = KnownSchedules(context.store.schedules)
         self._awaited: dict[str, str] = {}  # schedules by the task that each is to replace
         self._look_at = 0.0
         context.feed.listen(self._after_commit)
@@ -117,9 +77,9 @@ class ScheduleLoop:
             return
         for item in applied:
             if item.after.status.is_terminal and item.after.task_id in self._awaited:
-                known = self._known.get(self._awaited.pop(item.after.task_id))
+                known = self._schedules.get(self._awaited.pop(item.after.task_id))
                 if known is not None:
-                    self._put(known, self._context.clock.now())
+                    self._schedules.put(known, self._context.clock.now())
                     self.wakeup.set()
 
     async def run_once(self) -> float | None:
@@ -137,8 +97,9 @@ class ScheduleLoop:
         return self._seconds_to_next()
 
     def _forget(self) -> None:
-        self._revision, self._look_at = None, 0.0
-        self._known, self._queue, self._awaited = {}, [], {}
+        self._look_at = 0.0
+        self._schedules.forget()
+        self._awaited = {}
 
     # What there is
 
@@ -146,49 +107,27 @@ class ScheduleLoop:
         if self._context.clock.monotonic() < self._look_at:
             return
         self._look_at = self._context.clock.monotonic() + LOOK_SECONDS
-        revision = await self._context.store.schedules.revision()
-        if revision != self._revision:
-            await self._load()
-            self._revision = revision
+        await self._schedules.learn()
         await self._correct(epoch)
-
-    async def _load(self) -> None:
-        entries = await self._context.store.schedules.load()
-        found = [known for entry in entries if (known := self._learn(entry)) is not None]
-        self._known = {known.schedule.schedule_id: known for known in found}
-        self._queue = []
-        for known in found:
-            self._put(known, known.next_at)
-
-    def _learn(self, entry: ScheduleEntry) -> _Known | None:
-        schedule, state = entry.schedule, entry.state
-        known = self._known.get(schedule.schedule_id)
-        if known is not None and (known.schedule.version, known.cursor) == (schedule.version, state.cursor):
-            known.last_task_id = state.last_task_id
-            return known
-        if schedule.paused:
-            return None
-        try:
-            cron = Cron(schedule.cron, schedule.time_zone, now=state.cursor)
-        except InvalidInput as error:
-            _log.warning("schedule %s cannot fire: %s", schedule.name, error.message)
-            return None
-        return _Known(schedule, cron, state.cursor, state.last_task_id)
 
     async def _correct(self, epoch: int) -> None:
         """Go on from now where the clock was far ahead; what has been fired since is not fired again."""
         now = self._context.clock.now()
-        ahead = [key for key, known in self._known.items() if corrected(known.cursor, now) != known.cursor]
+        ahead = [
+            known.schedule.schedule_id
+            for known in self._schedules.all()
+            if corrected(known.cursor, now) != known.cursor
+        ]
         if ahead:
             _log.warning("the clock went back by hours: %d schedules go on from now", len(ahead))
             await self._context.store.schedules.set_cursor(ahead, now, epoch)
-            await self._load()
+            await self._schedules.learn_anew()
 
     # What is due
 
     async def _fire(self, epoch: int) -> None:
         now = self._context.clock.now()
-        chosen = self._take_due(now)
+        chosen = self._schedules.take_due(now, self._page)
         if not chosen:
             return
         decided = await self._decide_all(chosen, now)
@@ -200,26 +139,7 @@ class ScheduleLoop:
         if refused:
             await self._go_past(refused, epoch)
 
-    def _take_due(self, now: datetime) -> list[_Known]:
-        chosen: list[_Known] = []
-        while self._queue and self._queue[0][0] <= now and len(chosen) < self._page:
-            known = self._at_place(*heappop(self._queue))
-            if known is not None:
-                known.queued_at = None
-                chosen.append(known)
-        return chosen
-
-    def _at_place(self, at: datetime, schedule_id: str) -> _Known | None:
-        """Return the schedule that an entry of the heap means, unless it has another place by now."""
-        known = self._known.get(schedule_id)
-        return known if known is not None and known.queued_at == at else None
-
-    def _put(self, known: _Known, at: datetime | None) -> None:
-        known.queued_at = at
-        if at is not None:
-            heappush(self._queue, (at, known.schedule.schedule_id))
-
-    async def _decide_all(self, chosen: Sequence[_Known], now: datetime) -> list[_Decided]:
+    async def _decide_all(self, chosen: Sequence[Known], now: datetime) -> list[_Decided]:
         previous = await self._previous(chosen)
         decided = []
         for index, known in enumerate(chosen):
@@ -228,7 +148,7 @@ class ScheduleLoop:
                 await asyncio.sleep(0)
         return decided
 
-    async def _previous(self, chosen: Sequence[_Known]) -> Mapping[str, Task]:
+    async def _previous(self, chosen: Sequence[Known]) -> Mapping[str, Task]:
         """Return the last tasks of those whose tasks run alone; stop those that are to be replaced."""
         alone = [known for known in chosen if known.schedule.runs_alone and known.last_task_id is not None]
         if not alone:
@@ -243,7 +163,7 @@ class ScheduleLoop:
         answers = await self._context.committer.apply_as_leader(stops)
         return tasks | {answer.task_id: answer for answer in answers if isinstance(answer, Task)}
 
-    async def _decide(self, known: _Known, tasks: Mapping[str, Task], now: datetime) -> _Decided:
+    async def _decide(self, known: Known, tasks: Mapping[str, Task], now: datetime) -> _Decided:
         schedule, previous = known.schedule, tasks.get(known.last_task_id or "")
         waited = previous is not None and has_waited(previous, known.next_at or now)
         plan = planned(schedule, due(schedule, known.cron, known.cursor, now, waited=waited), previous, now)
@@ -257,7 +177,7 @@ class ScheduleLoop:
         plan = await self._let_in(known, plan, spec, now)
         return _Decided(known, plan, [self._insert(known, plan, spec, at, now) for at in plan.start])
 
-    async def _admitted(self, known: _Known) -> TaskSpec:
+    async def _admitted(self, known: Known) -> TaskSpec:
         """Return the task as its owner may submit it now. Raises InvalidInput, PolicyDenied."""
         rules = self._rules()
         if known.admitted is None or not all(map(is_, known.admitted[0], rules)):
@@ -270,7 +190,7 @@ class ScheduleLoop:
         context = self._context
         return context.policy.policy, context.alerts.rules, context.queues.rules
 
-    async def _let_in(self, known: _Known, plan: Planned, spec: TaskSpec, now: datetime) -> Planned:
+    async def _let_in(self, known: Known, plan: Planned, spec: TaskSpec, now: datetime) -> Planned:
         """Return the plan with as many starts as the queue takes in this minute."""
         for count in range(len(plan.start)):
             try:
@@ -279,7 +199,7 @@ class ScheduleLoop:
                 return denied(known.schedule, plan, now, error.message, let_in=count)
         return plan
 
-    def _insert(self, known: _Known, plan: Planned, spec: TaskSpec, at: datetime, now: datetime) -> Insert:
+    def _insert(self, known: Known, plan: Planned, spec: TaskSpec, at: datetime, now: datetime) -> Insert:
         schedule = known.schedule
         task_id = new_id(at, lambda _: digest_of(schedule, at))
         task = new_task(task_id, spec, now, max(start_at(schedule, at), now))
@@ -331,23 +251,23 @@ class ScheduleLoop:
         if not reached:
             assert known.last_task_id is not None, "only what replaces another waits"
             self._awaited[known.last_task_id] = known.schedule.schedule_id
-            self._put(known, now + timedelta(seconds=WAIT_SECONDS))
+            self._schedules.put(known, now + timedelta(seconds=WAIT_SECONDS))
             return
         if item.inserts:
             known.last_task_id = item.inserts[-1].task.task_id
         known.advance(reached[-1])
-        self._put(known, known.next_at)
+        self._schedules.put(known, known.next_at)
 
     async def _go_past(self, refused: Sequence[FireWrite], epoch: int) -> None:
         """Read anew what others have changed; leave behind what was decided before a clock went back."""
-        await self._load()
+        await self._schedules.learn_anew()
         for write in refused:
-            known = self._known.get(write.fire.schedule_id)
+            known = self._schedules.get(write.fire.schedule_id)
             if known is not None and known.cursor < write.fire.fire_time and await self._is_decided(write):
                 key = write.fire.schedule_id
                 await self._context.store.schedules.set_cursor([key], write.fire.fire_time, epoch)
                 known.advance(write.fire.fire_time)
-                self._put(known, known.next_at)
+                self._schedules.put(known, known.next_at)
 
     async def _is_decided(self, write: FireWrite) -> bool:
         at = write.fire.fire_time
@@ -355,14 +275,11 @@ class ScheduleLoop:
         return [fire.fire_time for fire in await self._context.store.schedules.fires(query)] == [at]
 
     def _seconds_to_next(self) -> float | None:
-        while self._queue and self._at_place(*self._queue[0]) is None:
-            heappop(self._queue)
-        if not self._queue:
-            return None
-        return (self._queue[0][0] - self._context.clock.now()).total_seconds()
+        next_at = self._schedules.next_at()
+        return None if next_at is None else (next_at - self._context.clock.now()).total_seconds()
 
 
-def _write(known: _Known, plan: Planned, fire: Fire, *, alone: bool = False) -> FireWrite:
+def _write(known: Known, plan: Planned, fire: Fire, *, alone: bool = False) -> FireWrite:
     times = plan.times()
     place = times.index(fire.fire_time)
     return FireWrite(
@@ -385,6 +302,6 @@ def _broken(write: FireWrite, message: str) -> FireWrite:
     return FireWrite(fire=fire, version=write.version, after=write.after)
 
 
-def _is_there(tasks: Mapping[str, Task], known: _Known) -> bool:
+def _is_there(tasks: Mapping[str, Task], known: Known) -> bool:
     task = tasks.get(known.last_task_id or "")
     return task is not None and not task.status.is_terminal

@@ -47,16 +47,20 @@ async def create(
         updated_at=now,
     )
     schedule = await _checked(context, ruled(rule, blank), actor)
-    number, *_ = await context.store.schedules.revision()
+    number, _ = await context.store.schedules.revision()
     if number >= MOST_SCHEDULES:
         raise Conflict(f"there are {MOST_SCHEDULES} schedules, which is the most", code="too_many_schedules")
     if await context.store.schedules.add(schedule, now) is None:
-        raise Conflict(
-            f"there is a schedule {rule.name} already; choose another name, or change that one",
-            code="schedule_exists",
-            details={"name": rule.name},
-        )
+        raise _name_taken(rule.name)
     return await get(context, schedule.schedule_id)
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(
+        f"there is a schedule {name} already; choose another name, or change that one",
+        code="schedule_exists",
+        details={"name": name},
+    )
 
 
 async def _checked(context: MasterContext, schedule: Schedule, actor: Principal) -> Schedule:
@@ -84,10 +88,10 @@ async def list_(context: MasterContext, after: Place | None, limit: int) -> Sequ
 async def change(
     context: MasterContext, id_or_name: str, rule: ScheduleRule, task: TaskSpec, actor: Principal
 ) -> ScheduleEntry:
-    """Replace all of it but its name; from then on it is the actor's. Raises as `create`, and NotFound."""
+    """Replace all of it; from then on it is the actor's. Raises as `create`, and NotFound."""
     known = (await get(context, id_or_name)).schedule
-    if rule.name != known.name:
-        raise InvalidInput.field("name", f"is {known.name} and stays so; make another schedule instead")
+    if rule.name != known.name and await context.store.schedules.find(rule.name) is not None:
+        raise _name_taken(rule.name)
     schedule = await _checked(context, ruled(rule, replace(known, task=task)), actor)
     return await _keep(context, known, schedule)
 

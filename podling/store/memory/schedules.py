@@ -19,10 +19,11 @@ class ScheduleTable(Schedules):
         self._check_epoch = check_epoch
         self._call = call
         self._versions = count(1)
-        self._changes = 0
+        self._total = 0  # of the versions
         self._entries: dict[str, ScheduleEntry] = {}
         self._ids: dict[str, str] = {}  # by name
         self._fires: dict[str, dict[_Place, Fire]] = {}
+        self._last: dict[str, Fire] = {}
 
     async def add(self, schedule: Schedule, cursor: datetime) -> Schedule | None:
         if schedule.name in self._ids:
@@ -35,26 +36,33 @@ class ScheduleTable(Schedules):
         known = self._entries.get(schedule.schedule_id)
         if known is None or known.schedule.version != schedule.version:
             return None
+        if self._ids.get(schedule.name, schedule.schedule_id) != schedule.schedule_id:
+            return None
+        del self._ids[known.schedule.name]
+        self._ids[schedule.name] = schedule.schedule_id
         state = known.state if cursor is None else replace(known.state, cursor=cursor)
         return self._keep(schedule, state)
 
     def _keep(self, schedule: Schedule, state: ScheduleState) -> Schedule:
         kept = replace(schedule, version=next(self._versions))
+        self._count(schedule.schedule_id, kept.version)
         self._entries[schedule.schedule_id] = ScheduleEntry(schedule=kept, state=state)
-        self._changed()
+        self._call()
         return kept
 
     async def remove(self, schedule_id: str) -> bool:
-        gone = self._entries.pop(schedule_id, None)
+        gone = self._entries.get(schedule_id)
         if gone is None:
             return False
-        del self._ids[gone.schedule.name], self._fires[schedule_id]
-        self._changed()
+        self._count(schedule_id, 0)
+        del self._entries[schedule_id], self._ids[gone.schedule.name], self._fires[schedule_id]
+        self._last.pop(schedule_id, None)
+        self._call()
         return True
 
-    def _changed(self) -> None:
-        self._changes += 1
-        self._call()
+    def _count(self, schedule_id: str, version: int) -> None:
+        known = self._entries.get(schedule_id)
+        self._total += version - (known.schedule.version if known else 0)
 
     async def find(self, id_or_name: str) -> ScheduleEntry | None:
         entry = self._entries.get(id_or_name) or self._entries.get(self._ids.get(id_or_name, ""))
@@ -67,12 +75,14 @@ class ScheduleTable(Schedules):
         return [self._with_last(entry) for entry in found if after is None or _age(entry) < after][:limit]
 
     def _with_last(self, entry: ScheduleEntry) -> ScheduleEntry:
-        fires = self._fires[entry.schedule.schedule_id]
-        last = fires[max(fires)] if fires else None
-        return replace(entry, state=replace(entry.state, last=last))
+        return replace(entry, state=replace(entry.state, last=self._last.get(entry.schedule.schedule_id)))
 
     async def revision(self) -> Revision:
-        return len(self._entries), self._changes, 0
+        return len(self._entries), self._total
+
+    async def news(self, version: int) -> tuple[Revision, Sequence[ScheduleEntry]]:
+        newer = [entry for entry in self._entries.values() if entry.schedule.version > version]
+        return await self.revision(), newer
 
     def claim(self, write: FireWrite) -> bool:
         """Keep the decision, if it holds."""
@@ -88,6 +98,9 @@ class ScheduleTable(Schedules):
         if _place(fire) in fires:
             return False
         fires[_place(fire)] = fire
+        last = self._last.setdefault(fire.schedule_id, fire)
+        if _place(last) < _place(fire):
+            self._last[fire.schedule_id] = fire
         state = replace(entry.state, last_task_id=fire.task_id or entry.state.last_task_id)
         if not fire.manual:
             state = replace(state, cursor=max(state.cursor, fire.fire_time))
@@ -115,6 +128,11 @@ class ScheduleTable(Schedules):
         gone = [fire for index, fire in enumerate(every) if index >= most or fire.at < before]
         for fire in gone:
             del self._fires[fire.schedule_id][_place(fire)]
+        for schedule_id in {fire.schedule_id for fire in gone if self._last[fire.schedule_id] is fire}:
+            left = self._fires[schedule_id]
+            self._last.pop(schedule_id)
+            if left:
+                self._last[schedule_id] = left[max(left)]
         return Forgotten(removed=len(gone), is_complete=True)
 
 

@@ -8,7 +8,8 @@ from podling.core.schedule import Fire, FireWrite, Outcome, Schedule, ScheduleEn
 from podling.core.value import value
 from podling.store.ports.maintained import FORGETTING_SECONDS, Forgotten
 
-Revision = tuple[int, int, int]
+Revision = tuple[int, int]
+"""How many there are, and the sum of their versions."""
 
 
 @value
@@ -34,7 +35,7 @@ class Schedules(Protocol):
     async def change(self, schedule: Schedule, cursor: datetime | None) -> Schedule | None:
         """Replace what has the schedule's version; return it with its new one, None if it has another.
 
-        With a cursor it goes on from there, else from where it is. The name stays what it was.
+        With a cursor it goes on from there, else from where it is. None, too, if its new name is taken.
         """
 
     async def remove(self, schedule_id: str) -> bool:
@@ -49,6 +50,9 @@ class Schedules(Protocol):
 
     async def revision(self) -> Revision:
         """Return what is another one after every `add`, `change` and `remove`."""
+
+    async def news(self, version: int) -> tuple[Revision, Sequence[ScheduleEntry]]:
+        """Return the revision, and of that same moment the schedules that have a newer version."""
 
     async def record(self, writes: Sequence[FireWrite], epoch: int) -> Sequence[bool]:
         """Keep decisions that start no task; return for each whether it holds."""

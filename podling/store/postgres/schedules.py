@@ -1,6 +1,7 @@
 """Schedules and their fires."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -35,10 +36,19 @@ class ScheduleTables(Schedules):
         return self._changed(schedule, row)
 
     async def change(self, schedule: Schedule, cursor: datetime | None) -> Schedule | None:
-        row = await self._pool.fetch_row(
-            _SQL.change, schedule.schedule_id, schedule.version, to_json(schedule), cursor
-        )
-        return self._changed(schedule, row)
+        with translated():
+            async with self._pool.connection() as connection:
+                with suppress(asyncpg.UniqueViolationError):  # the name is another one's
+                    row = await connection.fetchrow(
+                        _SQL.change,
+                        schedule.schedule_id,
+                        schedule.version,
+                        to_json(schedule),
+                        cursor,
+                        schedule.name,
+                    )
+                    return self._changed(schedule, row)
+        return None
 
     def _changed(self, schedule: Schedule, row: asyncpg.Record | None) -> Schedule | None:
         if row is None:
@@ -64,7 +74,12 @@ class ScheduleTables(Schedules):
     async def revision(self) -> Revision:
         row = await self._pool.fetch_row(_SQL.revision)
         assert row is not None
-        return row["number"], row["total"], row["newest"]
+        return row["number"], row["total"]
+
+    async def news(self, version: int) -> tuple[Revision, Sequence[ScheduleEntry]]:
+        rows = await self._pool.fetch(_SQL.news, version)
+        revision = rows[0]["number"], rows[0]["total"]
+        return revision, [_read_entry(row) for row in rows if row["version"] is not None]
 
     async def record(self, writes: Sequence[FireWrite], epoch: int) -> Sequence[bool]:
         with translated():

@@ -118,7 +118,7 @@ OPERATIONS = {
     f"PUT {_ONE}": Operation(
         summary="Replace a schedule",
         tag=TAG,
-        description="All but its name. With another `cron` or `timeZone` it begins anew now.",
+        description="All of it, its name too. With another `cron` or `timeZone` it begins anew now.",
         body=reference("ScheduleSubmission"),
         example=_EXAMPLE,
         answers={200: _SCHEDULE},

@@ -96,6 +96,35 @@ async def test_every_change_shows_in_the_revision(store: Store) -> None:
     assert len(set(seen[1:3] + seen[4:])) == 3 and seen[1] != seen[3] != seen[4] and seen[0] != seen[1]
 
 
+async def test_the_news_are_what_has_a_newer_version(store: Store) -> None:
+    assert await store.schedules.news(0) == ((0, 0), [])
+    one = await add(store)
+    two = await add(store, replace(NIGHTLY, schedule_id="schedule-2", name="weekly"))
+    _, found = await store.schedules.news(0)
+    assert {entry.schedule.version: entry.state.cursor for entry in found} == {
+        one.version: NOW,
+        two.version: NOW,
+    }
+    changed = await store.schedules.change(one, at(5))
+    assert changed is not None
+    (revision, (entry,)) = await store.schedules.news(two.version)
+    assert entry.schedule == changed and entry.state.cursor == at(5)
+    assert revision == await store.schedules.revision() == (2, two.version + changed.version)
+    await store.schedules.remove("schedule-2")
+    assert await store.schedules.news(changed.version) == ((1, changed.version), [])
+
+
+async def test_a_name_is_given_up_for_another_but_not_for_one_that_is_taken(store: Store) -> None:
+    kept = await add(store)
+    await add(store, replace(NIGHTLY, schedule_id="schedule-2", name="weekly"))
+    assert await store.schedules.change(replace(kept, name="weekly"), None) is None
+    renamed = await store.schedules.change(replace(kept, name="daily"), None)
+    found = await store.schedules.find("daily")
+    assert found is not None and found.schedule == renamed
+    assert await store.schedules.find("nightly") is None
+    await add(store, replace(NIGHTLY, schedule_id="schedule-3"))
+
+
 async def test_a_fire_and_its_task_are_one_commit_and_never_two(store: Store) -> None:
     kept = await add(store)
     epoch = await lead(store)
@@ -178,6 +207,18 @@ async def test_old_fires_and_too_many_are_forgotten(store: Store) -> None:
     assert (await store.schedules.prune(at(2), 10)).removed == 2
     assert (await store.schedules.prune(at(2), 3)).removed == 1
     assert await fires(store) == [written[5], written[4], written[3]]
+
+
+async def test_the_last_fire_is_told_also_when_it_was_decided_before_the_others(store: Store) -> None:
+    kept, epoch = await add(store), await lead(store)
+    decided = [fire(20, at=at(1)), fire(10, at=at(30), manual=True)]
+    for each in decided:
+        assert await store.schedules.record([FireWrite(fire=each, version=kept.version)], epoch) == [True]
+    for before, last in ((at(0), decided[0]), (at(2), decided[1]), (at(31), None)):
+        await store.schedules.prune(before, 10)
+        found = await store.schedules.find("schedule-1")
+        (listed,) = await store.schedules.load()
+        assert found is not None and found.state.last == listed.state.last == last
 
 
 async def test_no_time_is_passed_over_because_the_one_before_it_could_not_be_written(store: Store) -> None:

@@ -12,7 +12,7 @@ RETURNING version
 -- name: change
 -- Without a cursor it goes on from where it is.
 WITH changed AS (
-    UPDATE schedules SET body = $3::json, version = nextval('schedule_versions')
+    UPDATE schedules SET body = $3::json, name = $5, version = nextval('schedule_versions')
     WHERE schedule_id = $1 AND version = $2
     RETURNING schedule_id, version
 )
@@ -58,9 +58,16 @@ ORDER BY s.created_at DESC, s.schedule_id DESC
 LIMIT $3
 
 -- name: revision
--- No change leaves all three as they were, in whatever order changes become visible.
-SELECT count(*) AS number, coalesce(sum(version), 0)::bigint AS total, coalesce(max(version), 0) AS newest
-FROM schedules
+-- No change leaves both as they were, in whatever order changes become visible.
+SELECT count(*) AS number, coalesce(sum(version), 0)::bigint AS total FROM schedules
+
+-- name: news
+WITH revision AS (
+    SELECT count(*) AS number, coalesce(sum(version), 0)::bigint AS total FROM schedules
+)
+SELECT r.number, r.total, s.body, s.version, t.cursor, t.last_task_id, NULL::json AS last
+FROM revision r
+LEFT JOIN (schedules s JOIN schedule_states t USING (schedule_id)) ON s.version > $1
 
 -- name: claim
 -- Locks the schedules in the order of their ids, and keeps what was decided of those that still are as they
