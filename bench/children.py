@@ -56,6 +56,10 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def told(self, name: str) -> int:
         return int(self._latest.get(name, 0))
 

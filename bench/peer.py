@@ -16,7 +16,7 @@ from bench.orders import TELL_SECONDS, cancel_all, orders, tell
 SUBMIT_BATCH = 100
 # pgqueuer: large batches of its fastest driver, a pool. procrastinate: many jobs at once, and
 # finished ones deleted, so that its table stays small.
-PGQUEUER_BATCH = 200
+PGQUEUER_BATCH = 100
 PROCRASTINATE_CONCURRENCY = 50
 CONNECTIONS = 10
 

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import asyncpg
+
 from bench.children import ROOT, Child, keep_on, until
 from bench.cluster import lone_master
 from bench.lifecycle import PLAIN, flow
@@ -43,10 +45,10 @@ async def run(trial: Trial) -> Result:
     """Return each one's rate, and Podling's over it."""
     if trial.store != "postgres":
         raise InvalidInput("peers needs --store postgres: that is what the others keep jobs in")
-    python = await _prepare()
+    pythons = await prepare()
     async with lone_master(trial.store) as master:
         ours = (await flow(trial, master, PLAIN))["rate"]
-    rates = {name: await _measure(trial, name, python) for name in LIBRARIES}
+    rates = {name: await measure(trial, name, python) for name, python in pythons.items()}
     return {
         "podling_rate": ours,
         **{f"{name}_rate": rate for name, rate in rates.items()},
@@ -54,14 +56,17 @@ async def run(trial: Trial) -> Result:
     }
 
 
-async def _prepare() -> Path:
-    """Make the virtual environment of the others, unless it is there with these versions."""
+async def prepare() -> dict[str, Path]:
+    """Make the virtual environment of the others, unless it is there with these versions.
+
+    Returns each one's interpreter.
+    """
     python, stamp = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "pinned"
     if not (stamp.exists() and stamp.read_text().split("\n") == list(PINNED)):
         await _call(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT))
         await _call(str(python), "-m", "pip", "install", "--quiet", *PINNED)
         stamp.write_text("\n".join(PINNED))
-    return python
+    return dict.fromkeys(LIBRARIES, python)
 
 
 async def _call(*command: str) -> None:
@@ -88,7 +93,9 @@ async def _database() -> AsyncIterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _measure(trial: Trial, name: str, python: Path) -> float:
+async def measure(
+    trial: Trial, name: str, python: Path, workers: int = WORKERS, backlog: int = PLAIN.backlog
+) -> float:
     """Return how many jobs a second this one ends."""
     async with _database() as dsn, AsyncExitStack() as stack:
         await _call(str(python), "-m", "bench.peer", name, "install", dsn)
@@ -96,19 +103,28 @@ async def _measure(trial: Trial, name: str, python: Path) -> float:
         async def start(role: str) -> Child:
             return await stack.enter_async_context(Child("peer", name, role, dsn, python=python))
 
-        workers = [await start("work") for _ in range(WORKERS)]
+        working = [await start("work") for _ in range(workers)]
         submitter = await start("submit")
 
         async def go_on() -> None:
-            for worker in workers:
+            for worker in working:
                 worker.check()
-            submitter.send(f"limit {_ended(workers) + PLAIN.backlog}")
+            submitter.send(f"limit {_ended(working) + backlog}")
 
-        await until(lambda: _ended(workers) > 0, FIRST_SECONDS, go_on, f"any jobs of {name} done")
+        await until(lambda: _ended(working) > 0, FIRST_SECONDS, go_on, f"any jobs of {name} done")
         await keep_on(trial.warm_up, go_on)
-        before = _ended(workers)
+        await _analyze(dsn)  # or their statements go on by plans for empty tables
+        before = _ended(working)
         took = await keep_on(trial.seconds, go_on)
-        return (_ended(workers) - before) / took
+        return (_ended(working) - before) / took
+
+
+async def _analyze(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
 
 
 def _ended(workers: Sequence[Child]) -> int:

@@ -44,6 +44,8 @@ ENTRIES = (
     Entry("submit", "memory", (Bar("rate", 6_500), _LAG)),
     Entry("batch", "postgres", (Bar("rate", 15_000), _LAG)),
     Entry("processes", "postgres", (Bar("rate", 800), _LAG)),
+    Entry("functions", "postgres", (Bar("ratio_pgqueuer", 0.6), Bar("ratio_procrastinate", 5), _LAG)),
+    Entry("idle", "postgres", (_at_most("p50_ms", 4), _at_most("p95_ms", 8))),
     Entry("nodes", "postgres", (_at_most("missed_beats", 0), _at_most("plan_ms_p99", 50), _LAG)),
     Entry("backlog", "postgres", (Bar("ratio", 0.8), _LAG)),
     Entry("slow_commit", "postgres", (Bar("ratio", 0.5), _LAG)),

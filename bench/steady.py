@@ -29,17 +29,23 @@ async def watched(master: Master) -> AsyncIterator[dict[str, float]]:
 
 
 async def steady(
-    trial: Trial, master: Master, children: Sequence[Child], done: Callable[[], float], step: Step
+    trial: Trial,
+    master: Master,
+    children: Sequence[Child],
+    done: Callable[[], float],
+    step: Step,
+    begin: Callable[[], None] = lambda: None,
 ) -> Result:
     """Return by how much `done` grew a second (`rate`), and what the master used.
 
-    The children's waits are those of the steady state alone.
+    The children's waits are those of the steady state alone; `begin` is called when it begins.
     """
     await until(lambda: done() > 0, FIRST_SECONDS, step, "any tasks done")
     await keep_on(trial.warm_up, step)
     for child in children:
         child.waits.clear()
     async with watched(master) as used:
+        begin()
         before = done()
         took = await keep_on(trial.seconds, step)
         rate = (done() - before) / took
