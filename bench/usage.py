@@ -1,4 +1,4 @@
-"""The CPU time of programs and all that they have started: figures that a busy machine does not change much."""
+"""The CPU time of programs and all that they have started, which a busy machine changes little."""
 
 import os
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The worker as a state machine: `step(state, event, now)` returns the new state and what to do.
+"""The worker as a state machine: `step(state, events, now)` returns the new state and what to do.
 
 The shell (`podling.worker.shell`) carries out the instructions and feeds their results back as
 events. Order that must last: the intent is on disk before a container is made, the end is on disk
@@ -72,15 +72,21 @@ RECORD_AGAIN_SECONDS = 1.0
 REMOVE_AGAIN_SECONDS = 5.0
 
 
-def step(state: AgentState, event: Event, now: Moment) -> tuple[AgentState, tuple[Instruction, ...]]:
-    """Return the state after `event`, and the instructions that follow from it, in order."""
+def step(
+    state: AgentState, events: Iterable[Event], now: Moment
+) -> tuple[AgentState, tuple[Instruction, ...]]:
+    """Return the state after the events, and the instructions that follow from them, in order.
+
+    Many at once cost one copy of what is held, however many that are.
+    """
     turn = Turn(state, now)
-    if isinstance(event, LeaseRenewed):
-        lease.renew(turn, event)
-    else:
-        lease.check(turn)
-        _HANDLERS[type(event)](turn, event)
-    rules.go_on_after_older(turn)
+    for event in events:
+        if isinstance(event, LeaseRenewed):
+            lease.renew(turn, event)
+        else:
+            lease.check(turn)
+            _HANDLERS[type(event)](turn, event)
+        rules.go_on_after_older(turn)
     return turn.result(), tuple(turn.instructions)
 
 
@@ -115,8 +121,8 @@ def _assign(turn: Turn, assignment: Assignment) -> None:
     held = turn.attempts.get(key)
     if held is not None:
         turn.attempts[key] = _assigned_again(turn, held)
-    elif key in turn.state.done:
-        final = turn.state.done[key]
+    elif key in turn.done:
+        final = turn.done[key]
         if final is not None:
             turn.put(final)
     else:
@@ -142,7 +148,7 @@ def _stop(turn: Turn, order: StopOrder) -> None:
     key = AttemptKey(task_id=order.task_id, attempt=order.attempt)
     if key in turn.attempts:
         rules.change_one(turn, key, lambda held: rules.order_stop(turn, held, order))
-    elif key not in turn.state.done:
+    elif key not in turn.done:
         turn.remember_stop(order)
 
 

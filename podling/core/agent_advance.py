@@ -43,7 +43,7 @@ def advance(turn: Turn, held: Held) -> Held:
 def go_on_after_older(turn: Turn) -> None:
     """Start what has waited for the end of an earlier attempt of the same task."""
     while turn.settled:
-        for later in turn.later_than(turn.settled.pop()):
+        for later in turn.behind(turn.settled.pop()):
             turn.attempts[later] = advance(turn, turn.attempts[later])
 
 
@@ -81,7 +81,10 @@ def _proceed(turn: Turn, held: Held) -> Held:
     if not held.is_journaled:
         turn.tell(WriteIntent(assignment=held.assignment))
         return changed(held, is_journaled=True)
-    if not held.is_intended or turn.still_runs_older(held.key):
+    if not held.is_intended:
+        return held
+    if turn.still_runs_older(held.key):
+        turn.wait_behind(held.key)
         return held
     held = changed(held, containers=tuple(_make(turn, held, one) for one in held.containers))
     if any(container.phase in _NOT_MADE for container in held.containers):

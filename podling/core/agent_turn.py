@@ -41,7 +41,7 @@ class Lease:
 class AgentState:
     """All that a worker holds. `exact_runtimes` know every start that there was; `done` are the last
     ends that were acknowledged, so that an assignment that comes again is answered and not run again;
-    `stopped` are stops that came before the start."""
+    `stopped` are stops that came before the start; `behind` wait for an earlier attempt of their task."""
 
     runtimes: frozenset[str] = frozenset()
     exact_runtimes: frozenset[str] = frozenset()
@@ -50,6 +50,7 @@ class AgentState:
     next_sequence: int = 1
     done: Mapping[AttemptKey, Report | None] = field(default_factory=dict)
     stopped: Mapping[AttemptKey, StopOrder] = field(default_factory=dict)
+    behind: frozenset[AttemptKey] = frozenset()
     lease: Lease | None = None
     is_lapsed: bool = False  # the lease has not been renewed in time
     draining: str | None = None  # why this program takes nothing new any more
@@ -64,6 +65,8 @@ class Turn:
         self.now = now
         self.attempts = dict(state.attempts)
         self.outbox = dict(state.outbox)
+        self.done = state.done
+        self._newly_done: dict[AttemptKey, Report | None] | None = None
         self.next_sequence = state.next_sequence
         self.instructions: list[Instruction] = []
         self.settled: list[AttemptKey] = []  # attempts of which nothing runs any more
@@ -73,7 +76,11 @@ class Turn:
 
     def result(self) -> AgentState:
         return changed(
-            self.state, attempts=self.attempts, outbox=self.outbox, next_sequence=self.next_sequence
+            self.state,
+            attempts=self.attempts,
+            outbox=self.outbox,
+            next_sequence=self.next_sequence,
+            done=self.done,
         )
 
     def report(self, held: Held, report: Report) -> Held:
@@ -94,20 +101,33 @@ class Turn:
         return sequence
 
     def remember_done(self, key: AttemptKey, final: Report | None) -> None:
-        self.state = changed(self.state, done=_kept({**self.state.done, key: final}))
+        if self._newly_done is None:
+            self.done = self._newly_done = dict(self.done)
+        self._newly_done[key] = final
+        _keep_newest(self._newly_done)
 
     def remember_stop(self, order: StopOrder) -> None:
         key = AttemptKey(task_id=order.task_id, attempt=order.attempt)
-        self.state = changed(self.state, stopped=_kept({**self.state.stopped, key: order}))
+        stopped = {**self.state.stopped, key: order}
+        _keep_newest(stopped)
+        self.state = changed(self.state, stopped=stopped)
 
     def still_runs_older(self, key: AttemptKey) -> bool:
         """Whether an earlier attempt of the task is not over here: two never run side by side."""
         earlier = (AttemptKey(task_id=key.task_id, attempt=number) for number in range(1, key.attempt))
         return any(not held.is_settled for one in earlier if (held := self.attempts.get(one)) is not None)
 
-    def later_than(self, key: AttemptKey) -> list[AttemptKey]:
-        """Return the later attempts of the task that are here."""
-        return [one for one in self.attempts if one.task_id == key.task_id and one.attempt > key.attempt]
+    def wait_behind(self, key: AttemptKey) -> None:
+        """Remember that the attempt waits for the end of an earlier one."""
+        self.state = changed(self.state, behind=self.state.behind | {key})
+
+    def behind(self, key: AttemptKey) -> list[AttemptKey]:
+        """Return who has waited for the end of this attempt, and let them."""
+        if not self.state.behind:
+            return []
+        later = [one for one in self.state.behind if one.task_id == key.task_id and one.attempt > key.attempt]
+        self.state = changed(self.state, behind=self.state.behind.difference(later))
+        return sorted((one for one in later if one in self.attempts), key=lambda one: one.attempt)
 
     def refusal(self, assignment: Assignment) -> tuple[ErrorCode, str] | None:
         """Why nothing may be started for this assignment, by code and sentence; None if it may."""
@@ -125,8 +145,6 @@ class Turn:
         return self.state.is_lapsed and assignment.spec.on_disconnect is OnDisconnect.STOP
 
 
-def _kept(entries: dict[AttemptKey, _Entry]) -> dict[AttemptKey, _Entry]:
-    """Return the newest entries."""
+def _keep_newest(entries: dict[AttemptKey, _Entry]) -> None:
     while len(entries) > MOST_REMEMBERED:
         del entries[next(iter(entries))]
-    return entries

@@ -33,6 +33,13 @@ class Conveyor(Generic[_Item]):
         self._waiting.append(item)
         self._go_on()
 
+    def take_while(self, fits: Callable[[_Item], bool]) -> list[_Item]:
+        """Take what waits next, as far as it fits, for who is working on the one before."""
+        taken: list[_Item] = []
+        while self._waiting and fits(self._waiting[0]):
+            taken.append(self._waiting.popleft())
+        return taken
+
     def clear(self) -> None:
         """Forget what waits."""
         self._waiting = None

@@ -92,6 +92,11 @@ class Committer:
         assert isinstance(answer, Task)
         return answer
 
+    async def report_all(self, happenings: Sequence[Happening]) -> Sequence[Task | Exception]:
+        """Apply what a worker tells, in its order; each answer is the task, or why it could not be."""
+        answers = await self._everyone.put_all(happenings)
+        return [answer for answer in answers if isinstance(answer, Task | Exception)]
+
     async def apply_as_leader(self, happenings: Sequence[Happening]) -> list[Task | PodlingError]:
         """Apply the leader's events; each answer is the task, or why the event was refused.
 
@@ -105,10 +110,9 @@ class Committer:
         return await self._put_as_leader(inserts)
 
     async def _put_as_leader(self, items: Sequence[_Item]) -> list[_Answer | PodlingError]:
-        futures = [self._leader.enqueue(item) for item in items]
         answers: list[_Answer | PodlingError] = []
-        for answer in await asyncio.gather(*futures, return_exceptions=True):
-            if isinstance(answer, BaseException) and (
+        for answer in await self._leader.put_all(items):
+            if isinstance(answer, Exception) and (
                 isinstance(answer, Unavailable) or not isinstance(answer, PodlingError)
             ):
                 raise answer

@@ -86,14 +86,14 @@ class AttemptJournal(Protocol):
 
     def meta(self, name: str) -> str | None: ...
 
-    async def write(self, write: Write, *, urgent: bool = True) -> None: ...
+    async def write(self, *writes: Write, urgent: bool = True) -> None: ...
 
     def write_later(self, write: Write) -> None: ...
 
 
 @dataclass(slots=True)
 class _Waiting:
-    write: Write
+    writes: Sequence[Write]
     is_urgent: bool
     done: "asyncio.Future[None] | None" = None
 
@@ -140,15 +140,15 @@ class Journal:
         found = self._database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return found[0] if found else None
 
-    async def write(self, write: Write, *, urgent: bool = True) -> None:
-        """Return when it is on disk. Raises Unavailable (code `disk_full` or `journal_failed`)."""
+    async def write(self, *writes: Write, urgent: bool = True) -> None:
+        """Return when all are on disk. Raises Unavailable (code `disk_full` or `journal_failed`)."""
         done = asyncio.get_running_loop().create_future()
-        self._queue.put(_Waiting(write, urgent, done))
+        self._queue.put(_Waiting(writes, urgent, done))
         await done
 
     def write_later(self, write: Write) -> None:
         """Have it ride along with the next write; a failure shows in `problem` alone."""
-        self._queue.put(_Waiting(write, False))
+        self._queue.put(_Waiting((write,), False))
 
     async def close(self) -> None:
         """Write what waits, and close the file."""
@@ -163,7 +163,7 @@ class Journal:
             batch, is_open = self._gather()
             if batch:
                 began = time.perf_counter()
-                failure = self._commit([waiting.write for waiting in batch])
+                failure = self._commit([write for waiting in batch for write in waiting.writes])
                 self._durations.observe(time.perf_counter() - began)
                 _settle(batch, failure)
         self._database.close()
@@ -172,7 +172,7 @@ class Journal:
         """Return the writes that wait, and whether more may come."""
         batch: list[_Waiting] = []
         due: float | None = None
-        while len(batch) < MOST_IN_BATCH:
+        while sum(len(waiting.writes) for waiting in batch) < MOST_IN_BATCH:
             wait = None if due is None else max(0.0, due - time.monotonic())
             try:
                 waiting = self._queue.get(block=wait != 0, timeout=wait or None)

@@ -100,7 +100,7 @@ class World:
     # The agent
 
     def feed(self, event: Event) -> None:
-        self.state, instructions = step(self.state, event, self.moment())
+        self.state, instructions = step(self.state, (event,), self.moment())
         for instruction in instructions:
             self.issued.append(instruction)
             self._take(instruction)

@@ -287,5 +287,5 @@ def test_unknown_containers_are_discarded(world: World) -> None:
     stranger = Seen(
         task_id="t9", attempt=1, container_name="main", container_id="c9", condition=Condition.RUNNING
     )
-    world.state, instructions = step(world.state, Swept(seen=(stranger,)), world.moment())
+    world.state, instructions = step(world.state, (Swept(seen=(stranger,)),), world.moment())
     assert instructions == (Discard(seen=stranger),)

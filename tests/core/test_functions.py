@@ -112,7 +112,7 @@ def test_what_ran_in_a_worker_that_ended_is_told_and_never_run_again_in_silence(
     notes = Notes(containers=(NotedContainer(name="main", container_id="c"),) if is_noted else ())
     row = JournalRow(key=KEY, assignment=given, notes=notes)
     before = AgentState(runtimes=frozenset({"python"}))
-    state, _ = step(before, Restored(rows=(row,), seen=()), Moment(monotonic=0.0, wall=NOW))
+    state, _ = step(before, (Restored(rows=(row,), seen=()),), Moment(monotonic=0.0, wall=NOW))
     held = state.attempts[KEY]
     if delivery is Delivery.AT_MOST_ONCE and not is_noted:
         assert held.state is HeldState.STARTING  # a start has its note on disk first, so there was none

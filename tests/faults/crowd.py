@@ -45,7 +45,7 @@ class NoJournal:
     def rows(self) -> tuple[JournalRow, ...]:
         return ()
 
-    async def write(self, write: Write, *, urgent: bool = True) -> None:
+    async def write(self, *writes: Write, urgent: bool = True) -> None:
         return
 
 

@@ -24,10 +24,12 @@ class SimulatedJournal:
     def meta(self, name: str) -> str | None:
         return self._machine.meta.get(name)
 
-    async def write(self, write: Write, *, urgent: bool = True) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(write, future, 0.001 if urgent else 0.05)
-        await future
+    async def write(self, *writes: Write, urgent: bool = True) -> None:
+        futures: list[asyncio.Future[None]] = []
+        for write in writes:  # on disk one by one, for all that may be relied on
+            futures.append(asyncio.get_running_loop().create_future())
+            self._put(write, futures[-1], 0.001 if urgent else 0.05)
+        await asyncio.gather(*futures)
 
     def write_later(self, write: Write) -> None:
         self._put(write, None, 0.05)

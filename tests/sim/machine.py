@@ -179,6 +179,7 @@ class SimulatedEngine:
     def __init__(self, name: str, machine: Machine, *, knows_every_start: bool) -> None:
         self.name = name
         self.knows_every_start = knows_every_start
+        self.answers_at_once = False
         self.log_limit = None
         self._machine = machine
 

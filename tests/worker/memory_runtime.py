@@ -17,6 +17,7 @@ class MemoryRuntime:
 
     name = "docker"
     knows_every_start = False
+    answers_at_once = False
 
     def __init__(self) -> None:
         self.log_limit: LogLimit | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,11 +22,13 @@ from podling.core.errors import (
 from podling.core.lifecycle import Reported
 from podling.core.policy import validate_node_id
 from podling.core.protocol import Report, ReportOutcome
+from podling.core.task import Task
 from podling.kit.connection import STAMP, uncounted
 from podling.kit.conveyor import Conveyor
 from podling.master.api.http import refuse_unless_websocket
 from podling.master.api.keys import BEATS, CONTEXT, PRINCIPAL, RELAY, SESSIONS
 from podling.master.api.route import Node, Route, get
+from podling.master.committer import Happening
 from podling.master.context import MasterContext
 from podling.master.operations import decisions
 from podling.master.sessions.beats import Beats
@@ -286,38 +288,51 @@ class _Conversation:
                 await self._sessions.leave(self._session, message.reason)
                 self._end()
 
-    async def _apply(self, reports: Reports) -> None:
-        outcomes = await asyncio.gather(*(self._apply_one(item) for item in reports.items))
-        told = {
-            item.sequence: outcome
-            for item, outcome in zip(reports.items, outcomes, strict=True)
-            if outcome is not None
-        }
-        if reports.invalid:
-            _log.warning(
-                "node %s sent %d reports that say nothing", self._session.node_id, len(reports.invalid)
-            )
-            told |= dict.fromkeys(reports.invalid, ReportOutcome.INVALID)
+    async def _apply(self, first: Reports) -> None:
+        """Apply reports, with those that have come meanwhile: a commit is waited for by all of them."""
+        more = self._work.take_while(lambda message: isinstance(message, Reports))
+        messages = [first, *(message for message in more if isinstance(message, Reports))]
+        reports = [item for message in messages for item in message.items]
+        invalid = [number for message in messages for number in message.invalid]
+        told = await self._apply_all(reports)
+        if invalid:
+            _log.warning("node %s sent %d reports that say nothing", self._session.node_id, len(invalid))
+            told |= dict.fromkeys(invalid, ReportOutcome.INVALID)
         if told:
             self._session.send(ReportsAcknowledged(outcomes=told))
 
-    async def _apply_one(self, report: Report) -> ReportOutcome | None:
-        """Return what became of it; None if the store is away: the worker will send it again."""
-        try:
-            event = Reported(report=report, node_id=self._session.node_id)
-            await self._context.committer.apply(report.task_id, event, from_worker=True)
-            decisions.note_report(self._context, self._session.node_id, report)
-        except StaleAttempt:
+    async def _apply_all(self, reports: Sequence[Report]) -> dict[int, ReportOutcome]:
+        """Return what became of each; those are left out that the worker has to send again."""
+        node_id = self._session.node_id
+        happenings = [
+            Happening(report.task_id, Reported(report=report, node_id=node_id), from_worker=True)
+            for report in reports
+        ]
+        told = {}
+        answers = await self._context.committer.report_all(happenings)
+        for report, answer in zip(reports, answers, strict=True):
+            if isinstance(answer, Task):
+                decisions.note_report(self._context, node_id, report)
+                told[report.sequence] = ReportOutcome.APPLIED
+            elif (outcome := _refusal(answer, node_id)) is not None:
+                told[report.sequence] = outcome
+        return told
+
+
+def _refusal(error: Exception, node_id: str) -> ReportOutcome | None:
+    """Return the outcome of a report that was not applied; None if the store is away."""
+    match error:
+        case StaleAttempt():
             return ReportOutcome.STALE
-        except NotFound:
+        case NotFound():
             return ReportOutcome.UNKNOWN
-        except IllegalTransition as error:
-            _log.warning("report of node %s: %s", self._session.node_id, error.message)
+        case IllegalTransition():
+            _log.warning("report of node %s: %s", node_id, error.message)
             return ReportOutcome.INVALID
-        except PodlingError as error:
-            _log.warning("report of node %s has to wait: %s", self._session.node_id, error.message)
+        case PodlingError():
+            _log.warning("report of node %s has to wait: %s", node_id, error.message)
             return None
-        return ReportOutcome.APPLIED
+    raise error
 
 
 def _tell(error: BaseException | None, node_id: str) -> None:

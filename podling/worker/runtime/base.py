@@ -108,6 +108,10 @@ class Runtime(Protocol):
     """Whether its inventory has all that was ever started, and what is missing there never was."""
 
     @property
+    def answers_at_once(self) -> bool:
+        """Whether it neither waits nor works long to prepare, start or remove one."""
+
+    @property
     def log_limit(self) -> LogLimit | None:
         """How much of a container's output it keeps; None: all of it."""
 

@@ -35,6 +35,7 @@ class DockerRuntime:
 
     name = "docker"
     knows_every_start = False  # anybody may remove a container
+    answers_at_once = False
 
     def __init__(
         self,

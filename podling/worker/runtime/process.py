@@ -32,6 +32,7 @@ class ProcessRuntime:
 
     name = "process"
     knows_every_start = True  # the keeper's intent is durable; a preparation leaves nothing
+    answers_at_once = False
     log_limit = None
 
     def __init__(

@@ -94,6 +94,10 @@ class PythonRuntime:
         children, self._children = self._children, []
         await asyncio.gather(*(child.close() for child in children))
 
+    @property
+    def answers_at_once(self) -> bool:
+        return bool(self._children)
+
     async def check(self) -> str | None:
         return None if self._children else self._problem
 
@@ -185,7 +189,8 @@ class PythonRuntime:
 
     async def _choose(self) -> Child:
         try:
-            await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
+            if not self._children:
+                await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
         except TimeoutError:
             raise RuntimeFailure(
                 self._problem or "No process of functions is there.", code=ErrorCode.RUNTIME

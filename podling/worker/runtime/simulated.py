@@ -29,6 +29,7 @@ class SimulatedRuntime:
 
     name = "simulated"
     knows_every_start = False
+    answers_at_once = True
     log_limit = None
 
     def __init__(self) -> None:
