@@ -27,6 +27,7 @@ from podling.master.measured_store import measured
 from podling.master.measures import Measures
 from podling.master.node_rows import NodeRows
 from podling.master.policy import PolicyInForce
+from podling.master.queue_counts import QueueCounts
 from podling.master.queues import QueueBook
 from podling.master.refusals import Refusals
 from podling.master.submit_rates import SubmitRates
@@ -104,6 +105,7 @@ class MasterContext:
     events: EventLog
     measures: Measures
     tally: Tally
+    queue_counts: QueueCounts
     committer: Committer
     credentials: Credentials
     alerts: AlertBook
@@ -177,11 +179,13 @@ def build(
     events = EventLog(store)
     feed.listen(events.remember)
     tally = Tally(store, view, lambda: committer.is_writing)
+    queue_counts = QueueCounts()
 
     def publish(applied: Sequence[Applied]) -> None:
         feed.publish(applied)
         tally.committed(applied)
         measures.committed(applied)
+        queue_counts.committed(applied)
 
     committer = Committer(store, clock, draw, options.master_id, view.task, publish, alerts.about)
     return MasterContext(
@@ -193,6 +197,7 @@ def build(
         events=events,
         measures=measures,
         tally=tally,
+        queue_counts=queue_counts,
         committer=committer,
         credentials=Credentials(store.tokens, clock, options.token),
         alerts=alerts,

@@ -22,14 +22,13 @@ from podling.kit.metrics import (
 )
 from podling.master.context import MasterContext
 from podling.master.measures import NEW
+from podling.master.queue_rates import SNAPSHOT_SECONDS, WINDOW_SECONDS, QueueRates
 from podling.master.sessions.registry import Sessions
 from podling.store.base import PendingCounts
 from podling.wire.codec import rfc3339
 
 LOOK_SECONDS = 0.5
-SNAPSHOT_SECONDS = 5.0
 COUNT_SECONDS = 15.0
-WINDOW_SECONDS = 60.0
 MOST_COUNTED = 100_000
 
 
@@ -52,6 +51,7 @@ class Sampler:
         self._expected_at: float | None = None
         self._counted_at: float | None = None
         self.pending = PendingCounts()
+        self.queues = QueueRates(context)
         measures = context.measures
         self._histograms = {
             "scheduleSeconds": measures.schedule,
@@ -75,6 +75,7 @@ class Sampler:
             self._counted_at = now
             self.pending = await self._context.store.count_pending(MOST_COUNTED)
             await self._context.tally.count()
+        await self.queues.look(now)
         self._expected_at = asyncio.get_running_loop().time() + LOOK_SECONDS
         return LOOK_SECONDS
 
@@ -92,8 +93,7 @@ class Sampler:
             Gauge("podling_tasks", "Tasks that have not ended.", _keyed(self._states()), ("status",)),
             Gauge("podling_pending_tasks", "Pending tasks, up to 100,000 of each kind.",
                   _keyed(self._waiting()), ("kind",)),
-            Gauge("podling_queue_running_tasks", "Tasks on nodes, of queues that have limits.",
-                  _keyed(self._running()), ("queue",)),
+            *self.queues.gauges(asyncio.get_running_loop().time()),
             Gauge("podling_nodes", "Nodes on record.", _keyed(self._nodes()), ("state",)),
             gauge("podling_sessions", "Workers that are connected here.", len(self._sessions.all())),
             gauge("podling_masters_alive", "Masters whose beats are seen here, itself among them.",
@@ -116,11 +116,6 @@ class Sampler:
             "lined": pending.lined,
             "later": pending.later,
         }
-
-    def _running(self) -> dict[str, int]:
-        """Return what runs of the queues of which an operator has said something: no client chose those."""
-        flight = self._context.view.flight
-        return {queue: flight.of(queue) for queue in sorted(self._context.queues.policies)}
 
     def _nodes(self) -> dict[str, int]:
         nodes = self._context.view.nodes()
@@ -146,7 +141,8 @@ class Sampler:
             "windowSeconds": round(now.at - then.at, 3),
             "tasks": self._states(),
             "pending": self._waiting(),
-            "queues": {queue: {"running": count} for queue, count in self._running().items()},
+            "queues": self.queues.overview(now.at),
+            "depthsAreWhole": self.queues.depths.whole,
             "nodes": self._nodes(),
             "sessions": len(self._sessions.all()),
             "eventReaders": context.events.readers,

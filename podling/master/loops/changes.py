@@ -1,7 +1,7 @@
 """Follows what other masters commit, so that this one's view and sessions know it too."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from podling.core.task import Task, TaskStatus
 from podling.kit.wakeup import Wakeup
@@ -69,9 +69,11 @@ class ChangesFeed:
             news = [batch for batch in answered if self._is_news(batch)]
             for batch in news:
                 self._context.tally.told(batch.changes)
-            await self._take_over(
+            tasks = await self._take_over(
                 change.task_id for batch in news for change in batch.changes if self._concerns(batch, change)
             )
+            for batch in news:
+                self._context.queue_counts.told(batch.changes, tasks)
             for batch in answered:
                 self._cursors[batch.master_id] = batch.number
             self._tell_committer()
@@ -115,9 +117,10 @@ class ChangesFeed:
         if self._committed_meanwhile is not None:
             self._committed_meanwhile |= {item.after.task_id: item.after.version for item in applied}
 
-    async def _take_over(self, task_ids: Iterable[str]) -> None:
+    async def _take_over(self, task_ids: Iterable[str]) -> Mapping[str, Task]:
+        """Have the view know what these tasks are now; return them."""
         if not (changed := list(dict.fromkeys(task_ids))):
-            return
+            return {}
         self._committed_meanwhile = {}
         try:
             tasks = await self._context.store.load_tasks(changed)
@@ -126,6 +129,7 @@ class ChangesFeed:
             self._committed_meanwhile = None
         newer = [task for task in tasks.values() if task.version > known.get(task.task_id, 0)]
         self._context.feed.publish([self._applied(task) for task in newer])
+        return tasks
 
     def _applied(self, task: Task) -> Applied:
         return Applied(self._context.view.task(task.task_id), task)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from podling.core.task import Task
 from podling.kit.clock import Clock
 from podling.store.memory.tasks import TaskTable
-from podling.store.ports.lines import Lines, Start
+from podling.store.ports.lines import Depths, Lines, Start
 
 
 class LineTable(Lines):
@@ -33,6 +33,9 @@ class LineTable(Lines):
 
     async def place(self, task_id: str, limit: int) -> tuple[str, int] | None:
         return self._tasks.pending.place_of(task_id, limit)
+
+    async def depths(self, limit: int) -> Depths:
+        return self._tasks.pending.depths(limit)
 
     async def starts(self, queues: Sequence[str] | None, seconds: float) -> Sequence[Start]:
         return self._tasks.starts_since(queues, self._clock.now() - timedelta(seconds=seconds))

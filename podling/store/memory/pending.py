@@ -1,14 +1,16 @@
 """Pending tasks: ready, in claim order; waiting for their time; blocked; or in a line."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
 from podling.core.facts import WaitingTasks
 from podling.core.task import Task
 from podling.store.base import PendingCounts
 from podling.store.memory.sorted_keys import SortedKeys
+from podling.store.ports.lines import Depths
 
 ClaimKey = tuple[int, datetime, datetime, str]
 
@@ -77,6 +79,17 @@ class PendingTable:
             lined=min(sum(len(keys) for keys in self._lines.values()), limit),
             later=min(len(self._waiting), limit),
         )
+
+    def depths(self, limit: int) -> Depths:
+        """Count by queue who is due, up to `limit` of each kind."""
+        kinds: list[Iterable[ClaimKey]] = [
+            self._ready,
+            chain.from_iterable(self._blocked.values()),
+            chain.from_iterable(self._lines.values()),
+        ]
+        found = [list(islice(kind, limit)) for kind in kinds]
+        queues = Counter(self._rows[key[-1]].task.spec.queue for keys in found for key in keys)
+        return Depths(queues=queues, whole=all(len(keys) < limit for keys in found))
 
     def count_ahead_of(self, task: Task, limit: int) -> int:
         return self._ready.count_before(claim_key(task), limit)

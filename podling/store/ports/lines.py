@@ -18,6 +18,14 @@ class Start:
     at: datetime
 
 
+@value
+class Depths:
+    """How many tasks are due and wait, by queue. Not `whole`: only so many were looked at."""
+
+    queues: Mapping[str, int]
+    whole: bool = True
+
+
 class Lines(Protocol):
     """A line is a name. A task in one is pending, due, and leaves it when it is written or recalled.
 
@@ -42,6 +50,11 @@ class Lines(Protocol):
 
     async def place(self, task_id: str, limit: int) -> tuple[str, int] | None:
         """Return in which line the task waits and how many are before it, up to `limit`; None if in none."""
+
+    async def depths(self, limit: int) -> Depths:
+        """Count the pending tasks that are due by queue, up to `limit` each of those that are ready, blocked
+        and in lines.
+        """
 
     async def starts(self, queues: Sequence[str] | None, seconds: float) -> Sequence[Start]:
         """Return attempts that were given to nodes in the last seconds, some older too, of these queues.

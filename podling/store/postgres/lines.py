@@ -1,12 +1,13 @@
 """Lines, in which pending tasks wait for their queue or their key."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
 from podling.core.task import Attempt, Task, TaskStatus
-from podling.store.ports.lines import Lines, Start
+from podling.store.ports.lines import Depths, Lines, Start
 from podling.store.postgres.commit import read_batch
 from podling.store.postgres.errors import translated
 from podling.store.postgres.leader import LeaderGuard
@@ -55,6 +56,14 @@ class LineTable(Lines):
     async def place(self, task_id: str, limit: int) -> tuple[str, int] | None:
         row = await self._pool.fetch_row(_SQL.place, task_id, limit)
         return None if row is None else (row["line"], row["ahead"])
+
+    async def depths(self, limit: int) -> Depths:
+        queues: Counter[str] = Counter()
+        whole = True
+        for row in await self._pool.fetch(_SQL.depths, limit):
+            queues[row["queue"]] += row["tasks"]
+            whole &= row["of_kind"] < limit
+        return Depths(queues=queues, whole=whole)
 
     async def starts(self, queues: Sequence[str] | None, seconds: float) -> Sequence[Start]:
         begun: dict[tuple[str, int], None] = {}

@@ -70,6 +70,16 @@ def _examination() -> Schema:
     )
 
 
+def _queue_metrics() -> Schema:
+    whole = ("running", "depth", "succeeded", "failed", "cancelled", "retried")
+    return closed(
+        "One queue: what runs and waits now, and what ended in the last minute, whichever master saw to it.",
+        dict.fromkeys(whole, INTEGER)
+        | {"tasksPerSecond": NUMBER}
+        | dict.fromkeys(("successRate", "retryRate", "meanLatencySeconds"), nullable(NUMBER)),
+    )
+
+
 def _metrics() -> Schema:
     counts = nullable(NUMBER)
     quantiles = closed("", {"count": INTEGER, "p50": counts, "p99": counts})
@@ -85,7 +95,8 @@ def _metrics() -> Schema:
             "windowSeconds": NUMBER,
             "tasks": closed("", dict.fromkeys(("pending", "scheduled", "running"), INTEGER)),
             "pending": closed("", dict.fromkeys(("ready", "blocked", "lined", "later"), INTEGER)),
-            "queues": mapping(closed("", {"running": INTEGER})),
+            "queues": mapping(_queue_metrics()),
+            "depthsAreWhole": BOOLEAN,
             "nodes": closed("", dict.fromkeys(("online", "offline", "cordoned", "unhealthy"), INTEGER)),
             "sessions": INTEGER,
             "eventReaders": INTEGER,

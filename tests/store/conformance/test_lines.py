@@ -6,7 +6,7 @@ from podling.core.errors import StaleEpoch
 from podling.core.lifecycle import Cancel
 from podling.core.task import Task
 from podling.store.base import PendingCounts, Store, TaskWrite
-from podling.store.ports.lines import Start
+from podling.store.ports.lines import Depths, Start
 from tests.builders import NOW, assignment, at, build_batch, build_task, happening, insertion
 
 
@@ -40,6 +40,20 @@ async def test_who_is_set_aside_waits_in_claim_order(store: Store) -> None:
     assert await store.lines.place("t0", 100) == ("a", 2)
     assert await store.lines.place("t0", 1) == ("a", 1)
     assert await store.lines.place("t2", 100) is None
+
+
+async def test_who_is_due_is_counted_by_queue_up_to_a_bound_of_each_kind(store: Store) -> None:
+    kinds = ["ready"] * 3 + ["blocked"] * 2 + ["lined"] * 2
+    tasks = [build_task(task_id=f"{kind}-{number}", queue=kind) for number, kind in enumerate(kinds)]
+    await submit(store, *tasks, build_task(queue="later", run_at=at(60)), build_task(queue="lined"))
+    epoch = await lead(store)
+    await store.block(["blocked-3", "blocked-4"], epoch)
+    await store.lines.set_aside({"lined-5": "a", "lined-6": "b"}, epoch)
+    assert await store.lines.depths(10) == Depths(queues={"ready": 3, "blocked": 2, "lined": 3})
+    found = await store.lines.depths(2)
+    assert (sum(found.queues.values()), found.whole) == (6, False)
+    await store.commit(build_batch(happening(task, Cancel()) for task in tasks))
+    assert await store.lines.depths(10) == Depths(queues={"lined": 1})
 
 
 async def test_the_first_of_a_line_are_recalled(store: Store) -> None:

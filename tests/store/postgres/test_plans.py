@@ -23,6 +23,7 @@ from podling.store.postgres.store import PostgresStore
 from tests.builders import NOW, assignment, build_batch, build_node, build_task, ended, happening, insertion
 
 TASKS, COMMIT, NODES, DIAGNOSIS = load("tasks"), load("commit"), load("nodes"), load("diagnosis")
+LINES = load("lines")
 MANY = 2000
 
 
@@ -140,6 +141,7 @@ async def test_no_pass_of_a_loop_reads_a_whole_table(store: PostgresStore, churn
         (TASKS.live, ()),
         (TASKS.count_pending, (1000,)),
         (TASKS.count, (1000, 1000)),
+        (LINES.depths, (1000,)),
         (NODES.beat, (["node-1"], [1], NOW)),
         (NODES.mark_lost, ("node-1", 1)),
     ]

@@ -105,3 +105,25 @@ CROSS JOIN LATERAL (
     SELECT * FROM attempts o WHERE o.task_id = begun.task_id AND o.attempt = begun.attempt OFFSET 0
 ) a
 WHERE $3::text[] IS NULL OR s.queue = ANY ($3)
+
+-- name: depths
+-- A task's queue is looked up by its id, whatever the planner thinks of reading all of them.
+WITH waiting AS (
+    (
+        SELECT task_id, 'ready' AS kind
+        FROM live_tasks
+        WHERE due AND NOT blocked
+        ORDER BY precedence, run_at, created_at, task_id
+        LIMIT $1
+    )
+    UNION ALL
+    (SELECT task_id, 'blocked' FROM live_tasks WHERE blocked AND line IS NULL LIMIT $1)
+    UNION ALL
+    (SELECT task_id, 'lined' FROM live_tasks WHERE blocked AND line IS NOT NULL LIMIT $1)
+),
+named AS (
+    SELECT w.kind, (SELECT s.queue FROM task_specs s WHERE s.task_id = w.task_id) AS queue FROM waiting w
+)
+SELECT queue, count(*) AS tasks, (sum(count(*)) OVER (PARTITION BY kind))::bigint AS of_kind
+FROM named
+GROUP BY kind, queue
