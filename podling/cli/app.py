@@ -42,6 +42,7 @@ COMMANDS = {
     "queue": "queue:app",
     "masters": "masters:masters",
     "status": "status:status",
+    "top": "top:top",
     "doctor": "doctor:doctor",
     "token": "token:app",
     "audit": "audit:audit",

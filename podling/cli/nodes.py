@@ -12,7 +12,7 @@ from podling.cli.text import age, cores, megabytes
 from podling.client import nodes as calls
 from podling.client.call import JsonObject
 
-_COLUMNS = ("ID", "HOST", "STATUS", "TASKS", "CPU", "MEMORY", "BEAT", "LABELS", "REMARK")
+COLUMNS = ("ID", "HOST", "STATUS", "TASKS", "CPU", "MEMORY", "BEAT", "LABELS", "REMARK")
 
 
 class Status(StrEnum):
@@ -39,10 +39,11 @@ def _draw(listed: list[JsonObject]) -> None:
     from podling.cli.table import print_table
 
     now = datetime.now(UTC)
-    print_table(_COLUMNS, [_row(node, now) for node in listed])
+    print_table(COLUMNS, [row(node, now) for node in listed])
 
 
-def _row(node: JsonObject, now: datetime) -> list[object]:
+def row(node: JsonObject, now: datetime) -> list[object]:
+    """Return the node's cells, in the order of the columns."""
     resources = node.get("resources") or {}
     used, allocatable = resources.get("used") or {}, resources.get("allocatable") or {}
     return [

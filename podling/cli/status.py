@@ -43,15 +43,23 @@ def _oldest_pending(cli: Invocation) -> JsonObject | None:
 
 
 def _draw(cli: Invocation, overview: JsonObject, listed: list[JsonObject], oldest: JsonObject | None) -> None:
-    cli.line(f"Master   {_masters(overview)}")
-    cli.line(f"Nodes    {_counted([state(node) for node in listed])}")
-    cli.line(f"Tasks    {_tasks(overview.get('tasks') or {})}")
+    for line in headlines(overview, listed):
+        cli.line(line)
     if oldest:
         task = oldest["task"]
         which = "Oldest   " if oldest["complete"] else "Old      "
         waited = age(task["createdAt"], datetime.now(UTC))
         cli.line(f"{which}{task['name']} ({task['taskId']}), pending for {waited}:")
         cli.line(f"         {oldest['explain']['summary']}")
+
+
+def headlines(overview: JsonObject, listed: list[JsonObject]) -> list[str]:
+    """Return a line each about masters, nodes and tasks."""
+    return [
+        f"Master   {_masters(overview)}",
+        f"Nodes    {_counted([state(node) for node in listed])}",
+        f"Tasks    {_tasks(overview.get('tasks') or {})}",
+    ]
 
 
 def _masters(overview: JsonObject) -> str:

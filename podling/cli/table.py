@@ -4,13 +4,28 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from podling.cli.text import visible
+from podling.core.value import value
 
 _GAP = "  "
 
 
+@value
+class Screen:
+    """What fills a screen: lines, tables of columns and rows, and lines below them."""
+
+    lines: tuple[str, ...]
+    tables: tuple[tuple[Sequence[str], Sequence[Sequence[object]]], ...] = ()
+    below: tuple[str, ...] = ()
+
+
+def cells_of(rows: Iterable[Sequence[object]]) -> list[list[str]]:
+    """Return what is written for each, without anything that could play with a terminal."""
+    return [[visible("-" if item is None or item == "" else item) for item in row] for row in rows]
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under their headings."""
-    cells = [[visible("-" if item is None or item == "" else item) for item in row] for row in rows]
+    cells = cells_of(rows)
     if sys.stdout.isatty():
         # rich takes a sixth of a command's time to import, and a pipe has no colours and no edge.
         from podling.cli.terminal import draw_table
