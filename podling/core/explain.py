@@ -1,8 +1,7 @@
 """Why a task is where it is: one sentence, the reasons behind it, and what a person can do."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from podling.core.advice import delay_advice, placement_advice
@@ -10,21 +9,15 @@ from podling.core.dead_letters import MEANINGS
 from podling.core.limits import deadline_at, later, queue_timeout_at
 from podling.core.node import NodeStatus
 from podling.core.retry import advice_for
-from podling.core.task import Attempt, AttemptStatus, HealthStatus, StopReason, Task, TaskStatus
+from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatus
 from podling.core.traffic import KEY, Delay
+from podling.core.tries import Reason as Reason
+from podling.core.tries import advice_of, clause, ending, history, last_ended, moment
 from podling.core.value import value
 from podling.core.view import View, WhyNot
 
 MOST_NODES = 100  # listed with what they lack; those that lack least come first
 MOST_HOLDERS = 3
-_LONGEST_CLAUSE = 300
-
-
-@value
-class Reason:
-    code: str
-    message: str
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @value
@@ -68,7 +61,7 @@ def explain(
         case TaskStatus.PENDING:
             return _due(task, attempts, view, ahead, now, monotonic, delay)
         case TaskStatus.SCHEDULED | TaskStatus.RUNNING:
-            return _live(task, view, now)
+            return _live(task, attempts, view, now)
         case _:
             return _ended(task)
 
@@ -77,20 +70,20 @@ def explain(
 
 
 def _not_due(task: Task, attempts: Sequence[Attempt], now: datetime) -> Explanation:
-    at = _time(task.run_at)
-    last = _last_ended(attempts)
+    at = moment(task.run_at)
+    last = last_ended(attempts)
     if last is None:
         summary = f"It waits for its time, {at}, before which it must not run."
     else:
-        summary = f"It waits until {at} for attempt {task.attempt + 1}, because {_ending(last)}."
+        summary = f"It waits until {at} for attempt {task.attempt + 1}, because {ending(last)}."
     reason = Reason(code="not_due", message=f"due at {at}", details={"runAt": at})
     return Explanation(
         task_id=task.task_id,
         status=task.status,
         summary=summary,
-        reasons=(reason, *_history(task, last)),
+        reasons=(reason, *history(task, last)),
         next_event_at=_next(task, now, task.run_at),
-        advice=advice_for(last.error_code) if last else None,
+        advice=advice_of(last),
     )
 
 
@@ -104,27 +97,40 @@ def _due(
     delay: Delay | None,
 ) -> Explanation:
     why = view.why_blocked(task, monotonic)
-    last = _last_ended(attempts)
-    again = f", and its last try ended so: {_ending(last)}" if last else ""
+    last = last_ended(attempts)
+    again = f", and its last try ended so: {ending(last)}" if last else ""
+    advice: str | None
     if delay is not None:
         holders = _holders(task, delay, view)
         summary = f"It waits because {delay.message}{holders}{again}."
         reasons, advice = _delay_reasons(delay, holders), delay_advice(delay)
     elif why is None:
-        summary, reasons, advice = _in_line(ahead) + again + ".", _line_reasons(ahead), None
+        summary, reasons = _in_line(ahead) + again + ".", _line_reasons(ahead)
+        advice = advice_of(last)
     else:
-        summary = f"It waits because {_clause(why.sentence())}{again}."
+        summary = f"It waits because {clause(why.sentence())}{again}."
         reasons, advice = _fit_reasons(why), placement_advice(why, view.nodes())
     return Explanation(
         task_id=task.task_id,
         status=task.status,
         summary=summary,
-        reasons=(*reasons, *_history(task, last)),
+        reasons=(*reasons, *history(task, last)),
         nodes=_node_fits(task, view, monotonic),
         queue_position=ahead + 1,
-        next_event_at=_next(task, now, None if delay is None else delay.until),
+        next_event_at=_next(task, now, _wake_up(delay, why, now, monotonic)),
         advice=advice,
     )
+
+
+def _wake_up(
+    delay: Delay | None, why: WhyNot | None, now: datetime, monotonic: float | None
+) -> datetime | None:
+    """Return when what holds the task up ends by itself, if it does."""
+    if delay is not None:
+        return delay.until
+    if why is None or why.until is None or monotonic is None:
+        return None
+    return now + timedelta(seconds=why.until - monotonic)
 
 
 def _holders(task: Task, delay: Delay, view: View) -> str:
@@ -201,7 +207,7 @@ def _node_fits(task: Task, view: View, monotonic: float | None) -> tuple[NodeFit
 # Live
 
 
-def _live(task: Task, view: View, now: datetime) -> Explanation:
+def _live(task: Task, attempts: Sequence[Attempt], view: View, now: datetime) -> Explanation:
     summary, reason = _live_words(task, view)
     reasons = [reason, *_node_reasons(task, view)]
     if task.health_status is HealthStatus.UNHEALTHY:
@@ -209,13 +215,15 @@ def _live(task: Task, view: View, now: datetime) -> Explanation:
     if task.restart_count:
         count = {"restartCount": task.restart_count}
         reasons.append(Reason(code="restarted", message="containers were started again", details=count))
+    last = last_ended(attempts)
+    reasons += history(task, last)
     return Explanation(
         task_id=task.task_id,
         status=task.status,
         summary=summary,
         reasons=tuple(reasons),
         next_event_at=_next(task, now),
-        advice=_held_advice(task) if task.held is not None else None,
+        advice=_held_advice(task) if task.held is not None else advice_of(last),
     )
 
 
@@ -232,7 +240,7 @@ def _node_reasons(task: Task, view: View) -> Iterator[Reason]:
             code="node_draining", message=f"its node is drained: it may end there{limit}", details=details
         )
     if node.status is not NodeStatus.ONLINE and task.status is TaskStatus.RUNNING and task.held is None:
-        why = _clause(node.lost_reason or "its worker is not connected")
+        why = clause(node.lost_reason or "its worker is not connected")
         message = f"its node is offline ({why}); after a lease of silence onLost decides"
         yield Reason(code="node_offline", message=message, details=details)
 
@@ -241,17 +249,17 @@ def _live_words(task: Task, view: View) -> tuple[str, Reason]:
     where = f"node {task.node_id}"
     details = {"nodeId": task.node_id, "attempt": task.attempt}
     if task.held is not None:
-        why = _clause(task.held)
+        why = clause(task.held)
         until = "until the node returns or an operator decides"
         summary = f"Attempt {task.attempt} on {where} is held {until}, because {why}."
         return summary, Reason(code="held", message=why, details=details)
     if task.stop_reason is not None:
         why = _STOPS[task.stop_reason]
-        since = f" since {_time(task.stop_requested_at)}" if task.stop_requested_at else ""
+        since = f" since {moment(task.stop_requested_at)}" if task.stop_requested_at else ""
         summary = f"Attempt {task.attempt} is being stopped on {where}{since}, because {why}."
         return summary, Reason(code="stopping", message=why, details=details)
     if task.status is TaskStatus.RUNNING:
-        since = f" since {_time(task.started_at)}" if task.started_at else ""
+        since = f" since {moment(task.started_at)}" if task.started_at else ""
         message = f"attempt {task.attempt} runs on {where}"
         return f"Attempt {task.attempt} runs on {where}{since}.", Reason(
             code="running", message=message, details=details
@@ -263,7 +271,7 @@ def _scheduled_words(task: Task, view: View, where: str, details: Mapping[str, A
     node = view.node(task.node_id or "")
     given = f"Attempt {task.attempt} was given to {where}"
     if task.scheduled_at is not None:
-        given += f" at {_time(task.scheduled_at)}"
+        given += f" at {moment(task.scheduled_at)}"
     if node is None or node.status is not NodeStatus.ONLINE:
         summary = f"{given}, whose worker is not connected at the moment."
         return summary, Reason(code="node_offline", message=f"{where} is offline", details=details)
@@ -295,9 +303,9 @@ def _held_advice(task: Task) -> str:
 
 
 def _ended(task: Task) -> Explanation:
-    at = f" at {_time(task.finished_at)}" if task.finished_at else ""
+    at = f" at {moment(task.finished_at)}" if task.finished_at else ""
     where = f" on node {task.node_id}" if task.node_id else ""
-    error = f": {_clause(task.error)}" if task.error else ""
+    error = f": {clause(task.error)}" if task.error else ""
     match task.status:
         case TaskStatus.COMPLETED:
             summary = f"It completed{at}{where} with attempt {task.attempt}."
@@ -305,13 +313,13 @@ def _ended(task: Task) -> Explanation:
             summary = f"It was cancelled{at}{where}{error}."
         case _:
             tries = f" after {task.attempt} attempts" if task.attempt > 1 else ""
-            code = f" with {_clause(task.error_code)}" if task.error_code else ""
+            code = f" with {clause(task.error_code)}" if task.error_code else ""
             summary = f"It failed{at}{where}{tries}{code}{error}."
     return Explanation(
         task_id=task.task_id,
         status=task.status,
         summary=summary,
-        reasons=_end_reasons(task),
+        reasons=(*_end_reasons(task), *history(task)),
         advice=advice_for(task.error_code) if task.status is TaskStatus.FAILED else None,
     )
 
@@ -330,56 +338,9 @@ def _end_reasons(task: Task) -> tuple[Reason, ...]:
     return reason, letter
 
 
-# Words
-
-
-def _last_ended(attempts: Sequence[Attempt]) -> Attempt | None:
-    ended = [attempt for attempt in attempts if attempt.finished_at is not None]
-    return max(ended, key=lambda attempt: attempt.attempt, default=None)
-
-
-def _ending(attempt: Attempt) -> str:
-    if attempt.status is AttemptStatus.REFUSED:
-        words = f"node {attempt.node_id} sent attempt {attempt.attempt} back"
-    elif attempt.status is AttemptStatus.LOST:
-        words = f"attempt {attempt.attempt} was lost with node {attempt.node_id}"
-    else:
-        words = f"attempt {attempt.attempt} failed on node {attempt.node_id}"
-        words += f" with {_clause(attempt.error_code)}" if attempt.error_code else ""
-    return f"{words} ({_clause(attempt.error)})" if attempt.error else words
-
-
-def _history(task: Task, last: Attempt | None) -> tuple[Reason, ...]:
-    if last is None:
-        return ()
-    details = {
-        "attempt": last.attempt,
-        "nodeId": last.node_id,
-        "errorCode": last.error_code,
-        "exitCode": last.exit_code,
-        "failures": task.failures,
-        "maxAttempts": task.spec.max_attempts,
-        "losses": task.losses,
-        "maxLosses": task.spec.max_losses,
-    }
-    return (Reason(code="last_attempt", message=_ending(last), details=details),)
-
-
 def _next(task: Task, now: datetime, *known: datetime | None) -> datetime | None:
     """Return the first time after `now` at which something happens to the task by itself."""
     times = [*known, deadline_at(task), queue_timeout_at(task)]
     if task.status is TaskStatus.RUNNING:
         times.append(later(task.started_at, task.spec.timeout_seconds))
     return min((at for at in times if at is not None and at > now), default=None)
-
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _clause(text: str) -> str:
-    """Return `text` as part of a sentence: one line, no full stop, not too long."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(words) > _LONGEST_CLAUSE:
-        words = words[:_LONGEST_CLAUSE] + "…"
-    return words.replace(". ", "; ").rstrip(" .!?") or "no reason was given"

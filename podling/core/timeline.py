@@ -6,9 +6,11 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from podling.core.dead_letters import MEANINGS
 from podling.core.decision import Decision
 from podling.core.page import Place
-from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent
+from podling.core.retry import advice_for
+from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent, TaskStatus
 from podling.core.traffic import DELAYS
 from podling.core.value import value
 
@@ -60,7 +62,22 @@ def _submitted(task: Task) -> TimelineLine:
         attempt=None,
         actor="client",
         message=f"submitted to queue {task.spec.queue}{replayed}",
+        details=_submit_details(task),
     )
+
+
+def _submit_details(task: Task) -> dict[str, Any]:
+    """Return what is its own of what decides where and when it runs; the rest is read with the task."""
+    spec = task.spec
+    details = {
+        "queue": spec.queue,
+        "priority": spec.priority,
+        "maxAttempts": spec.max_attempts,
+        "concurrencyKey": spec.concurrency_key,
+        "replayOf": spec.replay_of,
+        "shape": task.shape,
+    }
+    return {name: given for name, given in details.items() if given is not None}
 
 
 def _attempt_lines(attempt: Attempt) -> Iterator[TimelineLine]:
@@ -95,11 +112,21 @@ def _attempt_end(attempt: Attempt, finished_at: datetime) -> TimelineLine:
         actor="leader" if lost else "worker",
         message=_end_message(attempt),
         details={
+            "nodeId": attempt.node_id,
+            "latencySeconds": _latency(attempt, finished_at),
             "exitCode": attempt.exit_code,
             "errorCode": attempt.error_code,
             "retryAt": None if attempt.retry_at is None else attempt.retry_at.isoformat(),
+            "advice": advice_for(attempt.error_code),
         },
     )
+
+
+def _latency(attempt: Attempt, finished_at: datetime) -> float | None:
+    """Return for how long it ran, by its worker's clock; None if it never did."""
+    if attempt.started_at is None:
+        return None
+    return max(0.0, (finished_at - attempt.started_at).total_seconds())
 
 
 def _end_message(attempt: Attempt) -> str:
@@ -108,6 +135,8 @@ def _end_message(attempt: Attempt) -> str:
         words += f" with exit code {attempt.exit_code}"
     if attempt.error_code is not None:
         words += f" ({attempt.error_code})"
+    if attempt.started_at is not None and attempt.finished_at is not None:
+        words += f" after {_latency(attempt, attempt.finished_at):.3g} s"
     return f"{words}: {attempt.error}" if attempt.error else words
 
 
@@ -165,5 +194,17 @@ def _end(task: Task, attempts: Sequence[Attempt]) -> TimelineLine:
         attempt=task.attempt or None,
         actor="client" if task.status.value == "cancelled" else "leader",
         message=f"the task is {task.status.value}{reason}",
-        details={"errorCode": task.error_code, "deadLetterReason": task.dead_letter_reason},
+        details=_end_details(task),
     )
+
+
+def _end_details(task: Task) -> dict[str, Any]:
+    details: dict[str, Any] = {"errorCode": task.error_code, "deadLetterReason": task.dead_letter_reason}
+    if task.status is not TaskStatus.FAILED:
+        return details
+    return details | {
+        "failures": task.failures,
+        "losses": task.losses,
+        "meaning": MEANINGS.get(task.dead_letter_reason or ""),
+        "advice": advice_for(task.error_code),
+    }

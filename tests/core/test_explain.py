@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podling.core.backoff import FIRST_SECONDS
 from podling.core.explain import MOST_NODES, explain
 from podling.core.lifecycle import EventKind
 from podling.core.node import Drain, Node, NodeStatus
+from podling.core.retry import advice_for
 from podling.core.spec import OnLost
 from podling.core.task import HealthStatus, Task, TaskStatus
 from podling.core.view import View
@@ -126,6 +128,14 @@ def test_the_advice_follows_what_the_nodes_lack(view: View, words: str) -> None:
     assert words in explanation.advice
 
 
+def test_who_waits_for_a_node_that_backs_off_is_told_until_when() -> None:
+    task, other = wanting({"cpu": 500}), wanting({"cpu": 4000})
+    view = view_of(sized("bad"), sized("full"), on(other, "full"))
+    view.back_offs.failed("bad", task.shape, 100.0)
+    explanation = explain(task, [], view, 0, NOW, 110.0)
+    assert explanation.next_event_at == at(FIRST_SECONDS - 10)
+
+
 def test_the_nodes_are_listed_up_to_a_number_the_nearest_first() -> None:
     view = view_of(*(sized(f"full-{number}", slots=0) for number in range(MOST_NODES)))
     view.put_node(sized("zz-fits"))
@@ -151,7 +161,7 @@ def test_a_running_task_says_since_when_and_when_it_must_end() -> None:
     explanation = explain(history.task, history.rows(), View(), 0, history.now)
     assert explanation.summary == "Attempt 1 runs on node node-1 since 2026-03-01T12:00:02Z."
     assert explanation.next_event_at == at(62)
-    assert [reason.code for reason in explanation.reasons] == ["running", "unhealthy"]
+    assert [reason.code for reason in explanation.reasons] == ["running", "unhealthy", "attempts"]
 
 
 def test_a_live_task_says_what_its_nodes_state_means_for_it() -> None:
@@ -161,7 +171,7 @@ def test_a_live_task_says_what_its_nodes_state_means_for_it() -> None:
         explanation = explain(history.task, history.rows(), view_of(sized("node-1", **node)), 0, history.now)
         return {reason.code: reason.message for reason in explanation.reasons}
 
-    assert set(told()) == {"running"}
+    assert set(told()) == {"running", "attempts"}
     draining = told(cordoned=True, drain=Drain(since=NOW, deadline_seconds=600.0))
     assert draining["node_draining"] == (
         "its node is drained: it may end there, or is moved elsewhere 600 s after the drain began"
@@ -171,6 +181,49 @@ def test_a_live_task_says_what_its_nodes_state_means_for_it() -> None:
         "its node is offline (its worker was stopped: it got SIGTERM);"
         " after a lease of silence onLost decides"
     )
+
+
+def test_attempts_and_failures_are_counted_wherever_the_task_is() -> None:
+    failing = (
+        Step(kind=EventKind.ASSIGN, seconds=10),
+        Step(kind=EventKind.STARTED),
+        Step(kind=EventKind.ENDED, error_code="RATE_LIMIT", error="slow down"),
+    )
+    losing = (Step(kind=EventKind.ASSIGN, seconds=60), Step(kind=EventKind.LOSE))
+    again = (Step(kind=EventKind.ASSIGN, seconds=600), Step(kind=EventKind.STARTED))
+    task = build_task(max_attempts=3)
+    for steps, attempts, failures, losses in (
+        (failing, 1, 1, 0),
+        ((*failing, *losing), 2, 1, 1),
+        ((*failing, *again), 2, 1, 0),
+        ((*failing, *again, Step(kind=EventKind.ENDED)), 2, 1, 0),
+        ((*failing, *failing, *failing), 3, 3, 0),
+    ):
+        history = lived(task, *steps)
+        explanation = explain(history.task, history.rows(), View(), 0, history.now)
+        [counted] = [reason for reason in explanation.reasons if reason.code == "attempts"]
+        assert counted.details == {
+            "attempts": attempts,
+            "failures": failures,
+            "maxAttempts": 3,
+            "losses": losses,
+            "maxLosses": 5,
+        }
+        assert f"{failures} of 3 failed, {losses} lost of 5" in counted.message
+
+
+def test_a_running_task_tells_how_its_last_try_ended() -> None:
+    history = lived(
+        build_task(max_attempts=3),
+        Step(kind=EventKind.ASSIGN),
+        Step(kind=EventKind.ENDED, error_code="OOM", error="used 64 MiB", exit_code=137),
+        Step(kind=EventKind.ASSIGN, seconds=30),
+        Step(kind=EventKind.STARTED),
+    )
+    explanation = explain(history.task, history.rows(), View(), 0, history.now)
+    reasons = {reason.code: reason for reason in explanation.reasons}
+    assert reasons["last_attempt"].message == "attempt 1 failed on node node-1 with OOM (used 64 MiB)"
+    assert explanation.advice == advice_for("OOM")
 
 
 def test_a_held_task_asks_for_an_operator() -> None:

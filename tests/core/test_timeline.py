@@ -1,6 +1,8 @@
 from hypothesis import given
 
+from podling.core.dead_letters import MEANINGS
 from podling.core.lifecycle import EventKind
+from podling.core.retry import advice_for
 from podling.core.task import TaskEvent
 from podling.core.timeline import timeline
 from tests.builders import NOW, at, build_task
@@ -34,13 +36,41 @@ def test_a_life_with_a_retry_is_told_in_order() -> None:
     ]
     lines = timeline(history.task, history.rows(), history.events)
     failed = lines[3]
-    assert failed.message == "attempt 1 failed with exit code 137 (OOM): too much"
+    assert failed.message == "attempt 1 failed with exit code 137 (OOM) after 1 s: too much"
     assert failed.details == {
+        "nodeId": "node-1",
+        "latencySeconds": 1.0,
         "exitCode": 137,
         "errorCode": "OOM",
         "retryAt": history.attempts[1].retry_at.isoformat(),  # type: ignore[union-attr]
+        "advice": advice_for("OOM"),
+    }
+    assert lines[0].details == {
+        "queue": "default",
+        "priority": 0,
+        "maxAttempts": 2,
+        "shape": history.task.shape,
     }
     assert [line.attempt for line in lines] == [None, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_the_end_of_a_dead_letter_says_why_and_what_to_do() -> None:
+    history = History(task=build_task())
+    for step in (
+        Step(kind=EventKind.ASSIGN),
+        Step(kind=EventKind.ENDED, error_code="OOM", exit_code=137, error="too much"),
+    ):
+        history.take(step)
+    *_, attempt, end = timeline(history.task, history.rows(), history.events)
+    assert attempt.details["latencySeconds"] is None, "nobody told that it started"
+    assert end.details == {
+        "errorCode": "OOM",
+        "deadLetterReason": "MAX_ATTEMPTS_EXCEEDED",
+        "meaning": MEANINGS["MAX_ATTEMPTS_EXCEEDED"],
+        "failures": 1,
+        "losses": 0,
+        "advice": advice_for("OOM"),
+    }
 
 
 def test_orders_refusals_and_losses_are_told_once() -> None:
