@@ -39,8 +39,31 @@ class Checkpoints:
 
         Raises StaleAttempt if a later attempt has saved one: whoever was thought dead cannot undo it.
         """
+        asked = self._asked(task_id, attempt, data, progress, estimated_seconds_remaining)
+        return self._told(await self._table.save(asked))
+
+    async def save_from_inside(
+        self,
+        task_id: str,
+        data: Any = None,
+        *,
+        progress: float | None = None,
+        estimated_seconds_remaining: float | None = None,
+        attempt: int,
+        keep: int,
+    ) -> Checkpoint:
+        """As `save`, for a task of the store's own master; only the task's last `keep` stay.
+
+        Raises StaleAttempt unless the attempt is live.
+        """
+        asked = self._asked(task_id, attempt, data, progress, estimated_seconds_remaining)
+        return self._told(await self._table.save_from_inside(asked, keep))
+
+    def _asked(
+        self, task_id: str, attempt: int, data: Any, progress: float | None, estimate: float | None
+    ) -> Checkpoint:
         now = datetime.now(UTC)  # of the id alone; the store says when it was saved
-        asked = Checkpoint(
+        return Checkpoint(
             checkpoint_id=new_id(now),
             task_id=self._whole(task_id),
             attempt=check_whole(attempt, "attempt", 1, MOST_COUNT),
@@ -48,9 +71,8 @@ class Checkpoints:
             at=now,
             progress=check_progress(progress),
             data=to_text(data, "data"),
-            estimated_seconds_remaining=check_estimate(estimated_seconds_remaining),
+            estimated_seconds_remaining=check_estimate(estimate),
         )
-        return self._told(await self._table.save(asked))
 
     async def load(self, checkpoint_id: str) -> Checkpoint | None:
         """Return a checkpoint by its id, if it is one of this prefix."""
@@ -66,6 +88,11 @@ class Checkpoints:
     async def list(self, task_id: str) -> Sequence[Checkpoint]:
         """Return the task's checkpoints in the order in which they were saved."""
         return [self._told(found) for found in await self._table.list(self._whole(task_id))]
+
+    async def newest(self, task_id: str, limit: int, before: int | None = None) -> Sequence[Checkpoint]:
+        """Return the task's last ones, the newest first: those with a sequence before the one given."""
+        found = await self._table.newest(self._whole(task_id), limit, before)
+        return [self._told(kept) for kept in found]
 
     async def cleanup(self, task_id: str, keep: int = 1) -> int:
         """Remove all but the last `keep`; return how many."""

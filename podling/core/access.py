@@ -4,6 +4,7 @@ import ipaddress
 from enum import StrEnum
 from functools import lru_cache
 
+from podling.core.protocol import AttemptKey
 from podling.core.value import value
 
 
@@ -39,13 +40,14 @@ def allows(held: Role, needed: Role) -> bool:
 class Principal:
     """Who sent a request; `name` is what is told of them, `node_id` binds a worker's credential.
 
-    `token_id` is the stored token's that was shown, if it was one.
+    `token_id` is the stored token's that was shown, if it was one; `attempt` the one that it is itself.
     """
 
     name: str
     roles: frozenset[Role]
     node_id: str | None = None
     token_id: str | None = None
+    attempt: AttemptKey | None = None
 
     def may(self, needed: Role) -> bool:
         """Whether any of the roles includes the one that a route needs."""

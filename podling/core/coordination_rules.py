@@ -15,6 +15,9 @@ MOST_WAIT_SECONDS = 86400.0
 MOST_COUNT = 2**31 - 1
 MOST_NUMBER = 2**63 - 1
 
+TASK_KEYS = "tasks:"
+"""What keys begin with that programs inside tasks may use; whoever may use the others may use these too."""
+
 DEFAULT_LOCK_SECONDS = 30.0
 DEFAULT_MAX_FAILURES = 5
 DEFAULT_COOL_DOWN_SECONDS = 30.0

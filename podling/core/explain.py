@@ -210,6 +210,11 @@ def _node_fits(task: Task, view: View, monotonic: float | None) -> tuple[NodeFit
 def _live(task: Task, attempts: Sequence[Attempt], view: View, now: datetime) -> Explanation:
     summary, reason = _live_words(task, view)
     reasons = [reason, *_node_reasons(task, view)]
+    if task.progress is not None:
+        said = {"progress": task.progress}
+        reasons.append(
+            Reason(code="progress", message=f"it says it is {task.progress:g} % done", details=said)
+        )
     if task.health_status is HealthStatus.UNHEALTHY:
         reasons.append(Reason(code="unhealthy", message="its health check fails"))
     if task.restart_count:

@@ -19,6 +19,7 @@ from podling.core.value import value
 __all__ = [
     "TABLE",
     "Actor",
+    "Announce",
     "Assign",
     "Cancel",
     "Deadline",
@@ -56,6 +57,7 @@ class EventKind(StrEnum):
     RESOLVE = "resolve"
     QUEUE_TIMEOUT = "queue_timeout"
     DEADLINE = "deadline"
+    ANNOUNCE = "announce"
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,9 @@ TABLE: Mapping[EventKind, Move] = {
         "deadlineSeconds are over: failed, or its worker is told to stop; nothing if they are not",
         stays=True,
     ),
+    EventKind.ANNOUNCE: _move(
+        Actor.TASK, {SCHEDULED, RUNNING}, set(), "how far it is, or what came of it", stays=True
+    ),
 }
 
 
@@ -222,7 +227,28 @@ class Deadline:
     pass
 
 
-Event = Assign | Reported | Lose | DeclareLost | Evict | Cancel | RetryNow | Resolve | QueueTimeout | Deadline
+@value
+class Announce:
+    """What the program inside an attempt says of it; None leaves that as it is. `result` is JSON."""
+
+    attempt: int
+    progress: float | None = None
+    result: str | None = None
+
+
+Event = (
+    Assign
+    | Reported
+    | Lose
+    | DeclareLost
+    | Evict
+    | Cancel
+    | RetryNow
+    | Resolve
+    | QueueTimeout
+    | Deadline
+    | Announce
+)
 
 
 _REPORT_KINDS = {
@@ -256,6 +282,8 @@ def kind_of(event: Event) -> EventKind:
             return EventKind.QUEUE_TIMEOUT
         case Deadline():
             return EventKind.DEADLINE
+        case Announce():
+            return EventKind.ANNOUNCE
 
 
 def apply(task: Task, event: Event, now: datetime, draw: float = 0.5) -> Transition:
@@ -310,6 +338,8 @@ def _apply(task: Task, event: Event, now: datetime, draw: float) -> Transition:
             return moves.queue_timeout(task, now)
         case Deadline():
             return moves.deadline(task, now)
+        case Announce(progress=progress, result=result):
+            return moves.announce(task, progress, result)
 
 
 _REPORT_MOVES: Mapping[ReportKind, Callable[[Task, Report, datetime, float], Transition]] = {
@@ -326,6 +356,8 @@ def _check(task: Task, event: Event) -> None:
             _check_fence(task, report.attempt, node_id)
             _check_report(task, report)
         case Lose(attempt=attempt) | DeclareLost(attempt=attempt) | Evict(attempt=attempt):
+            _check_fence(task, attempt, task.node_id)
+        case Announce(attempt=attempt):
             _check_fence(task, attempt, task.node_id)
         case Resolve(attempt=int(attempt)):
             _check_fence(task, attempt, task.node_id)
@@ -366,6 +398,7 @@ _VERBS: Mapping[EventKind, str] = {
     EventKind.RESOLVE: "be resolved",
     EventKind.QUEUE_TIMEOUT: "run out of its time in the queue",
     EventKind.DEADLINE: "run out of its time",
+    EventKind.ANNOUNCE: "say anything of itself",
 }
 
 

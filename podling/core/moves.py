@@ -44,6 +44,8 @@ def assign(task: Task, node_id: str, now: datetime) -> Transition:
         error=None,
         containers=(),
         health_status=HealthStatus.UNKNOWN,
+        progress=None,
+        result=None,
     )
     return Transition(task=assigned, attempt=attempt_row(assigned, AttemptStatus.SCHEDULED))
 
@@ -252,3 +254,10 @@ def _filled(state: ContainerState, before: ContainerState | None) -> ContainerSt
         started_at=state.started_at or before.started_at,
         restart_count=max(state.restart_count, before.restart_count),
     )
+
+
+def announce(task: Task, progress: float | None, result: str | None) -> Transition:
+    """The attempt's own word; said again, it changes nothing."""
+    said = {"progress": progress, "result": result}
+    news = {name: item for name, item in said.items() if item is not None and item != getattr(task, name)}
+    return Transition(task=moved(task, **news) if news else task)

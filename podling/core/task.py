@@ -122,7 +122,8 @@ class Task:
 
     `failures` counts attempts charged to `max_attempts`, `losses` those charged to `max_losses`.
     The times, the node and the containers are those of the attempt numbered `attempt`. `held` says
-    why a task whose node was lost waits for that node or an operator.
+    why a task whose node was lost waits for that node or an operator. `progress` (in percent) and
+    `result` (JSON) are what the last attempt said of itself.
     """
 
     task_id: str
@@ -148,6 +149,8 @@ class Task:
     held: str | None = None
     health_status: HealthStatus = HealthStatus.UNKNOWN
     containers: tuple[ContainerState, ...] = ()
+    progress: float | None = None
+    result: str | None = None
 
     @property
     def must_end(self) -> bool:

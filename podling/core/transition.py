@@ -16,6 +16,7 @@ class Actor(StrEnum):
     CLIENT = "client"
     LEADER = "leader"
     WORKER = "worker"
+    TASK = "task"  # the program inside an attempt
 
 
 @value

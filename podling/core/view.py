@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
+from itertools import islice
 
 from podling.core.backoff import BackOffs
 from podling.core.node import Node
@@ -157,6 +158,10 @@ class View:
         """Return a live task."""
         known = self._live.get(task_id)
         return None if known is None else known[0]
+
+    def progressing(self, most: int) -> Sequence[Task]:
+        """Return live tasks that say how far they are."""
+        return list(islice((task for task, _ in self._live.values() if task.progress is not None), most))
 
     def live_statuses(self) -> Mapping[TaskStatus, int]:
         """Return how many live tasks are in each state."""

@@ -11,6 +11,7 @@ from podling.coordination.coordination import Coordination
 from podling.core.alert_policy import AlertPermissions
 from podling.core.permissions import Policy
 from podling.core.spec import RetryPolicy
+from podling.core.task_credential import KEY_BITS
 from podling.core.traffic import Traffic
 from podling.core.view import View
 from podling.kit.clock import Clock
@@ -134,6 +135,11 @@ class MasterContext:
     def new_id(self) -> str:
         """Return an identifier that nobody has used, for a task or a node."""
         return new_id(self.clock.now(), self.draw_bits)
+
+    async def learn_task_key(self) -> None:
+        """Know the credentials of attempts, or begin to give them. Raises StoreUnavailable."""
+        candidate = self.draw_bits(KEY_BITS).to_bytes(KEY_BITS // 8, "big")
+        self.credentials.use_task_key(await self.store.task_keys.shared(candidate))
 
     def master_urls(self) -> tuple[str, ...]:
         """Return where masters can be reached, this one first."""

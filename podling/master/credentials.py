@@ -10,6 +10,7 @@ from typing import Any
 
 from podling.core.access import LOCAL, SHARED, Principal, Role
 from podling.core.errors import Unauthorized
+from podling.core.task_credential import is_signed, node_key, read_claim
 from podling.core.token import Token, hash_secret, make_secret
 from podling.kit.clock import Clock
 from podling.store.ports.tokens import StoredToken, TokenChanges, Tokens
@@ -37,6 +38,7 @@ class Credentials:
         self._by_hash: dict[str, StoredToken] = {}
         self._by_id: dict[str, str] = {}
         self._lent: dict[str, Principal] = {}
+        self._task_key: bytes | None = None
         self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
 
     @property
@@ -48,14 +50,27 @@ class Credentials:
     def has_shared(self) -> bool:
         return self._shared_hash is not None
 
+    def use_task_key(self, key: bytes) -> None:
+        """Know the attempts' credentials that are made with this key."""
+        self._task_key = key
+
+    def key_of_node(self, node_id: str) -> bytes | None:
+        """Return what the node makes its attempts' credentials with."""
+        return None if self._task_key is None else node_key(self._task_key, node_id)
+
     def identify(self, secret: str | None) -> Principal:
-        """Return whose credential it is. Raises Unauthorized."""
+        """Return whose credential it is; of an attempt's, whether that is live is not known yet.
+
+        Raises Unauthorized.
+        """
         if secret is None:
             if self.is_open:
                 return LOCAL
             raise Unauthorized(
                 "this master wants a token: send Authorization: Bearer TOKEN, or use --token-file"
             )
+        if (inside := self._attempt(secret)) is not None:
+            return inside
         found = hash_secret(secret)
         if (lent := self._lent.get(found)) is not None:
             return lent
@@ -67,6 +82,16 @@ class Credentials:
         if stored is None or not hmac.compare_digest(found, stored.secret_hash):
             raise Unauthorized(f"no such token: {_HOW}", code="unknown_token")
         return _principal(self._checked(stored.token))
+
+    def _attempt(self, secret: str) -> Principal | None:
+        claim = read_claim(secret)
+        if claim is None or self._task_key is None or not is_signed(claim, self._task_key):
+            return None
+        return Principal(
+            name=f"attempt {claim.key.attempt} of task {claim.key.task_id}",
+            roles=frozenset({Role.TASK}),
+            attempt=claim.key,
+        )
 
     def _checked(self, token: Token) -> Token:
         if token.revoked_at is not None:

@@ -44,6 +44,7 @@ class Measures:
             ("method", "route", "status"),
         )  # fmt: skip
         self.streams = Counter("podling_http_streams", "Streams and sessions that have ended.", ("route",))
+        self.checkpoints = Counter("podling_checkpoints", "Checkpoints that tasks saved at this master.")
         self.beats = Counter("podling_beats", "Beats of workers that this master wrote.")
         self.lag = Histogram("podling_loop_lag_seconds", "How late the event loop was.", (), LAGS)
 

@@ -20,6 +20,7 @@ from podling.kit.wakeup import Wakeup
 from podling.master.alerts.office import AlertOffice
 from podling.master.api import (
     alerts,
+    checkpoints,
     cluster,
     coordination,
     dead_letters,
@@ -70,6 +71,7 @@ from podling.master.loops.retention import RETENTION_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
 from podling.master.loops.schedules import ScheduleLoop
 from podling.master.operations import logs as log_texts
+from podling.master.operations.checkpoints import check_live
 from podling.master.sampler import LOOK_SECONDS, Sampler
 from podling.master.sessions.beats import Beats
 from podling.master.sessions.facts import FactsTable
@@ -169,6 +171,7 @@ class MasterServer:
         _log.warning("this master's record has gone from the store: everything is read again")
         self.context.cluster_id = await self.context.store.cluster_id()
         await self.context.credentials.load()
+        await self.context.learn_task_key()
         await self._changes.start_over()
         await self.context.alerts.learn()
         await self.context.queues.start_over()
@@ -205,6 +208,7 @@ class MasterServer:
         await context.store.open()
         context.cluster_id = await context.store.cluster_id()
         await context.credentials.load()
+        await context.learn_task_key()
         await check_lease(context)
         await context.store.register_master(context.record())
         self._registered = True
@@ -304,6 +308,7 @@ def application(server: MasterServer) -> web.Application:
         server.audit,
         context.clock,
         context.refusals,
+        partial(check_live, context),
         wants_certificates=context.options.wants_certificates,
     )
     middlewares = [arrived, counted, errors, server.admission.admit, access.middleware()]
@@ -339,6 +344,7 @@ def _routes() -> list[Route]:
         alerts,
         schedules,
         coordination,
+        checkpoints,
         events,
         metrics,
         queues,

@@ -33,6 +33,7 @@ from podling.store.ports.overdue import OverdueKind as OverdueKind
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
 from podling.store.ports.submit_counts import SubmitCounts
+from podling.store.ports.task_keys import TaskKeys
 from podling.store.ports.tokens import Tokens
 
 
@@ -143,6 +144,7 @@ class Store(Protocol):
     schedules: Schedules
     lines: Lines
     submit_counts: SubmitCounts
+    task_keys: TaskKeys
 
     @property
     def replica(self) -> ReplicaFacts | None: ...

@@ -23,7 +23,9 @@ def task_event(
     attempt: int,
     node_id: str | None,
     summary: Summary,
+    progress: float | None = None,
 ) -> dict[str, Any]:
+    """`progress` is only there for a task that says how far it is."""
     return {
         "at": to_plain(at),
         "type": type_,
@@ -34,7 +36,7 @@ def task_event(
         "before": None if before is None else str(before),
         "attempt": attempt,
         "nodeId": node_id,
-    }
+    } | ({} if progress is None else {"progress": progress})
 
 
 def node_event_type(change: NodeChange) -> str:

@@ -94,7 +94,8 @@ class Welcome:
     """Answers hello. `desired` follows from the inventory; see Desired.
 
     `secret` is a credential for the session's other requests, and ends with it; there is one for a
-    worker that came without any.
+    worker that came without any. `task_key` is what the credentials of the node's attempts are made
+    with, in hexadecimal digits.
     """
 
     session_no: int
@@ -103,6 +104,7 @@ class Welcome:
     masters: tuple[str, ...]
     desired: "Desired"
     secret: str | None = None
+    task_key: str | None = field(default=None, repr=False)
 
 
 @value
@@ -230,7 +232,7 @@ _SEPARATOR = b"\n"
 _LATER: dict[type[Any], tuple[str, ...]] = {
     OpenStream: ("url",),
     Hello: ("beatsOnly",),
-    Welcome: ("secret",),
+    Welcome: ("secret", "taskKey"),
 }
 """Fields that the oldest protocol does not know; they are left out while they say nothing."""
 

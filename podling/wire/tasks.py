@@ -140,8 +140,8 @@ def task_view(task: Task, scheduling_error: str | None = None) -> dict[str, Any]
         "deadLetterReason": task.dead_letter_reason,
         "schedulingError": scheduling_error,
         "held": task.held,
-        "progress": None,
-        "result": None,
+        "progress": task.progress,
+        "result": None if task.result is None else orjson.loads(task.result),
         "restartCount": task.restart_count,
     }
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from podling.core.errors import PodlingError
 from podling.core.lifecycle import (
+    Announce,
     Assign,
     Cancel,
     Deadline,
@@ -84,6 +85,9 @@ class Step:
                 return QueueTimeout()
             case EventKind.DEADLINE:
                 return Deadline()
+            case EventKind.ANNOUNCE:
+                attempt = task.attempt + self.attempt_offset
+                return Announce(attempt=attempt, progress=100 * self.draw, result='{"done": true}')
         node_id = "elsewhere" if self.foreign else task.node_id or "elsewhere"
         return Reported(report=self._report(task, now), node_id=node_id)
 

@@ -4,14 +4,16 @@ Default deny: a route that is not in the table of `Access` is refused, whoever a
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiohttp import web
 
 from podling.core.access import ASKED, LOCAL, NOBODY, Principal, Role
 from podling.core.audit import AuditEntry, outcome_of, shown_id
+from podling.core.coordination_rules import TASK_KEYS
 from podling.core.errors import Forbidden, PodlingError, Unauthorized
+from podling.core.protocol import AttemptKey
 from podling.kit.clock import Clock
 from podling.kit.sites import check_local
 from podling.master.api.http import query
@@ -25,6 +27,9 @@ from podling.wire.errors import status_of
 from podling.wire.openapi.document import described
 
 _NO_TOKEN = "this master has no token yet"
+CheckLive = Callable[[AttemptKey], Awaitable[None]]
+"""Raises StaleAttempt unless the attempt is live: what its credential is good for ends with it."""
+
 _WORKERS = frozenset({Role.WORKER, Role.JOIN})
 _HURRIED = frozenset({Role.OPERATOR, Role.ADMIN})  # few enough that each waits until it is in the audit
 
@@ -39,6 +44,7 @@ class Access:
         audit: AuditLog,
         clock: Clock,
         refusals: Refusals,
+        check_live: CheckLive,
         *,
         wants_certificates: bool = False,
     ) -> None:
@@ -48,6 +54,7 @@ class Access:
         self._audit = audit
         self._clock = clock
         self._refusals = refusals
+        self._check_live = check_live
         self._wants_certificates = wants_certificates
 
     def middleware(self) -> Any:
@@ -71,6 +78,8 @@ class Access:
                 _check(route, request, principal)
                 if self._wants_certificates:
                     _check_certificate(route, request)
+                if principal.attempt is not None:
+                    await self._check_live(principal.attempt)
             except Forbidden as error:
                 self._note_worker(request, route, error)
                 await self._note(request, route, error)
@@ -184,6 +193,8 @@ def _check(route: Route | None, request: web.Request, principal: Principal) -> N
         )
     if principal.node_id is not None:
         _check_node(route, request, principal.node_id)
+    if principal.attempt is not None:
+        _check_attempt(request, principal.attempt)
 
 
 def _check_certificate(route: Route | None, request: web.Request) -> None:
@@ -195,6 +206,17 @@ def _check_certificate(route: Route | None, request: web.Request) -> None:
         "master has signed, with --tls-cert and --tls-key",
         code="certificate_needed",
     )
+
+
+def _check_attempt(request: web.Request, key: AttemptKey) -> None:
+    names = request.match_info
+    if names.get("id", key.task_id) != key.task_id:
+        raise Forbidden(f"this is a credential of task {key.task_id} alone", code="another_task")
+    if not names.get("key", TASK_KEYS).startswith(TASK_KEYS):
+        raise Forbidden(
+            f"tasks use keys that begin with {TASK_KEYS}; the others are for programs outside",
+            code="key_not_for_tasks",
+        )
 
 
 def _check_node(route: Route, request: web.Request, node_id: str) -> None:

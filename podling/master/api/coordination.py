@@ -23,7 +23,7 @@ from podling.core.errors import (
 from podling.master.api.admission import ADMISSION
 from podling.master.api.http import answer, next_page, page_limit, query, read_body, read_object
 from podling.master.api.keys import CONTEXT, PRINCIPAL, STREAMS
-from podling.master.api.route import Route, delete, get, post, put
+from podling.master.api.route import Route, also_for_tasks, delete, get, post, put
 from podling.master.credentials import CREDENTIAL_ENDED
 from podling.master.sessions.streams import STOPPING
 from podling.wire import coordination as wire
@@ -40,10 +40,12 @@ def _lock_routes() -> list[Route]:
     base = "/api/v1/locks"
     return [
         get(base, list_locks, Role.READER),
-        get(f"{base}/{{key}}", get_lock, Role.READER),
-        post(f"{base}/{{key}}/acquire", acquire, Role.SUBMITTER, audited=False),
-        post(f"{base}/{{key}}/extend", extend, Role.SUBMITTER, audited=False),
-        post(f"{base}/{{key}}/release", release, Role.SUBMITTER, audited=False),
+        *also_for_tasks(
+            get(f"{base}/{{key}}", get_lock, Role.READER),
+            post(f"{base}/{{key}}/acquire", acquire, Role.SUBMITTER, audited=False),
+            post(f"{base}/{{key}}/extend", extend, Role.SUBMITTER, audited=False),
+            post(f"{base}/{{key}}/release", release, Role.SUBMITTER, audited=False),
+        ),
         delete(f"{base}/{{key}}", force_release, Role.OPERATOR),
     ]
 
@@ -52,11 +54,13 @@ def _breaker_routes() -> list[Route]:
     base = "/api/v1/breakers"
     return [
         get(base, list_breakers, Role.READER),
-        get(f"{base}/{{key}}", get_breaker, Role.READER),
         put(f"{base}/{{key}}", put_breaker, Role.SUBMITTER),
-        post(f"{base}/{{key}}/failure", record_failure, Role.SUBMITTER, audited=False),
-        post(f"{base}/{{key}}/success", record_success, Role.SUBMITTER, audited=False),
-        post(f"{base}/{{key}}/allow", allow, Role.SUBMITTER, audited=False),
+        *also_for_tasks(
+            get(f"{base}/{{key}}", get_breaker, Role.READER),
+            post(f"{base}/{{key}}/failure", record_failure, Role.SUBMITTER, audited=False),
+            post(f"{base}/{{key}}/success", record_success, Role.SUBMITTER, audited=False),
+            post(f"{base}/{{key}}/allow", allow, Role.SUBMITTER, audited=False),
+        ),
     ]
 
 
@@ -67,20 +71,22 @@ def _cache_routes() -> list[Route]:
         delete(base, clear_cache, Role.OPERATOR),
         get(f"{base}:statistics", get_statistics, Role.READER),
         post(f"{base}:prune", prune_cache, Role.OPERATOR),
-        get(f"{base}/{{key}}", get_cached, Role.READER),
-        put(f"{base}/{{key}}", put_cached, Role.SUBMITTER, audited=False),
-        delete(f"{base}/{{key}}", delete_cached, Role.SUBMITTER, audited=False),
+        *also_for_tasks(
+            get(f"{base}/{{key}}", get_cached, Role.READER),
+            put(f"{base}/{{key}}", put_cached, Role.SUBMITTER, audited=False),
+            delete(f"{base}/{{key}}", delete_cached, Role.SUBMITTER, audited=False),
+        ),
     ]
 
 
 def _idempotency_routes() -> list[Route]:
     base = "/api/v1/idempotency/{key}"
-    return [
+    return also_for_tasks(
         post(f"{base}/claim", claim, Role.SUBMITTER, audited=False),
         put(base, put_outcome, Role.SUBMITTER, audited=False),
         get(base, get_outcome, Role.READER),
         delete(base, delete_outcome, Role.SUBMITTER, audited=False),
-    ]
+    )
 
 
 async def list_locks(request: web.Request) -> web.Response:

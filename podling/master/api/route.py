@@ -1,6 +1,7 @@
 """A route with the least role that may use it: there is no other way to add one."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import StrEnum
 
 from aiohttp import web
@@ -55,6 +56,11 @@ def get(
     return Route(
         method="GET", path=path, handler=handler, role=role, node=node, audited=False, urgent=hurried
     )
+
+
+def also_for_tasks(*routes: Route) -> list[Route]:
+    """Return the routes as open to the credentials of attempts too."""
+    return [replace(route, also=(*route.also, Role.TASK)) for route in routes]
 
 
 def post(

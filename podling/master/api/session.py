@@ -131,7 +131,10 @@ async def serve(
     if admitted is not None:
         admitted()
     try:
-        await line.send(replace(welcome, secret=secret) if session.goes_to_masters else welcome)
+        if session.goes_to_masters:
+            key = desk.context.credentials.key_of_node(node_id)
+            welcome = replace(welcome, secret=secret, task_key=key and key.hex())
+        await line.send(welcome)
         del welcome  # it can be long, and the session is
         await _Conversation(desk, line, session).run()
     finally:

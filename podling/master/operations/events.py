@@ -167,11 +167,18 @@ class _Reader:
         for index, change, type_ in chosen:
             summary = known.get(change.task_id, _UNKNOWN)
             if self._query.wanted.wants_task(summary):
-                events.append((index, _task_event(batch, change, type_, summary)))
+                events.append((index, _task_event(batch, change, type_, summary, self._progress(change))))
         return events
 
+    def _progress(self, change: Change) -> float | None:
+        """Return how far the attempt is by now, as the view has it: changes are kept without."""
+        task = self._context.view.task(change.task_id)
+        return task.progress if task is not None and task.attempt == change.attempt else None
 
-def _task_event(batch: ChangeBatch, change: Change, type_: str, summary: Summary) -> dict[str, Any]:
+
+def _task_event(
+    batch: ChangeBatch, change: Change, type_: str, summary: Summary, progress: float | None
+) -> dict[str, Any]:
     return task_event(
         type_,
         batch.at,
@@ -181,4 +188,5 @@ def _task_event(batch: ChangeBatch, change: Change, type_: str, summary: Summary
         change.attempt,
         change.node_id,
         summary,
+        progress,
     )

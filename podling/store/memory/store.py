@@ -40,6 +40,7 @@ from podling.store.memory.nodes import NodeTable
 from podling.store.memory.queues import QueueTable
 from podling.store.memory.schedules import ScheduleTable
 from podling.store.memory.submit_counts import SubmitCountTable
+from podling.store.memory.task_keys import TaskKeyTable
 from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
 from podling.store.ports.alerts import Alerts
@@ -52,6 +53,7 @@ from podling.store.ports.maintained import Maintained
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
 from podling.store.ports.submit_counts import SubmitCounts
+from podling.store.ports.task_keys import TaskKeys
 from podling.store.ports.tokens import Tokens
 
 MOST_FORGOTTEN = 500  # ended tasks at once: a few milliseconds' work
@@ -86,7 +88,7 @@ class MemoryStore(Store):
         self._masters = MasterTable()
         self._tails = TailTable(most_tail_bytes)
         self._clock = clock = clock or SystemClock()
-        self._tasks = TaskTable(clock, most_ended, self._drop_tails)
+        self._tasks = TaskTable(clock, most_ended, self._forgotten)
         self._changes = ChangeTable(clock, most_changes)
         self._messages = MessageTable(clock)
         self._listeners: list[Callable[[], None]] = []
@@ -96,7 +98,9 @@ class MemoryStore(Store):
         self.audit: Audit = AuditTable(MOST_AUDITED)
         self.decisions: Decisions = DecisionTable()
         self.dead_letters: DeadLetters = self._tasks.letters
-        self.coordination: Coordination = MemoryCoordination(clock)
+        self._coordination = MemoryCoordination(clock, self._tasks.is_live)
+        self.coordination: Coordination = self._coordination
+        self.task_keys: TaskKeys = TaskKeyTable()
         self.submit_counts: SubmitCounts = SubmitCountTable(clock)
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
@@ -341,6 +345,7 @@ class MemoryStore(Store):
     async def load_tail(self, task_id: str, attempt: int) -> LogTail | None:
         return self._tails.load(task_id, attempt)
 
-    def _drop_tails(self, task_id: str, attempts: Iterable[int]) -> None:
+    def _forgotten(self, task_id: str, attempts: Iterable[int]) -> None:
+        self._coordination.checkpoints.drop(task_id)
         for attempt in attempts:
             self._tails.drop(task_id, attempt)

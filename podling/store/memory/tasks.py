@@ -66,6 +66,11 @@ class TaskTable:
             return row.task
         return task
 
+    def is_live(self, task_id: str, attempt: int) -> bool:
+        """Whether this attempt of the task is on a node."""
+        task = self._unended.get(task_id)
+        return task is not None and task.status.is_live and task.attempt == attempt
+
     def live(self) -> list[Task]:
         """Return the tasks that have an attempt on a node."""
         ids = self._by_status[TaskStatus.SCHEDULED] | self._by_status[TaskStatus.RUNNING]

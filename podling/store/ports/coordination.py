@@ -88,12 +88,21 @@ class Checkpoints(Protocol):
         Raises StaleAttempt if a later attempt has saved one.
         """
 
+    async def save_from_inside(self, checkpoint: Checkpoint, keep: int) -> Checkpoint:
+        """As `save`, but of the task only the last `keep` stay.
+
+        Raises StaleAttempt unless this is the live attempt of a task that the store has.
+        """
+
     async def find(self, checkpoint_id: str) -> Checkpoint | None: ...
 
     async def latest(self, task_id: str) -> Checkpoint | None: ...
 
     async def list(self, task_id: str) -> Sequence[Checkpoint]:
         """Return the task's checkpoints in the order of their sequence."""
+
+    async def newest(self, task_id: str, limit: int, before: int | None = None) -> Sequence[Checkpoint]:
+        """Return the last ones, the newest first: those with a sequence before the one given."""
 
     async def cleanup(self, task_id: str, keep: int) -> int:
         """Remove all but the last `keep`; return how many."""

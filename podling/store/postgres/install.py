@@ -49,6 +49,7 @@ RELATIONS = (
     "schedules",
     "submit_counts",
     "task_events",
+    "task_keys",
     "task_specs",
     "tasks",
     "tokens",

@@ -26,6 +26,8 @@ _DROP_TASK = (
     _SQL.drop_events,
     _SQL.drop_tails,
     _SQL.drop_letters,
+    _SQL.drop_checkpoints,
+    _SQL.drop_checkpoint_heads,
 )
 _log = logging.getLogger(__name__)
 

@@ -37,8 +37,11 @@ class TaskDetail:
     held: str | None = None
     health_status: HealthStatus = HealthStatus.UNKNOWN
     containers: tuple[ContainerState, ...] = field(default=())
+    progress: float | None = None
+    result: str | None = None
 
 
+_SAID_NAMES = ("progress", "result")  # by few tasks, so what was not said is left out
 _DETAIL_NAMES = tuple(TaskDetail.__dataclass_fields__)
 _read_detail = attrgetter(*_DETAIL_NAMES)
 _NO_DETAIL = TaskDetail()
@@ -92,7 +95,13 @@ _NO_FUNCTION = ',"handler":null,"payload":null'
 def detail_of(task: Task) -> dict[str, Any] | None:
     """Return the fields of the task's detail, None if all are at their defaults."""
     values = _read_detail(task)
-    return None if values == _DETAIL_DEFAULTS else dict(zip(_DETAIL_NAMES, values, strict=True))
+    if values == _DETAIL_DEFAULTS:
+        return None
+    detail = dict(zip(_DETAIL_NAMES, values, strict=True))
+    for name in _SAID_NAMES:
+        if detail[name] is None:
+            del detail[name]
+    return detail
 
 
 def spec_row(task: Task) -> Row:

@@ -16,6 +16,7 @@ from podling.store.ports.lines import Lines
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
 from podling.store.ports.submit_counts import SubmitCounts
+from podling.store.ports.task_keys import TaskKeys
 from podling.store.ports.tokens import Tokens
 from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.alerts import AlertTables
@@ -40,6 +41,7 @@ from podling.store.postgres.replica import Replica
 from podling.store.postgres.schedules import ScheduleTables
 from podling.store.postgres.specs import SpecCache
 from podling.store.postgres.submit_counts import SubmitCountTable
+from podling.store.postgres.task_keys import TaskKeyTable
 from podling.store.postgres.tasks import Tasks
 from podling.store.postgres.tokens import TokenTable
 
@@ -95,6 +97,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.dead_letters: DeadLetters = DeadLetterTable(self._pool)
         self.coordination: Coordination = PostgresCoordination(StoreRunner(self._pool, self._direct))
         self.submit_counts: SubmitCounts = SubmitCountTable(self._pool)
+        self.task_keys: TaskKeys = TaskKeyTable(self._pool)
 
     @property
     def replica(self) -> ReplicaFacts | None:

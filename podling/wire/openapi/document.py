@@ -8,6 +8,7 @@ from podling.core.value import value
 from podling.wire.openapi import (
     access,
     alerts,
+    checkpoints,
     cluster,
     coordination,
     dead_letters,
@@ -24,9 +25,14 @@ from podling.wire.openapi.schema import INTEGER, STRING, Schema, array, closed, 
 
 PARTS = (
     *(tasks, queues, schedules, dead_letters, nodes, events, joining, alerts, coordination),
+    checkpoints,
     *(decisions, cluster, access),
 )
-_ROLE_SENTENCES = {None: "Open to everybody.", "worker": "For workers (role `worker`)."}
+_ROLE_SENTENCES = {
+    None: "Open to everybody.",
+    "worker": "For workers (role `worker`).",
+    "task": "For the attempt itself (role `task`).",
+}
 
 INTRODUCTION = """\
 Fields are camelCase; times are RFC 3339 in UTC with six decimals and `Z`; a field that ends in

@@ -32,7 +32,7 @@ _QUANTITY: Schema = {"anyOf": [STRING, NUMBER]}
 _STATE = properties_of(
     Task,
     *"task_id status node_id created_at started_at finished_at error health_status attempt".split(),
-    *"exit_code error_code dead_letter_reason held".split(),
+    *"exit_code error_code dead_letter_reason held progress".split(),
 )
 _READ_BESIDE: dict[str, Schema] = {
     "runAt": TIME,
@@ -40,8 +40,7 @@ _READ_BESIDE: dict[str, Schema] = {
     "livenessProbe": ANYTHING,
     "readinessProbe": ANYTHING,
     "schedulingError": nullable(STRING),
-    "progress": ANYTHING,
-    "result": ANYTHING,
+    "result": ANYTHING | {"description": "What its last attempt has said."},
     "restartCount": INTEGER,
 }
 

@@ -3,7 +3,7 @@
 from podling.kit.clock import Clock
 from podling.store.memory.coordination.breakers import BreakerTable
 from podling.store.memory.coordination.cache import CacheTable
-from podling.store.memory.coordination.checkpoints import CheckpointTable
+from podling.store.memory.coordination.checkpoints import CheckpointTable, IsLive, no_tasks
 from podling.store.memory.coordination.idempotency import IdempotencyTable
 from podling.store.memory.coordination.locks import LockTable
 
@@ -11,11 +11,11 @@ from podling.store.memory.coordination.locks import LockTable
 class MemoryCoordination:
     """The port `Coordination`."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, is_live: IsLive = no_tasks) -> None:
         self.locks = LockTable(clock)
         self.breakers = BreakerTable(clock)
         self.cache = CacheTable(clock)
-        self.checkpoints = CheckpointTable(clock)
+        self.checkpoints = CheckpointTable(clock, is_live)
         self.idempotency = IdempotencyTable(clock)
 
     async def forget(self) -> int:

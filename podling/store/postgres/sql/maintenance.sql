@@ -55,6 +55,12 @@ DELETE FROM task_events WHERE task_id = ANY ($1::text[])
 -- name: drop_letters
 DELETE FROM dead_letters WHERE task_id = ANY ($1::text[])
 
+-- name: drop_checkpoints
+DELETE FROM podling_checkpoints WHERE task_id = ANY ($1::text[])
+
+-- name: drop_checkpoint_heads
+DELETE FROM podling_checkpoint_heads WHERE task_id = ANY ($1::text[])
+
 -- name: drop_attempts
 DELETE FROM attempts WHERE task_id = ANY ($1::text[])
 
