@@ -39,6 +39,7 @@ COMMANDS = {
     "breaker": "breaker:app",
     "cache": "cache:app",
     "idempotency": "idempotency:app",
+    "checkpoint": "checkpoint:app",
     "queue": "queue:app",
     "masters": "masters:masters",
     "status": "status:status",

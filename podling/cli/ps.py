@@ -94,8 +94,16 @@ def remark(item: JsonObject) -> str:
     """Return what a person should know of it: why it waits, or how it ended."""
     code = item.get("exitCode")
     told = item.get("held") or item.get("schedulingError") or item.get("error") or item.get("errorCode")
-    text = visible(told or (f"exit code {code}" if code else ""))
+    text = visible(told or (f"exit code {code}" if code else how_far(item)))
     return text if len(text) <= _REMARK_CHARACTERS else text[: _REMARK_CHARACTERS - 1] + "…"
+
+
+def how_far(item: JsonObject) -> str:
+    """Return what a task that goes on says of itself."""
+    progress = item.get("progress")
+    if progress is None or item.get("status") not in ("scheduled", "running", "pending"):
+        return ""
+    return f"{progress:g} % done"
 
 
 def _draw_one(cli: Invocation, item: JsonObject) -> None:

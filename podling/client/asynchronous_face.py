@@ -7,6 +7,7 @@ from typing import Any, Unpack, cast
 
 from podling.client import events, program, tasks
 from podling.client.asynchronous_base import PAGE
+from podling.client.asynchronous_checkpoints import AsyncCheckpointing
 from podling.client.asynchronous_coordination import AsyncCoordination
 from podling.client.asynchronous_events import AsyncEvents
 from podling.client.asynchronous_operations import AsyncOperations
@@ -163,7 +164,7 @@ class _Lines:
         return self._begun.decode(errors="replace")
 
 
-class AsyncFace(AsyncOperations, AsyncCoordination):
+class AsyncFace(AsyncOperations, AsyncCoordination, AsyncCheckpointing):
     """What a client does with tasks and events, beside what `AsyncOperations` has."""
 
     async def run(

@@ -8,6 +8,7 @@ from typing import Any, Unpack, cast
 
 from podling.client import events, program, tasks
 from podling.client.blocking_base import PAGE
+from podling.client.blocking_checkpoints import Checkpointing
 from podling.client.blocking_coordination import Coordination
 from podling.client.blocking_events import Events
 from podling.client.blocking_operations import Operations
@@ -161,7 +162,7 @@ class _Lines:
         return self._begun.decode(errors="replace")
 
 
-class Face(Operations, Coordination):
+class Face(Operations, Coordination, Checkpointing):
     """What a client does with tasks and events, beside what `Operations` has."""
 
     def run(self, name: str, *, key: str | None = None, **fields: Unpack[TaskFields]) -> TaskHandle:

@@ -507,11 +507,11 @@ class Task(TypedDict):
     errorCode: str | None
     deadLetterReason: str | None
     held: str | None
+    progress: float | None
     containerId: str | None
     livenessProbe: Any
     readinessProbe: Any
     schedulingError: str | None
-    progress: Any
     result: Any
     restartCount: int
 

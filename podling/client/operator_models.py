@@ -139,6 +139,19 @@ class CacheStatistics(TypedDict):
     ratio: float
 
 
+class Checkpoint(TypedDict):
+    """How far a task has come, and what it needs to go on from there. `progress` is in percent."""
+
+    checkpointId: str
+    taskId: str
+    attempt: int
+    sequence: int
+    at: str
+    progress: float | None
+    data: Any
+    estimatedSecondsRemaining: float | None
+
+
 class Claim(TypedDict):
     """What is to be done."""
 

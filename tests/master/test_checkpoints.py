@@ -203,7 +203,8 @@ async def test_a_credential_ends_with_its_attempt(masters: Masters) -> None:
             assert (answer.status, answer.code) == (409, "stale_attempt"), path
 
         async def refused() -> bool:
-            return (await elsewhere.get("/cache/tasks:k")).code == "stale_attempt"
+            answer = await elsewhere.get("/cache/tasks:k")
+            return bool(answer.code == "stale_attempt")
 
         await eventually(refused, "the other master to hear of the end")
     assert (await master.api.task(work.task_id))["result"] is None

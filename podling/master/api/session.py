@@ -133,7 +133,7 @@ async def serve(
     try:
         if session.goes_to_masters:
             key = desk.context.credentials.key_of_node(node_id)
-            welcome = replace(welcome, secret=secret, task_key=key and key.hex())
+            welcome = replace(welcome, secret=secret, task_key=None if key is None else key.hex())
         await line.send(welcome)
         del welcome  # it can be long, and the session is
         await _Conversation(desk, line, session).run()

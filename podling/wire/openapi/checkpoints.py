@@ -19,8 +19,8 @@ from podling.wire.openapi.schema import (
 
 TAG = "inside a task"
 ABOUT = (
-    "What the program inside an attempt says, with the attempt's own credential: it finds `PODLING_API` and "
-    "`PODLING_TOKEN` in its environment. An attempt that is not the live one is refused (409 "
+    "What the program inside an attempt says, with the attempt's own credential: it finds both the address and "
+    "that in its environment. An attempt that is not the live one is refused (409 "
     "`stale_attempt`). It may also use the keys of coordination that begin with `tasks:`."
 )
 
