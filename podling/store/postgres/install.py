@@ -27,6 +27,8 @@ RELATIONS = (
     "decisions",
     "ended_tasks",
     "idempotency_keys",
+    "inbox",
+    "inbox_keys",
     "leadership",
     "live_tasks",
     "log_tails",
