@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from podling.core.fields import check_seconds
 from podling.core.functions import check_handler_name
 from podling.core.retry import ErrorCode
 
@@ -92,7 +93,7 @@ class Handler:
 
     @property
     def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(self.function)
+        return any(map(inspect.iscoroutinefunction, _callables(self.function)))
 
 
 _registered: dict[str, Handler] = {}
@@ -104,13 +105,13 @@ def handler(
     """Register the decorated function for the job type `name`; it stays callable as before.
 
     `concurrency` bounds how many of it run at a time in one worker, `timeout_seconds` each of them.
-    Raises InvalidInput for a name that no job type can have, ValueError, TypeError.
+    Raises InvalidInput for a name that no job type can have, or a time that nobody waits; ValueError,
+    TypeError.
     """
     check_handler_name("handler", name)
-    if concurrency is not None and concurrency < 1:
-        raise ValueError(f"handler {name}: concurrency must be at least 1, not {concurrency}")
-    if timeout_seconds is not None and not timeout_seconds > 0:
-        raise ValueError(f"handler {name}: timeout_seconds must be more than 0, not {timeout_seconds}")
+    check_seconds(f"handler {name}: timeout_seconds", timeout_seconds)
+    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
+        raise ValueError(f"handler {name}: concurrency must be a whole number from 1, not {concurrency}")
 
     def register(function: _F) -> _F:
         _refuse_unless_callable(name, function)
@@ -135,6 +136,15 @@ def _refuse_unless_callable(name: str, function: Function) -> None:
         raise TypeError(
             f"handler {name}: {_place(function)} must take two arguments, payload and context"
         ) from None
+    if any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in _callables(function)
+    ):
+        raise TypeError(f"handler {name}: {_place(function)} has a yield, so that calling it runs nothing")
+
+
+def _callables(function: Function) -> tuple[Any, Any]:
+    """Return what may say of itself how it runs: the function, and the `__call__` of an object."""
+    return function, getattr(function, "__call__", None)  # noqa: B004 - not whether, but which
 
 
 def _place(function: Function) -> str:

@@ -174,8 +174,8 @@ class PythonRuntime:
             raise RuntimeFailure("The function was never prepared.", code=ErrorCode.EXTERNAL)
         if found.condition is not Condition.CREATED:
             return found
-        offer = self._place(container_id)
         child = await self._choose()
+        offer = self._place(container_id)
         return self._run(found, self._works.pop(container_id), offer, child)
 
     def _place(self, name: str) -> Offer:
@@ -190,7 +190,8 @@ class PythonRuntime:
     async def _choose(self) -> Child:
         try:
             if not self._children:
-                await asyncio.wait_for(self._ready.wait(), READY_SECONDS)
+                async with asyncio.timeout(READY_SECONDS):
+                    await self._ready.wait()
         except TimeoutError:
             raise RuntimeFailure(
                 self._problem or "No process of functions is there.", code=ErrorCode.RUNTIME

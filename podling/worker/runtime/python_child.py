@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,7 @@ class Child(asyncio.Protocol):
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
                 env=_environment(),
+                start_new_session=True,
             )
         self._transport, _ = await self._loop.create_unix_connection(lambda: self, sock=ours)
         self._watching = asyncio.create_task(self._watch())
@@ -95,8 +98,13 @@ class Child(asyncio.Protocol):
         self._post(orjson.dumps([number]))
 
     def kill(self) -> None:
+        """End it, and the programs that its functions have started."""
         if self._process.returncode is None:
-            self._process.kill()
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
         """End it, and whatever it runs."""
@@ -118,7 +126,8 @@ class Child(asyncio.Protocol):
 
     def _send(self) -> None:
         lines, self._unsent = self._unsent, []
-        self._transport.write(b"\n".join(lines) + b"\n")
+        if not self._transport.is_closing():  # else its end is told in a moment
+            self._transport.write(b"\n".join(lines) + b"\n")
 
     # What it says
 
@@ -146,6 +155,7 @@ class Child(asyncio.Protocol):
     async def _watch(self) -> None:
         """Tell its end, once all that it has said before is read."""
         status = await self._process.wait()
+        self._kill_group()
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._closed.wait()

@@ -10,13 +10,14 @@ gathered in one piece.
 import asyncio
 import contextvars
 import importlib
+import inspect
 import os
 import signal
 import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +57,7 @@ class Host:
         """Work until the worker's end of the line is closed, and the process ends with it."""
         self._post({"handlers": [_offer(handler) for handler in self._handlers.values()]})
         for work in (self._read, self._write):
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=_or_end, args=(work,), daemon=True).start()
         self._loop.run_forever()
 
     def _post(self, message: Any) -> None:
@@ -71,7 +72,7 @@ class Host:
             try:
                 self._line.sendall(b"".join(lines))
             except OSError:
-                os._exit(LOST)
+                _leave()
 
     def _read(self) -> None:
         rest = b""
@@ -81,7 +82,7 @@ class Host:
             self._loop.call_soon_threadsafe(self._obey_async, orders)
             for order in orders:
                 self._obey(order)
-        os._exit(LOST)
+        _leave()
 
     # Orders. What runs in threads does not wait for the event loop, which a function may hold up.
 
@@ -131,7 +132,7 @@ class Host:
         def call() -> _Ending:
             current.set(log)
             try:
-                handler.function(payload, context)
+                _refuse_unrun(handler.function(payload, context))
             except BaseException as error:  # noqa: BLE001 - whatever it raises is its task's end
                 return _ending_of(error, log)
             return None, None
@@ -153,6 +154,30 @@ async def _run_async(handler: Handler, payload: Any, context: Context, log: Log)
     return None, None
 
 
+def _or_end(work: Callable[[], None]) -> None:
+    """Neither thread ends on its own: without it, what is sent here would wait for ever."""
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, another process goes on
+        traceback.print_exception(error)
+        _leave()
+
+
+def _leave() -> None:
+    """End, and with it all that functions have started and that stayed in this process's group."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(LOST)
+
+
+def _refuse_unrun(returned: Any) -> None:
+    """A coroutine that nobody awaits has done nothing, and must not pass for done. Raises TypeError."""
+    if inspect.isawaitable(returned):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise TypeError("it returned something to await: declare the handler itself with async def")
+
+
 def _outcome(done: "asyncio.Task[_Ending]") -> _Ending:
     """One that was cancelled before it began has not even caught that."""
     return (ErrorCode.CANCELLED, CANCELLED) if done.cancelled() else done.result()
@@ -160,20 +185,34 @@ def _outcome(done: "asyncio.Task[_Ending]") -> _Ending:
 
 def _ending_of(error: BaseException, log: Log) -> _Ending:
     """Return code and sentence for what a function has raised; its traceback goes to the task's log."""
-    if isinstance(error, Retry | Fail):
-        return error.code, str(error)[:MOST_ERROR_CHARACTERS]
+    said = _unwrapped(error)
+    if isinstance(said, Retry | Fail):
+        return said.code, _told(str(said))
     if isinstance(error, asyncio.CancelledError):
         return ErrorCode.CANCELLED, CANCELLED
     log.write(2, "".join(traceback.format_exception(error)))
     code = ErrorCode.UNKNOWN if isinstance(error, Exception) else ErrorCode.PANIC
-    return code, _sentence(error)[:MOST_ERROR_CHARACTERS]
+    return code, _sentence(said)
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """A TaskGroup wraps even what a function means to say."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _told(sentence: str) -> str:
+    """Return it as every store can keep it: a file's name, say, may have what is no character."""
+    text = sentence.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
+    return text[:MOST_ERROR_CHARACTERS]
 
 
 def _sentence(error: BaseException) -> str:
     what = "".join(traceback.format_exception_only(error)).strip()
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return what + where
+    return _told(what + where)
 
 
 def _offer(handler: Handler) -> Sequence[Any]:

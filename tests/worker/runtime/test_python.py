@@ -56,7 +56,7 @@ async def begin(runtime: PythonRuntime, work: ContainerWork) -> str:
 async def test_a_function_ends_well_and_leaves_no_file(
     runtime: PythonRuntime, recorder: Recorder, tmp_path: Path, name: str
 ) -> None:
-    works = [function(f"t{number}", name, {"number": number}) for number in range(200)]
+    works = [function(f"t{number}", name, {"number": number}) for number in range(100)]
     ends = await asyncio.gather(*(run(runtime, recorder, work) for work in works))
     assert {(end.condition, end.exit_code, end.error_code) for end in ends} == {(Condition.EXITED, 0, None)}
     assert list((tmp_path / "functions").iterdir()) == []
