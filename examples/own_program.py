@@ -18,12 +18,15 @@ async def main(directory: Path) -> None:
     master += ["--store-type", "postgres", "--database-url", f"embedded:{directory / 'postgres'}"]
     worker = ["--port", "0", "--data-dir", str(directory / "worker")]
     worker += ["--runtime", "process", "--allow-root-processes"]
-    async with running_master(*master) as address, running_worker("--master-url", address, *worker):
-        async with AsyncClient(address) as client:
-            task = await client.run("hello", runtime="process", command=["echo", "from my own program"])
-            async for line in task.follow():
-                print(line)
-            print((await task.wait(timeout_seconds=60))["status"])
+    async with (
+        running_master(*master) as address,
+        running_worker("--master-url", address, *worker),
+        AsyncClient(address) as client,
+    ):
+        task = await client.run("hello", runtime="process", command=["echo", "from my own program"])
+        async for line in task.follow():
+            print(line)
+        print((await task.wait(timeout_seconds=60))["status"])
 
 
 if __name__ == "__main__":

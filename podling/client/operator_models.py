@@ -254,7 +254,8 @@ class Metrics(TypedDict):
     windowSeconds: float
     tasks: dict[str, int]
     pending: dict[str, int]
-    queues: dict[str, dict[str, int]]
+    queues: dict[str, dict[str, Any]]
+    depthsAreWhole: bool
     nodes: dict[str, int]
     sessions: int
     eventReaders: int

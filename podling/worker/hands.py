@@ -6,9 +6,8 @@ of the event loop; everything else has a task of its own, within a bound.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from podling.core.agent_events import (
