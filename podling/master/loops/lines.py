@@ -1,7 +1,10 @@
 """The lines of queues that are limited, and of concurrency keys: who waits in them, and who may leave."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from heapq import heappop, heappush
 
 from podling.core.decision import delay_decision
 from podling.core.queue import ALL_QUEUES
@@ -23,20 +26,25 @@ class WaitingLines:
     """What is known of them may be too much, never too little for long: the store is asked now and then.
 
     A queue's tasks are read from its lines as many as may start, and go from there to their nodes. Those
-    whose key is in use wait in a line of their key, and are made ready when it is free again.
+    whose key is in use wait in a line of their key, and are made ready when it is free again. A queue of
+    which nothing may start is not looked at again before something lets it go on.
     """
 
     def __init__(self, context: MasterContext) -> None:
         self._context = context
-        self._known: dict[str, Task] = {}  # lines of queues, each with a task that is or was in it
+        self._known: dict[str, dict[str, Task]] = {}  # by queue its lines, each with one that is or was there
+        self._misplaced: set[str] = set()  # lines that are none by what is said of queues now
         self._freed: set[str] = set()  # keys
         self._keys_after: str | None = KEYS  # the lines of keys from here on are looked at; None: all were
         self._epoch: int | None = None
         self._is_stale = True
         self._learned_at = self._looked_at = 0.0
+        self._served = self._shown = ""  # where the next turn through queues begins, and that through lines
         self._told: dict[tuple[str, str], float] = {}
-        self.full: set[str] = set()  # queues of which nothing may start
-        self.next_at: datetime | None = None  # when one of them may start something
+        self._full: set[str] = set()  # queues of which nothing may start
+        self._are_all_full = False
+        self._opens: dict[str, datetime] = {}  # queues, by when one may start something
+        self._opening: list[tuple[datetime, str]] = []
 
     @property
     def _rules(self) -> Rules:
@@ -49,19 +57,70 @@ class WaitingLines:
     def forget(self) -> None:
         """Policies have changed: look at all lines anew."""
         self._is_stale = True
-        self.full = set()
+        self._open_all()
 
     def know(self, task: Task) -> bool:
         """A task is pending; return whether it waits in a line."""
         line = self._rules.line_of(task)
         if line is None:
             return False
-        self._known[line] = task
+        self._known.setdefault(task.spec.queue, {})[line] = task
         return True
 
     def free(self, key: str) -> None:
         """A task with this key has ended."""
         self._freed.add(key)
+
+    # When queues go on
+
+    def is_full(self, queue: str) -> bool:
+        """Whether nothing of the queue may start before something else happens."""
+        return self._are_all_full or queue in self._full
+
+    def ended(self, queue: str) -> None:
+        """A task of the queue has left its node."""
+        self._full.discard(queue)
+        self._are_all_full = False
+
+    def open_due(self) -> None:
+        """Look again at the queues whose time has come."""
+        now = self._context.clock.now()
+        while self._opening and self._opening[0][0] <= now:
+            at, queue = heappop(self._opening)
+            if self._opens.get(queue) == at:
+                del self._opens[queue]
+                self.ended(queue)
+
+    def next_at(self) -> datetime | None:
+        """Return when a queue may start something."""
+        return self._opening[0][0] if self._opening else None
+
+    def look_again(self, delay: Delay) -> None:
+        """Remember when the delay may end."""
+        if delay.until is not None and self._opens.get(delay.queue) != delay.until:
+            self._opens[delay.queue] = delay.until
+            heappush(self._opening, (delay.until, delay.queue))
+
+    def rest(self, delays: Iterable[Delay]) -> None:
+        """Queues that were at a limit rest, if they shall."""
+        gate = self.gate()
+        for delay in {delay.queue: delay for delay in delays}.values():
+            gate.rest(delay.queue)
+            self.look_again(gate.limit(delay.queue) or delay)
+
+    def _is_closed(self, gate: Gate, queue: str) -> bool:
+        if gate.limit(queue) is None:
+            return False
+        gate.rest(queue)
+        if (limit := gate.limit(queue)) is not None:
+            self.look_again(limit)
+        return True
+
+    def _open_all(self) -> None:
+        self._full, self._are_all_full = set(), False
+        self._opens, self._opening = {}, []
+
+    # What waits
 
     async def learn(self) -> None:
         """Know what the store has, and which attempts began in the last minute."""
@@ -73,11 +132,18 @@ class WaitingLines:
         try:
             if is_anew:
                 context.traffic = await traffic_of(context, self._rules.rated)
-            self._known |= await self._walk()
+            self._take_in(await self._walk())
         except BaseException:
             self._is_stale = True
             raise
         self._keys_after, self._learned_at = KEYS, now
+        self._open_all()
+
+    def _take_in(self, found: Mapping[str, Task]) -> None:
+        for line, task in found.items():
+            self._known.setdefault(task.spec.queue, {})[line] = task
+        lines = (item for known in self._known.values() for item in known.items())
+        self._misplaced = {line for line, task in lines if self._rules.line_of(task) != line}
 
     async def _walk(self) -> dict[str, Task]:
         found: dict[str, Task] = {}
@@ -93,14 +159,15 @@ class WaitingLines:
 
     async def recall(self) -> bool:
         """Make ready who is in a line without need; return whether there may be more of them."""
-        rooms = {line: PAGE for line, task in self._known.items() if self._rules.line_of(task) != line}
+        rooms = dict.fromkeys(sorted(self._misplaced), PAGE)
         rooms |= self._free_keys() | await self._next_keys()
         if not rooms or self._context.epoch is None:
             return False
         found = await self._context.store.lines.recall(rooms, self._context.epoch)
-        for line in rooms:
+        for line in self._misplaced.intersection(rooms):
             if found.get(line, 0) < PAGE:
-                self._known.pop(line, None)
+                self._misplaced.discard(line)
+                self._drop([line])
         return self._keys_after is not None or PAGE in found.values()
 
     def _free_keys(self) -> dict[str, int]:
@@ -120,53 +187,55 @@ class WaitingLines:
         return {key_line(key): room for key in keys if (room := self._room_of(key)) > 0}
 
     async def heads(self, gate: Gate) -> Sequence[Task]:
-        """Return the first of every line, as many as may start now."""
-        if not self._known:
-            return ()
+        """Return the first of every line, as many as may start now, and about PAGE at most."""
         rooms = self._rooms(gate)
         if not rooms:
             return ()
-        asked = {line: self._known.pop(line) for line in rooms}  # what is known meanwhile stays known
+        asked = self._drop(rooms)  # what is known meanwhile stays known
         try:
             found = await self._context.store.lines.heads(rooms)
         except BaseException:
-            self._known = asked | self._known
+            for task in asked:
+                self.know(task)
             raise
         for task in found:
             self.know(task)
         return found
 
     def _rooms(self, gate: Gate) -> dict[str, int]:
-        view, now = self._context.view, self._context.clock.monotonic()
-        queues = {task.spec.queue for task in self._known.values()}
-        left = {queue: gate.room(queue, PAGE) for queue in queues}
-        self._note_full(gate, {queue for queue, room in left.items() if not room})
-        share = max(1, PAGE // len(self._known))
-        rooms = {}
-        for line, task in sorted(self._known.items()):
-            room = min(left[task.spec.queue], share)
-            if room and (room := view.room_for(task.shape, now, room)):
-                rooms[line] = room
+        queues = self._known.keys() - self._full
+        self._are_all_full = bool(queues) and self._is_closed(gate, ALL_QUEUES)
+        if self._are_all_full:
+            return {}
+        rooms: dict[str, int] = {}
+        share, left = max(1, PAGE // max(1, sum(len(self._known[queue]) for queue in queues))), PAGE
+        room_for = cache(self._room_for)
+        for queue in _in_turn(queues, self._served):
+            if left <= 0:
+                break
+            lines = {line: task for line, task in self._known[queue].items() if room_for(task.shape, share)}
+            if lines and self._is_closed(gate, queue):
+                self._full.add(queue)
+            elif lines:
+                room = min(share, gate.room(queue, PAGE))
+                found = {line: room_for(task.shape, room) for line, task in sorted(lines.items())}
+                rooms |= found
+                left, self._served = left - sum(found.values()), queue
         return rooms
 
-    def _note_full(self, gate: Gate, full: set[str]) -> None:
-        self.full = full
-        for queue in {ALL_QUEUES, *full} if full else ():
-            gate.rest(queue)
-            if (limit := gate.limit(queue)) is not None:
-                self.look_again(limit)
+    def _room_for(self, shape: str, most: int) -> int:
+        return self._context.view.room_for(shape, self._context.clock.monotonic(), most)
 
-    def rest(self, delays: Iterable[Delay]) -> None:
-        """Queues that were at a limit rest, if they shall."""
-        gate = self.gate()
-        for delay in {delay.queue: delay for delay in delays}.values():
-            gate.rest(delay.queue)
-            self.look_again(gate.limit(delay.queue) or delay)
-
-    def look_again(self, delay: Delay) -> None:
-        """Remember when the delay may end."""
-        if delay.until is not None:
-            self.next_at = delay.until if self.next_at is None else min(self.next_at, delay.until)
+    def _drop(self, lines: Iterable[str]) -> list[Task]:
+        """Know of these lines no more; return who was in them."""
+        dropped = []
+        for line in lines:
+            known = self._known.get(queue := line.partition("/")[0], {})
+            if line in known:
+                dropped.append(known.pop(line))
+            if not known:
+                self._known.pop(queue, None)
+        return dropped
 
     async def set_aside(self, page: Sequence[Task], heads: Iterable[Task], plan: Plan) -> frozenset[str]:
         """Move who did not start to where it waits out of the others' way; return their ids.
@@ -192,13 +261,17 @@ class WaitingLines:
         return self._rules.line_of(task)
 
     async def look(self, gate: Gate) -> None:
-        """Record why the first in full queues wait."""
+        """Record why the first in full queues wait, some lines at a time."""
         now = self._context.clock.monotonic()
-        if not self.full or now - self._looked_at < _LOOK_SECONDS:
+        full = self._known.keys() if self._are_all_full else self._known.keys() & self._full
+        if not full or now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
-        rooms = {line: MOST_TOLD for line, task in self._known.items() if task.spec.queue in self.full}
-        found = await self._context.store.lines.heads(rooms)
+        lines = _in_turn((line for queue in full for line in self._known[queue]), self._shown)[:PAGE]
+        self._shown = lines[-1]
+        found = await self._context.store.lines.heads(
+            dict.fromkeys(lines, min(MOST_TOLD, PAGE // len(lines)))
+        )
         delays = ((task.task_id, gate.delay(task)) for task in found)
         self.tell({task_id: delay for task_id, delay in delays if delay is not None})
 
@@ -221,3 +294,10 @@ class WaitingLines:
 def _waits_for_key(task: Task, plan: Plan) -> bool:
     delay = plan.delayed.get(task.task_id)
     return delay is not None and delay.code == KEY
+
+
+def _in_turn(names: Iterable[str], after: str) -> list[str]:
+    """Return the names in order, those after that one first."""
+    ordered = sorted(names)
+    first = bisect_right(ordered, after)
+    return ordered[first:] + ordered[:first]

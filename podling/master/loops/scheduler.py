@@ -72,7 +72,7 @@ class Scheduler:
     def _may_matter(self, change: Applied) -> bool:
         after, is_full = change.after, change.after.shape in self._context.full_for
         if after.status is TaskStatus.PENDING and self._lines.know(after):
-            return after.spec.queue not in self._lines.full
+            return not self._lines.is_full(after.spec.queue)
         if change.blocked:
             self._blocked.know(after.shape)
             return not is_full
@@ -86,6 +86,8 @@ class Scheduler:
         before, after = change.before, change.after
         if self._context.traffic.windows and after.scheduled_at is not None:
             self._context.traffic.began(after.spec.queue, after.task_id, after.attempt, after.scheduled_at)
+        if after.attempt and not after.status.is_live:
+            self._lines.ended(after.spec.queue)
         key = after.spec.concurrency_key
         if key is not None and before is not None and before.status.is_live and not after.status.is_live:
             self._lines.free(key)
@@ -121,7 +123,7 @@ class Scheduler:
         unblocked = await self._blocked.unblock()
         has_more = await self._lines.recall() or unblocked.has_more
         self._nobody_waits &= not unblocked.tasks
-        self._lines.next_at = None
+        self._lines.open_due()
         await self._place_fresh()
         while self._context.leads and await self._place_page():
             pass
@@ -130,7 +132,7 @@ class Scheduler:
         return 0.0 if has_more else self._seconds_to_next()
 
     def _seconds_to_next(self) -> float | None:
-        next_at = self._lines.next_at
+        next_at = self._lines.next_at()
         return None if next_at is None else max(0.0, (next_at - self._context.clock.now()).total_seconds())
 
     async def _clear_up(self) -> None:
