@@ -17,6 +17,7 @@ from podling.core.coordination_rules import (
 )
 from podling.core.errors import BreakerIsOpen
 from podling.core.fields import one_of
+from podling.kit.waits import Waits
 from podling.store.ports.coordination import Breakers as Table
 
 MOST_LISTED = 500
@@ -79,9 +80,10 @@ def breaker_is_open(key: str, permit: Permit) -> BreakerIsOpen:
 class Breakers:
     """Breakers by their keys; the one of a key that nobody has used is closed."""
 
-    def __init__(self, table: Table, prefix: str) -> None:
+    def __init__(self, table: Table, prefix: str, waits: Waits) -> None:
         self._table = table
         self._prefix = prefix
+        self._waits = waits
 
     def guard(
         self,
@@ -143,7 +145,10 @@ class Breakers:
 
         What has changed back before it was seen is not told.
         """
-        async for breaker in self._table.changes(self._whole(key)):
+        changes = self._table.changes(self._whole(key))
+        while True:
+            with self._waits.waiting():
+                breaker = await anext(changes)
             yield self._told(breaker)
 
     def _whole(self, key: str) -> str:

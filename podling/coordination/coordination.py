@@ -9,6 +9,8 @@ from podling.coordination.checkpoints import Checkpoints
 from podling.coordination.idempotency import Idempotency
 from podling.coordination.locks import Locks
 from podling.core.coordination_rules import DEFAULT_LOCK_SECONDS, check_prefix, check_ttl
+from podling.core.errors import StoreUnavailable
+from podling.kit.waits import Waits
 from podling.store.ports.coordination import Coordination as Tables
 
 
@@ -32,8 +34,9 @@ class Coordination:
         self.tables = tables
         self._prepare = prepare
         self._is_connected = prepare is None
-        self.locks = Locks(tables.locks, prefix, lock_seconds)
-        self.breakers = Breakers(tables.breakers, prefix)
+        self._waits = Waits(StoreUnavailable, "coordination was disconnected while this waited")
+        self.locks = Locks(tables.locks, prefix, lock_seconds, self._waits)
+        self.breakers = Breakers(tables.breakers, prefix, self._waits)
         self.cache = Cache(tables.cache, prefix)
         self.checkpoints = Checkpoints(tables.checkpoints, prefix)
         self.idempotency = Idempotency(tables.idempotency, prefix)
@@ -50,8 +53,9 @@ class Coordination:
         return self
 
     async def disconnect(self) -> None:
-        """Stop what waits. A pool that was lent stays open."""
+        """Send away, by StoreUnavailable, whoever waits. A pool that was lent stays open."""
         self._is_connected = False
+        self._waits.send_away()
         await self.tables.close()
 
     async def forget(self) -> int:

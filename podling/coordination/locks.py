@@ -12,6 +12,7 @@ from podling.core.coordination_rules import check_key, check_owner, check_token,
 from podling.core.errors import LockNotAcquired
 from podling.kit.asynchronous_renewal import AsyncRenewal
 from podling.kit.lease import monotonic
+from podling.kit.waits import Waits
 from podling.store.ports.coordination import Locks as Table
 
 MOST_LISTED = 500
@@ -84,10 +85,11 @@ class KeptLock:
 class Locks:
     """Locks by their keys."""
 
-    def __init__(self, table: Table, prefix: str, ttl: float) -> None:
+    def __init__(self, table: Table, prefix: str, ttl: float, waits: Waits) -> None:
         self._table = table
         self._prefix = prefix
         self._ttl = ttl
+        self._waits = waits
 
     async def acquire(
         self, key: str, ttl: float | None = None, owner: str | None = None, *, wait_seconds: float = 0.0
@@ -99,9 +101,12 @@ class Locks:
         then, because there is a new token.
         """
         wanted, holder = self._whole(key), secrets.token_hex(16) if owner is None else check_owner(owner)
-        lock = await self._table.acquire(
-            wanted, holder, self._lives(ttl), check_wait(wait_seconds) if wait_seconds else 0.0
-        )
+        lives = self._lives(ttl)
+        if wait_seconds:
+            with self._waits.waiting():
+                lock = await self._table.acquire(wanted, holder, lives, check_wait(wait_seconds))
+        else:
+            lock = await self._table.acquire(wanted, holder, lives)
         return None if lock is None else HeldLock(self, self._told(lock))
 
     @asynccontextmanager
@@ -116,14 +121,14 @@ class Locks:
         held = await self.acquire(key, ttl, owner, wait_seconds=wait_seconds)
         if held is None:
             raise LockNotAcquired(f"the lock {key} is held by somebody else", details={"key": key})
-        if wait_seconds:  # nobody knows when in this time it was given
-            asked_at = await _extended_at(held, ttl) or asked_at
-        renewal = AsyncRenewal(lambda: held.extend(ttl), self._lives(ttl), asked_at)
-        try:
-            yield KeptLock(held, renewal)
-        finally:
-            await renewal.stop()
-            await held.release()
+        async with held:
+            if wait_seconds:  # nobody knows when in this time it was given
+                asked_at = await _extended_at(held, ttl) or asked_at
+            renewal = AsyncRenewal(lambda: held.extend(ttl), self._lives(ttl), asked_at)
+            try:
+                yield KeptLock(held, renewal)
+            finally:
+                await renewal.stop()
 
     async def extend(self, key: str, ttl: float, owner: str) -> bool:
         """Let the owner's lock live so long from now on; False if the owner does not hold it."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from podling.core.coordination import Breaker, BreakerState, CacheStatistics, Claim, Lock, Outcome, Permit
 from podling.core.coordination_rules import (
     DEFAULT_CLAIM_SECONDS,
@@ -15,6 +17,7 @@ from podling.core.coordination_rules import (
     check_ttl,
     check_wait,
     check_whole,
+    to_text,
 )
 from podling.core.errors import InvalidInput
 from podling.core.fields import one_of
@@ -148,9 +151,19 @@ def statistics_view(seen: CacheStatistics) -> dict[str, Any]:
     return {"hits": seen.hits, "misses": seen.misses, "size": seen.size, "ratio": seen.ratio}
 
 
+def value_view(value: Any) -> orjson.Fragment:
+    """Return a value as it is kept: the library takes numbers and depths that the usual writer does not."""
+    return orjson.Fragment(to_text(value))
+
+
+def cached_view(key: str, value: Any) -> dict[str, Any]:
+    return {"key": key, "value": value_view(value)}
+
+
 def claim_view(claim: Claim) -> dict[str, Any]:
-    return {"status": claim.status.value, "value": claim.value, "token": claim.token}
+    return {"status": claim.status.value, "value": value_view(claim.value), "token": claim.token}
 
 
 def outcome_view(outcome: Outcome) -> dict[str, Any]:
-    return {"key": outcome.key, "value": outcome.value, "expiresAt": to_plain(outcome.expires_at)}
+    value, ends = value_view(outcome.value), to_plain(outcome.expires_at)
+    return {"key": outcome.key, "value": value, "expiresAt": ends}

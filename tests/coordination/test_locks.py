@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from podling.core.errors import InvalidInput, LockNotAcquired
+from podling.core.errors import InvalidInput, LockNotAcquired, StoreUnavailable
 from tests.coordination.ground import Ground
 
 PATIENCE = 20.0
@@ -243,3 +243,18 @@ async def _standing(ground: Ground) -> int:
         return sum(len(line) for line in ground.coordination.tables.locks._lines.values())  # type: ignore[attr-defined]
     sql = "SELECT count(*) FROM podling_lock_waiters WHERE alive_until > clock_timestamp()"
     return int(await ground.pool.fetchval(sql))
+
+
+async def test_who_disconnects_sends_away_who_waits(ground: Ground) -> None:
+    locks = ground.coordination.locks
+    assert await locks.acquire("k", 300) is not None
+    waiting = asyncio.create_task(locks.acquire("k", 300, wait_seconds=3600))
+    changes = ground.coordination.breakers.changes("b")
+    await anext(changes)
+    watching = asyncio.ensure_future(anext(changes))
+    await queued(ground, 1)
+    await ground.coordination.disconnect()
+    async with asyncio.timeout(PATIENCE):
+        for gone in (waiting, watching):
+            with pytest.raises(StoreUnavailable, match="was disconnected while this waited"):
+                await gone

@@ -1,12 +1,15 @@
 """Over a program's own pool: tables made on connect, the pool left open, lost signals survived."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
 
-from podling.coordination import over_pool
+from podling.coordination import Coordination, over_pool
 from podling.core.errors import ConfigurationError, InvalidInput, StoreUnavailable
+from podling.store.postgres.coordination import PostgresCoordination
+from podling.store.postgres.coordination.runner import LentPool
 from podling.store.postgres.store import PostgresStore
 from tests.coordination.ground import Ground
 from tests.postgres_servers import PostgresServer
@@ -148,3 +151,58 @@ async def test_the_databases_clock_counts_and_not_the_clients(pooled: Ground) ->
     there = await pooled.pool.fetchval("SELECT clock_timestamp()")
     assert 0 < (lock.expires_at - there).total_seconds() <= 30
     assert 0 <= (there - saved.at).total_seconds() < 30
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_sessions_that_isolate_more_strictly_lose_nothing(
+    postgres_server: PostgresServer, isolation: str
+) -> None:
+    strictly = {"default_transaction_isolation": isolation}
+    async with postgres_server.emptied_database() as dsn:
+        pool = await asyncpg.create_pool(dsn, min_size=0, max_size=6, server_settings=strictly)
+        async with over_pool(pool) as coordination:
+            breakers = coordination.breakers
+            await asyncio.gather(*(breakers.record_failure("b", 1000) for _ in range(100)))
+            assert (await breakers.get_state("b")).failure_count == 100
+            given = await asyncio.gather(*(coordination.locks.acquire("k") for _ in range(20)))
+            assert sum(lock is not None for lock in given) == 1
+        await pool.close()
+
+
+async def test_who_uses_it_before_connecting_is_told_so(postgres_server: PostgresServer) -> None:
+    async with postgres_server.empty_database() as dsn:
+        pool = await asyncpg.create_pool(dsn, min_size=0, max_size=2)
+        with pytest.raises(ConfigurationError, match=r"connect\(\) makes them"):
+            await over_pool(pool).locks.acquire("k")
+        await pool.close()
+
+
+class _SlowAnswers(LentPool):
+    """Every answer is on its way until `arrives`; `said` is set when the server has done its part."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        super().__init__(pool, 100)
+        self.said, self.arrives = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        rows = await super().fetch(sql, *arguments)
+        self.said.set()
+        await self.arrives.wait()
+        return rows
+
+
+@pytest.mark.parametrize("owner", [None, "somebody"])
+async def test_who_is_cancelled_while_the_answer_comes_leaves_no_lock_behind(
+    pooled: Ground, owner: str | None
+) -> None:
+    assert pooled.pool is not None
+    runner = _SlowAnswers(pooled.pool)
+    slow = Coordination(PostgresCoordination(runner))
+    asking = asyncio.create_task(slow.locks.acquire("k", 300, owner))
+    async with asyncio.timeout(20):
+        await runner.said.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    runner.arrives.set()
+    await slow.disconnect()  # what was given up is settled by then
+    assert await pooled.coordination.locks.acquire("k", 300, "the next one") is not None

@@ -233,3 +233,16 @@ async def standing(master: RunningMaster, count: int = 1) -> None:
 def _places(table: Any) -> int:
     lines = getattr(table, "_lines", None)
     return len(table._line._places) if lines is None else sum(map(len, lines.values()))
+
+
+async def test_what_the_library_keeps_is_read_over_rest_whatever_it_is(master: RunningMaster) -> None:
+    """A number beyond 64 bits, and more levels than a request may have."""
+    deep: Any = 10**30
+    for _ in range(300):
+        deep = [deep]
+    coordination = master.server.context.coordination
+    await coordination.cache.set("k", deep)
+    await coordination.idempotency.set("k", deep)
+    for method, path in (("GET", "/cache/k"), ("GET", "/idempotency/k"), ("POST", "/idempotency/k/claim")):
+        got = await master.api.call(method, path)
+        assert got.status == 200 and "[" * 300 + str(10**30) in got.text

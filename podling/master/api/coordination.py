@@ -228,7 +228,7 @@ async def get_cached(request: web.Request) -> web.Response:
     found = await request.app[CONTEXT].coordination.cache.get(key, nothing)
     if found is nothing:
         raise NotFound("the cache has nothing under this key", code="cache_key_not_found")
-    return answer({"key": key, "value": found})
+    return answer(wire.cached_view(key, found))
 
 
 async def put_cached(request: web.Request) -> web.Response:

@@ -35,6 +35,8 @@ _PLAN_SETTINGS = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
 }
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the database's own default is
+_ISOLATION = {"default_transaction_isolation": "read committed"}
 _KEEPALIVE_SETTINGS = {
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
@@ -80,7 +82,7 @@ class Address:
         settings = {"application_name": "podling"}
         if not self.pooled:
             milliseconds = int(self.command_timeout_seconds * 1000)
-            settings |= _PLAN_SETTINGS | _KEEPALIVE_SETTINGS
+            settings |= _PLAN_SETTINGS | _KEEPALIVE_SETTINGS | _ISOLATION
             settings["statement_timeout"] = str(milliseconds)
             settings["idle_in_transaction_session_timeout"] = str(milliseconds)
         dsn, connect_seconds = without_timeout(self.dsn)
@@ -222,7 +224,7 @@ class Pool:
         Raises the driver's own errors.
         """
         async with self._lent(urgent) as connection:
-            await connection.execute("; ".join(["BEGIN", *self._local_settings(), *settings]))
+            await connection.execute("; ".join([_BEGIN, *self._local_settings(), *settings]))
             try:
                 yield connection
             except (TimeoutError, asyncio.CancelledError):

@@ -83,15 +83,18 @@ class Line:
             self._settle(self._leave_after(entering))
             raise
 
-    async def _claim(self, key: str, owner: str, ttl: float, ticket: int) -> asyncpg.Record:
-        """Take the lock if it is free; one that was taken for somebody who has gone is given back."""
-        claiming = self._settle(self._fetch(_SQL.claim, key, owner, ttl, ticket))
+    async def taken(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Return what a statement says that may take a lock; for somebody who has gone it is given back."""
+        taking = self._settle(self._fetch(sql, *arguments))
         try:
-            rows: list[asyncpg.Record] = await asyncio.shield(claiming)
+            rows: list[asyncpg.Record] = await asyncio.shield(taking)
         except asyncio.CancelledError:
-            self._settle(self._give_back(claiming))
+            self._settle(self._give_back(taking))
             raise
-        return rows[0]
+        return rows
+
+    async def _claim(self, key: str, owner: str, ttl: float, ticket: int) -> asyncpg.Record:
+        return (await self.taken(_SQL.claim, key, owner, ttl, ticket))[0]
 
     async def _enter(self, key: str) -> int:
         rows = await self._fetch(_SQL.enter, key, LEASE_SECONDS)
@@ -107,10 +110,10 @@ class Line:
     async def _leave_after(self, entering: "asyncio.Task[int]") -> None:
         await self._leave(await entering)
 
-    async def _give_back(self, claiming: "asyncio.Task[list[asyncpg.Record]]") -> None:
-        row = (await claiming)[0]
-        if row["token"] is not None:
-            await self._fetch(_SQL.release, row["key"], row["token"])
+    async def _give_back(self, taking: "asyncio.Task[list[asyncpg.Record]]") -> None:
+        for row in await taking:
+            if row["token"] is not None:
+                await self._fetch(_SQL.release, row["key"], row["token"])
 
     def _settle(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Have it done whatever becomes of who asked for it."""

@@ -13,15 +13,14 @@ _SQL = load("locks")
 
 
 class LockTable:
-    """The port `Locks`. An acquire that is cancelled in its first statement may hold the lock for its ttl."""
+    """The port `Locks`."""
 
     def __init__(self, runner: Runner, signals: Signals) -> None:
         self._fetch = runner.fetch
         self._line = Line(runner, signals)
 
     async def acquire(self, key: str, owner: str, ttl: float, wait_seconds: float = 0.0) -> Lock | None:
-        rows = await self._fetch(_SQL.acquire, key, owner, ttl)
-        if rows:
+        if rows := await self._line.taken(_SQL.acquire, key, owner, ttl):
             return read_lock(rows[0])
         return await self._line.wait(key, owner, ttl, wait_seconds) if wait_seconds > 0 else None
 

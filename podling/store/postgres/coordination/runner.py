@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from podling.store.postgres.errors import translated
+from podling.core.errors import ConfigurationError
+from podling.store.postgres.errors import REPEATABLE, translated
 from podling.store.postgres.hosts import connect
 from podling.store.postgres.pool import Address, Connection, Pool, keep_alive
 
@@ -69,15 +70,26 @@ class LentPool:
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         with translated():
             async with asyncio.timeout(self._timeout_seconds):
-                connection = await self._taken()
-                try:
-                    rows = await connection.fetch(sql, *arguments)
-                except BaseException:
-                    await self._pool.release(connection)
-                    raise
-                if not self._keep(connection):
-                    await self._pool.release(connection)
-                return rows
+                while True:
+                    # The owner's sessions may isolate transactions more strictly than is needed here.
+                    with suppress(*REPEATABLE):
+                        return await self._fetch(sql, *arguments)
+
+    async def _fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        connection = await self._taken()
+        try:
+            rows = await connection.fetch(sql, *arguments)
+        except asyncpg.UndefinedTableError:
+            await self._pool.release(connection)
+            raise ConfigurationError(
+                "the tables of podling.coordination are not there: connect() makes them"
+            ) from None
+        except BaseException:
+            await self._pool.release(connection)
+            raise
+        if not self._keep(connection):
+            await self._pool.release(connection)
+        return rows
 
     async def close(self) -> None:
         if self._sweeping is not None:
