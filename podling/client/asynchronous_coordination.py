@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
@@ -10,7 +11,7 @@ from podling.client import coordination as calls
 from podling.client.asynchronous_base import PAGE, AsyncCaller
 from podling.client.call import Call
 from podling.client.operator_models import Breaker, CacheStatistics, Claim, Lock, Outcome, Permit
-from podling.core.errors import BreakerIsOpen, Conflict, LockNotAcquired, NotFound
+from podling.core.errors import BreakerIsOpen, Conflict, LockNotAcquired, NotFound, PodlingError
 from podling.kit.asynchronous_renewal import AsyncRenewal, AsyncSignal
 from podling.kit.lease import monotonic
 
@@ -65,7 +66,7 @@ class AsyncHeldLock:
         self.token = lock["token"]
         if self._wait_seconds:  # nobody knows when in this time it was given
             asked_at = monotonic()
-            if not await self.extend():
+            if not await self._begun_anew():
                 return False
         self._renewal = AsyncRenewal(self.extend, self._ttl_seconds, asked_at)
         self.lost = self._renewal.lost
@@ -81,6 +82,15 @@ class AsyncHeldLock:
         if renewal is not None:
             await renewal.stop()
         return await self._client.release_lock(self.key, self.token)
+
+    async def _begun_anew(self) -> bool:
+        """Extend it as soon as it is given; free it if nobody is to have it after all."""
+        try:
+            return await self.extend()
+        except BaseException:
+            with suppress(PodlingError):
+                await self.release()
+            raise
 
     async def _given(self) -> Lock | None:
         """Ask until it is given, or the time to wait is over."""

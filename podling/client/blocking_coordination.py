@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
@@ -11,7 +12,7 @@ from podling.client import coordination as calls
 from podling.client.blocking_base import PAGE, Caller
 from podling.client.call import Call
 from podling.client.operator_models import Breaker, CacheStatistics, Claim, Lock, Outcome, Permit
-from podling.core.errors import BreakerIsOpen, Conflict, LockNotAcquired, NotFound
+from podling.core.errors import BreakerIsOpen, Conflict, LockNotAcquired, NotFound, PodlingError
 from podling.kit.blocking_renewal import Renewal, Signal
 from podling.kit.lease import monotonic
 
@@ -66,7 +67,7 @@ class HeldLock:
         self.token = lock["token"]
         if self._wait_seconds:  # nobody knows when in this time it was given
             asked_at = monotonic()
-            if not self.extend():
+            if not self._begun_anew():
                 return False
         self._renewal = Renewal(self.extend, self._ttl_seconds, asked_at)
         self.lost = self._renewal.lost
@@ -82,6 +83,15 @@ class HeldLock:
         if renewal is not None:
             renewal.stop()
         return self._client.release_lock(self.key, self.token)
+
+    def _begun_anew(self) -> bool:
+        """Extend it as soon as it is given; free it if nobody is to have it after all."""
+        try:
+            return self.extend()
+        except BaseException:
+            with suppress(PodlingError):
+                self.release()
+            raise
 
     def _given(self) -> Lock | None:
         """Ask until it is given, or the time to wait is over."""

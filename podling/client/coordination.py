@@ -1,12 +1,18 @@
 """The calls about locks, breakers, the cache and idempotency keys."""
 
+import json
+import re
 from dataclasses import replace
 from typing import Any
 
 from podling.client.call import Call, JsonObject, Page, T, get, json_object, json_page, path_of, post
+from podling.core.coordination_rules import to_text
+from podling.core.errors import InvalidInput
 
 MOST_WAIT_SECONDS = 600.0
 """As a master holds a request; whoever wants to wait for longer asks again."""
+
+_LONG_NUMBER = re.compile("[0-9]{19}")
 
 
 def _changed(call: Call[T], method: str) -> Call[T]:
@@ -16,6 +22,20 @@ def _changed(call: Call[T], method: str) -> Call[T]:
 
 def _given(**fields: Any) -> dict[str, Any]:
     return {name: item for name, item in fields.items() if item is not None}
+
+
+def _carried(value: Any) -> Any:
+    """Return a value that arrives as it is. Raises InvalidInput, TooLarge."""
+    text = to_text(value)
+    if _LONG_NUMBER.search(text):
+        json.loads(text, parse_int=_refuse_beyond_64_bits)
+    return value
+
+
+def _refuse_beyond_64_bits(digits: str) -> None:
+    if not -(2**63) <= int(digits) < 2**64:
+        problem = "has a whole number beyond 64 bits, which a request does not carry; write it as text"
+        raise InvalidInput.field("value", problem)
 
 
 def acquire(
@@ -89,7 +109,7 @@ def cached(key: str) -> Call[JsonObject]:
 
 def cache(key: str, value: Any, ttl_seconds: float | None = None) -> Call[JsonObject]:
     """Keep a value; without `ttl_seconds` for ever."""
-    body = {"value": value} | _given(ttlSeconds=ttl_seconds)
+    body = {"value": _carried(value)} | _given(ttlSeconds=ttl_seconds)
     return _changed(post(path_of("cache", key), json_object, body), "PUT")
 
 
@@ -126,7 +146,7 @@ def claim(key: str, ttl_seconds: float | None = None) -> Call[JsonObject]:
 def save_outcome(
     key: str, value: Any, ttl_seconds: float | None = None, token: int | None = None
 ) -> Call[JsonObject]:
-    body = {"value": value} | _given(ttlSeconds=ttl_seconds, token=token)
+    body = {"value": _carried(value)} | _given(ttlSeconds=ttl_seconds, token=token)
     return _changed(post(path_of("idempotency", key), json_object, body), "PUT")
 
 

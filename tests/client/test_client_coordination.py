@@ -3,11 +3,12 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 from podling.client import AsyncClient, Client
-from podling.core.errors import BreakerIsOpen, Conflict, InvalidInput, LockNotAcquired
+from podling.core.errors import BreakerIsOpen, Conflict, InvalidInput, LockNotAcquired, Unavailable
 from tests.cli.masters import running_master
 
 PATIENCE = 20.0
@@ -102,6 +103,34 @@ async def test_what_cannot_be_is_refused(client: AsyncClient) -> None:
     for ttl in (0, -1, 10 * 366 * 86400):
         with pytest.raises(InvalidInput):
             await client.lock("k", ttl).acquire()
+
+
+async def test_a_lock_that_could_not_be_kept_is_given_back(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The master goes between giving it and prolonging it."""
+
+    async def away(*_: object) -> bool:
+        raise Unavailable("the master is away")
+
+    monkeypatch.setattr(client, "extend_lock", away)
+    with pytest.raises(Unavailable):
+        await client.lock("k", wait_seconds=PATIENCE).acquire()
+    assert await client.find_lock("k") is None
+
+
+@pytest.mark.parametrize("value", [2**64, [-(2**63) - 1], {1, 2}, b"x", "\ud800", float("nan"), "x" * 2**20])
+async def test_a_value_that_would_not_arrive_as_it_is_is_refused(client: AsyncClient, value: Any) -> None:
+    for keep in (client.cache.set, client.idempotency.set):
+        with pytest.raises(InvalidInput, match="value"):
+            await keep("k", value)
+    assert not await client.cache.has("k") and await client.idempotency.get("k") is None
+
+
+async def test_the_greatest_numbers_arrive(client: AsyncClient) -> None:
+    numbers = [2**64 - 1, -(2**63), "1" * 30, 1e30]
+    await client.cache.set("k", numbers)
+    assert await client.cache.get("k") == numbers
 
 
 def test_the_blocking_client_does_the_same(url: str) -> None:
