@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from podling.core.errors import InvalidInput, TooLarge
-from tests.coordination.ground import Ground
+from podling.core.pattern import EVERYTHING
+from podling.store.memory.coordination.cache import CacheTable
+from tests.coordination.ground import Ground, MovedClock
 
 
 @pytest.mark.parametrize(
@@ -139,3 +141,17 @@ async def test_a_time_to_live_that_cannot_be_is_refused(ground: Ground, ttl: flo
     with pytest.raises(InvalidInput):
         await ground.coordination.cache.set("k", 1, ttl)
     assert not await ground.coordination.cache.has("k")
+
+
+async def test_in_memory_what_was_read_longest_ago_makes_room() -> None:
+    table = CacheTable(MovedClock(), most_bytes=10_000)
+    for key in ("read", "not read"):
+        await table.put(key, "x" * 4000, None)
+    assert await table.get("read") is not None
+    for _ in range(5):
+        await table.put("new", "x" * 4000, None)  # in place of itself
+    assert await table.keys(EVERYTHING, 10) == ["new", "read"]
+    assert await table.delete("read") and await table.delete("new")
+    for key in ("one", "other"):
+        await table.put(key, "x" * 4000, None)
+    assert await table.size("") == 2, "what is removed takes no room"
