@@ -7,7 +7,6 @@ from collections import OrderedDict
 from podling.core.pattern import Pattern, matches
 from podling.kit.clock import Clock
 
-
 MOST_BYTES = 256 * 1024**2
 
 
