@@ -32,13 +32,9 @@ class Database:
     queue_count: int = 4
 
     @property
-    def bounds(self) -> dict[str, Any]:
-        """Return what the store is told of its connections."""
-        return {
-            "pool_size": self.most_connections,
-            "connection_seconds": self.connection_seconds,
-            "idle_seconds": self.idle_seconds,
-        }
+    def ages(self) -> dict[str, float]:
+        """Return what the store is told of its connections' ages."""
+        return {"connection_seconds": self.connection_seconds, "idle_seconds": self.idle_seconds}
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -71,6 +67,7 @@ def _for(settings: "MasterSettings", database: Database) -> "MasterSettings":
         store_type="postgres",
         database=database,
         database_url=database.url,
+        database_pool_size=database.most_connections,
         data_dir=settings.data_dir / database.name,
         advertise_url=f"{settings.advertised(settings.port)}/{database.name}",
     )
@@ -79,7 +76,7 @@ def _for(settings: "MasterSettings", database: Database) -> "MasterSettings":
 _EXAMPLE = '[{"name": "shop", "host": "localhost", "database": "shop", "user": "shop"}]'
 _ADDRESS = ("host", "port", "database", "user", "password", "sslmode")
 _READERS = {
-    "max_open_conns": ("most_connections", parsers.count(2, 1000)),
+    "max_open_conns": ("most_connections", parsers.count(3, 500)),
     "conn_max_lifetime": ("connection_seconds", parsers.seconds(1, _DAY)),
     "conn_max_idle_time": ("idle_seconds", parsers.seconds(1, _DAY)),
     "queue_count": ("queue_count", parsers.count(0, MOST_QUEUES)),

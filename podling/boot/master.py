@@ -161,6 +161,7 @@ def make_server(
         directories=_directories(settings),
         authority=None if certificates is None else certificates.authority,
         wants_certificates=settings.tls_client_ca is not None,
+        log_tasks=settings.log_tasks,
     )
     return MasterServer(options, store, clock)
 
@@ -189,12 +190,15 @@ async def opened_store(settings: MasterSettings) -> AsyncIterator["Store"]:
     from podling.store.postgres.store import PostgresStore
 
     assert settings.database_url is not None
-    bounds = {} if settings.database is None else settings.database.bounds
+    ages = {} if settings.database is None else settings.database.ages
     async with running_database(settings.database_url) as dsn:
         yield PostgresStore(
             dsn,
-            **bounds,
+            **ages,
             direct_dsn=settings.database_direct_url,
             read_dsn=settings.database_read_url,
             leader_timeout_seconds=settings.lease_seconds / 4,
+            pool_size=settings.database_pool_size,
+            command_timeout_seconds=settings.database_timeout,
+            synchronous_commit=settings.synchronous_commit,
         )

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from podling import __version__
 from podling.boot.assignments import read_assignments
@@ -48,6 +48,12 @@ class Option:
     def key(self) -> str:
         """Its name in a configuration file, which the variables' names stand for as well."""
         return self.flag.removeprefix("--")
+
+
+def option(flag: str, parse: Callable[[str], Any], help: str, **more: Any) -> Option:
+    """Return the setting of this flag; its field has the flag's name unless `more` says otherwise."""
+    name = flag.removeprefix("--").replace("-", "_")
+    return Option(**cast(dict[str, Any], {"field": name, "flag": flag, "parse": parse, "help": help} | more))
 
 
 @value

@@ -5,14 +5,16 @@ Each is a flag, an environment variable of the same name, a line in a `--config`
 """
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from podling.boot import alerts, parsers
-from podling.boot.databases import Database, databases
-from podling.boot.options import Faults, Option, Program, read_options
+from podling.boot.databases import Database
+from podling.boot.options import Faults, Program, read_options
+from podling.boot.options import option as _option
+from podling.boot.store_settings import STORE, check_databases, check_store, store_notices
 from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError
 from podling.core.joining import JoinToken
@@ -53,6 +55,9 @@ class MasterSettings:
     database_read_url: str | None = field(default=None, repr=False)
     databases: tuple[Database, ...] = ()
     database: Database | None = None
+    database_pool_size: int = 10
+    database_timeout: float = 10.0
+    synchronous_commit: str | None = None
     advertise_url: str | None = None
     allow_simulated: bool = False
     alert_hosts: tuple[str, ...] = ()
@@ -60,6 +65,7 @@ class MasterSettings:
     alert_commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     smtp_url: str | None = field(default=None, repr=False)
     mail_from: str | None = None
+    log_tasks: bool = False
     notices: tuple[str, ...] = ()
 
     @property
@@ -86,6 +92,7 @@ class WorkerSettings:
     hostname: str
     host: str = "127.0.0.1"
     port: int = 8071
+    no_api: bool = False
     master_urls: tuple[str, ...] = (DEFAULT_MASTER_URL,)
     data_dir: Path
     capacity: int | None = None
@@ -116,11 +123,6 @@ class WorkerSettings:
     notices: tuple[str, ...] = ()
 
 
-def _option(flag: str, parse: Callable[[str], Any], help: str, **more: Any) -> Option:
-    name = flag.removeprefix("--").replace("-", "_")
-    return Option(**cast(dict[str, Any], {"field": name, "flag": flag, "parse": parse, "help": help} | more))
-
-
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _SHARED = (
@@ -141,15 +143,7 @@ MASTER = Program(
         _option("--data-dir", parsers.path, "where the master keeps files of its own", metavar="DIR"),
         _option("--lease-seconds", parsers.seconds(0.2, 3600), "how long a silent worker is waited for (12)"),
         _option("--keep-ended-days", parsers.days, "how long tasks that ended are kept (30)", metavar="DAYS"),
-        _option("--store-type", parsers.one_of("memory", "postgres"), "memory (lost at exit) or postgres",
-                variables=("STORE_TYPE", "PODLING_STORE_TYPE")),
-        _option("--database-url", parsers.database_url, "postgres://… or embedded:DIR", metavar="URL",
-                variables=("DATABASE_URL", "PODLING_DATABASE_URL")),
-        _option("--database-direct-url", parsers.database_url, "the same past a pooler, for LISTEN",
-                variables=("DATABASE_DIRECT_URL", "PODLING_DATABASE_DIRECT_URL"), metavar="URL"),
-        _option("--database-read-url", parsers.server_url, "a standby of it, for lists and history",
-                variables=("DATABASE_READ_URL", "PODLING_DATABASE_READ_URL"), metavar="URL"),
-        _option("--databases", databases, "several databases in one process, as a JSON list", metavar="JSON"),
+        *STORE,
         _option("--advertise-url", parsers.http_url, "the address that others use", metavar="URL"),
         _option("--tls-cert", parsers.path, "a certificate chain in PEM; makes it https", metavar="FILE"),
         _option("--tls-key", parsers.path, "the certificate's key in PEM", metavar="FILE"),
@@ -168,6 +162,7 @@ MASTER = Program(
         _option("--smtp-url", alerts.smtp_url, "the mail server; a password belongs into the variable",
                 metavar="URL"),
         _option("--mail-from", alerts.mail_address, "who mail is from", metavar="ADDRESS"),
+        _option("--log-tasks", parsers.switch, "a line of the log for every move of a task", is_switch=True),
         *_SHARED,
     ),
 )  # fmt: skip
@@ -180,6 +175,7 @@ WORKER = Program(
         _option("--hostname", parsers.name, "the name shown for this machine (its own)"),
         _option("--host", parsers.text, "where its own API listens; other than loopback needs a token"),
         _option("--port", parsers.port, "the port of its own API (8071); 0: a free one", metavar="N"),
+        _option("--no-api", parsers.switch, "have no API of its own: nothing listens here", is_switch=True),
         _option("--master-url", parsers.http_url, f"masters, comma separated ({DEFAULT_MASTER_URL})",
                 field="master_urls", repeated=True, metavar="URL"),
         _option("--join", JoinToken.parse, "become a node with this join token, once", metavar="TOKEN"),
@@ -229,10 +225,13 @@ def read_master(argv: Sequence[str], environ: Mapping[str, str]) -> MasterSettin
     given["alert_commands"] = dict(given.get("alert_commands", ()))
     if given.get("databases"):
         given.setdefault("store_type", "postgres")
-    settings = MasterSettings(**given, notices=_store_notices(given) + _token_notices(given))
+    settings = MasterSettings(**given, notices=store_notices(given) + _token_notices(given))
     if settings.store_type == "memory":  # any other may hold tokens, and is asked once it is open
         _check_host(settings.host, settings.token, faults)
-    _check_store(settings, faults)
+    if settings.databases:
+        check_databases(given, faults)
+    else:
+        check_store(settings.store_type, settings.database_url, faults)
     _check_certificate(settings, faults)
     _check_master_tls(settings, faults)
     alerts.check_mail(settings, faults)
@@ -326,27 +325,6 @@ def _check_host(host: str, token: str | None, faults: Faults) -> None:
         faults.add(NEEDS_TOKEN.format(host=host))
 
 
-def _check_store(settings: MasterSettings, faults: Faults) -> None:
-    if settings.databases:
-        _check_databases(settings, faults)
-        return
-    known = settings.database_url or "database_url" in faults.fields
-    if settings.store_type == "postgres" and not known:
-        faults.add(
-            "--store-type (STORE_TYPE) is postgres, so --database-url (DATABASE_URL) is needed: write "
-            "postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=disable, or embedded:DIR for one machine"
-        )
-
-
-def _check_databases(settings: MasterSettings, faults: Faults) -> None:
-    if settings.store_type != "postgres":
-        faults.add("--databases (PODLING_DATABASES) are PostgreSQL's; leave out --store-type (STORE_TYPE)")
-    for name in ("database_url", "database_direct_url", "database_read_url"):
-        if getattr(settings, name) is not None:
-            flag = f"--{name.replace('_', '-')} ({name.upper()})"
-            faults.add(f"{flag} is of one database, and --databases names several; leave one of them out")
-
-
 def _check_certificate(settings: MasterSettings | WorkerSettings, faults: Faults) -> None:
     files = {
         "--tls-cert (PODLING_TLS_CERT)": settings.tls_cert,
@@ -379,11 +357,3 @@ def _check_file(name: str, path: Path | None, faults: Faults) -> None:
 def _token_notices(given: Mapping[str, Any]) -> tuple[str, ...]:
     path: Path | None = given.get("token_file")
     return () if path is None else readable_by_others(path)
-
-
-def _store_notices(given: Mapping[str, Any]) -> tuple[str, ...]:
-    if given.get("store_type", "memory") != "memory":
-        return ()
-    if "database_url" in given:
-        return ("DATABASE_URL is set, but STORE_TYPE is memory; STORE_TYPE=postgres uses the database.",)
-    return ("The store is memory: tasks are lost when this master ends; STORE_TYPE=postgres keeps them.",)

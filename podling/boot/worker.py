@@ -127,6 +127,7 @@ async def make_options(
         hostname=settings.hostname,
         host=settings.host,
         port=settings.port,
+        has_api=not settings.no_api,
         master_urls=settings.master_urls,
         capacity=capacity,
         allocatable=allocatable,

@@ -33,6 +33,7 @@ from podling.master.queues import QueueBook
 from podling.master.refusals import Refusals
 from podling.master.submit_rates import SubmitRates
 from podling.master.tally import Tally
+from podling.master.task_log import log_moves
 from podling.store.base import Master, Store
 
 
@@ -82,6 +83,7 @@ class MasterOptions:
     directories: Mapping[str, Path] = field(default_factory=dict)  # what a full disk would end
     authority: str | None = None  # who signed this master's certificate, in PEM, as far as it knows
     wants_certificates: bool = False  # from workers
+    log_tasks: bool = False  # every move of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ def build(
         tally.committed(applied)
         measures.committed(applied)
         queue_counts.committed(applied)
+        if options.log_tasks:
+            log_moves(applied)
 
     committer = Committer(store, clock, draw, options.master_id, view.task, publish, alerts.about)
     return MasterContext(

@@ -50,6 +50,7 @@ SWEEP_SECONDS = 60.0
 LOGS_SECONDS = 60.0
 LEAVE_SECONDS = 15.0
 CONNECT_SECONDS = 2.0  # the kernel asks twice in that time; a third try may find another master, or its way
+USUAL_PORT = 8071
 STARTING = "the worker is starting"
 STOPPING = "the worker is shutting down"
 
@@ -77,6 +78,7 @@ class WorkerOptions:
     token: str | None
     version: str
     policy: Policy = field(default_factory=Policy)
+    has_api: bool = True
     own_files: tuple[Path, ...] = ()
     gpus: tuple[str, ...] = ()  # their ids
     credential: NodeCredential | None = None  # this node's own; then `token` is None
@@ -149,7 +151,7 @@ class Worker:
 
     async def _join(self, http: aiohttp.ClientSession) -> str | None:
         """Learn, at the very first start, which cluster this is; None if told to stop meanwhile."""
-        self._port = check_address(self._options.host, self._port)
+        self._check_address()
         trying = asyncio.create_task(self._try_runtimes())
         if not await self._unless_stopped(trying):
             return None
@@ -162,6 +164,13 @@ class Worker:
         cluster_id = learning.result()
         await self._move(cluster_id)
         return cluster_id
+
+    def _check_address(self) -> None:
+        """Choose the port. Raises ConfigurationError if it cannot be had."""
+        if self._options.has_api:
+            self._port = check_address(self._options.host, self._port)
+        else:
+            self._port = self._port or USUAL_PORT  # a node has to name one
 
     async def _try_runtimes(self) -> None:
         """A runtime that cannot be had is told before any master is asked. Raises RuntimeFailure."""
@@ -232,14 +241,15 @@ class Worker:
                 return
             stack.push_async_callback(streams.close)
             stack.push_async_callback(api.stop)
-            self._port = await api.start(self._options.host, self._port)
+            if self._options.has_api:
+                self._port = await api.start(self._options.host, self._port)
             tails.resume()
             session.unhealthy = await shell.check()
             await self._work(shell, session, tails, logs, loops, http)
 
     async def _open(self, cluster_id: str, http: aiohttp.ClientSession, shell: Shell) -> bool:
         """Take over what is there, beating meanwhile; False if told to stop first. Raises RuntimeFailure."""
-        self._port = check_address(self._options.host, self._port)
+        self._check_address()
         hello = replace(self._hello(held_by_journal(self._journal.rows()), STARTING), beats_only=True)
         node_id = self._options.node_id
         standby = Standby(self._masters, http, self._clock, node_id, cluster_id, hello, self._kept_lease.keep)

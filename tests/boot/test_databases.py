@@ -27,7 +27,7 @@ def fault(*argv: str, **environ: str) -> str:
 def test_a_database_has_the_defaults_of_the_requirement() -> None:
     (shop,) = databases(json.dumps([SHOP]))
     assert shop == Database(name="shop", url="postgres://ada:p%2Fw%401@db.example:5432/shop")
-    assert shop.bounds == {"pool_size": 25, "connection_seconds": 300.0, "idle_seconds": 600.0}
+    assert (shop.most_connections, shop.connection_seconds, shop.idle_seconds) == (25, 300.0, 600.0)
     assert shop.queues == ("1", "2", "3", "4")
     assert "p%2Fw" not in repr(shop)
 
@@ -36,7 +36,7 @@ def test_what_is_said_of_a_database_reaches_it() -> None:
     more = {"port": 5433, "sslmode": "require", "max_open_conns": 7, "conn_max_lifetime": "1m30s"}
     (shop,) = databases(json.dumps([SHOP | more | {"conn_max_idle_time": "20s", "queue_count": 1}]))
     assert shop.url.endswith("@db.example:5433/shop?sslmode=require")
-    assert shop.bounds == {"pool_size": 7, "connection_seconds": 90.0, "idle_seconds": 20.0}
+    assert (shop.most_connections, shop.connection_seconds, shop.idle_seconds) == (7, 90.0, 20.0)
     assert shop.queues == ("1",)
 
 
@@ -107,7 +107,7 @@ def test_a_broken_file_is_refused_with_what_to_write(tmp_path: Path, text: str, 
         ([LAB | {"host": "h"}], "database lab: url says it all, so host cannot stand beside it"),
         ([{"name": "a", "user": "u"}], "database a: it needs database, or a url"),
         ([LAB | {"colour": 1}], "database lab: 'colour' is not known"),
-        ([LAB | {"max_open_conns": 0}], "database lab: max_open_conns: '0' is not a whole number from 2"),
+        ([LAB | {"max_open_conns": 0}], "database lab: max_open_conns: '0' is not a whole number from 3"),
         ([LAB | {"queue_count": -1}], "queue_count: '-1' is not a whole number from 0 to 1000"),
         ([LAB | {"conn_max_lifetime": "soon"}], "conn_max_lifetime: 'soon' is not a duration"),
         ([SHOP | {"port": "x"}], "'x' is not a port"),

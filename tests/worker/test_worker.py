@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 
 import aiohttp
@@ -294,3 +295,14 @@ async def test_its_api_shows_state_and_logs(
                 assert (answer.status, (await answer.json())["code"]) == (status, code)
         async with http.get(f"{base}/health", headers={"X-Big": "x" * 20_000}) as answer:
             assert (answer.status, (await answer.json())["code"]) == (400, "header_too_large")
+
+
+async def test_without_an_api_it_works_and_takes_no_port(
+    tmp_path: Path, runtime: MemoryRuntime, master: SmallMaster
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]  # by somebody else, whom it does not mind
+        async with running_worker(tmp_path, runtime, master.url, port=port, has_api=False):
+            await start(master, runtime)
+        assert master.hellos[0].port == port

@@ -64,6 +64,7 @@ class Address:
     dsn: str
     command_timeout_seconds: float
     pooled: bool = False
+    synchronous_commit: str | None = None
 
     def __repr__(self) -> str:
         return f"Address({self.where!r})"
@@ -82,7 +83,7 @@ class Address:
         settings = {"application_name": "podling"}
         if not self.pooled:
             milliseconds = int(self.command_timeout_seconds * 1000)
-            settings |= _PLAN_SETTINGS | _KEEPALIVE_SETTINGS | _ISOLATION
+            settings |= self.session_settings() | _KEEPALIVE_SETTINGS | _ISOLATION
             settings["statement_timeout"] = str(milliseconds)
             settings["idle_in_transaction_session_timeout"] = str(milliseconds)
         dsn, connect_seconds = without_timeout(self.dsn)
@@ -93,6 +94,11 @@ class Address:
             "server_settings": settings,
             "statement_cache_size": 0 if self.pooled else 100,
         }
+
+    def session_settings(self) -> dict[str, str]:
+        """Return what holds for every statement; behind a pooler it is said in every transaction."""
+        wanted = self.synchronous_commit
+        return _PLAN_SETTINGS if wanted is None else _PLAN_SETTINGS | {"synchronous_commit": wanted}
 
     def _trust(self) -> dict[str, Any]:
         """Verify by the machine's own authorities where the DSN names none; the driver would refuse."""
@@ -265,7 +271,7 @@ class Pool:
         if not self._address.pooled:
             return []
         milliseconds = int(self._address.command_timeout_seconds * 1000)
-        settings = _PLAN_SETTINGS | {
+        settings = self._address.session_settings() | {
             "statement_timeout": str(milliseconds),
             "idle_in_transaction_session_timeout": str(milliseconds),
         }

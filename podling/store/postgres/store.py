@@ -57,7 +57,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
     `direct_dsn` leads to the server itself where `dsn` leads to a transaction pooler; hints travel
     on it. `read_dsn` leads to a standby for lists. No connection gets older than `connection_seconds`,
     or is unused for longer than `idle_seconds`. `leader_timeout_seconds` bounds a leader's waits inside
-    a transaction: a quarter lease.
+    a transaction: a quarter lease. `synchronous_commit` None is what the server says.
     """
 
     kind = "postgres"
@@ -73,9 +73,10 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         idle_seconds: float = IDLE_SECONDS,
         command_timeout_seconds: float = 10.0,
         leader_timeout_seconds: float = 3.0,
+        synchronous_commit: str | None = None,
     ) -> None:
         pooled = direct_dsn is not None and direct_dsn != dsn
-        address = Address(dsn, command_timeout_seconds, pooled=pooled)
+        address = Address(dsn, command_timeout_seconds, pooled, synchronous_commit)
         self._direct = Address(direct_dsn or dsn, command_timeout_seconds)
         self._pool_size = pool_size
         self._pool = Pool(

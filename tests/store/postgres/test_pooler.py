@@ -19,7 +19,7 @@ async def test_it_works_through_a_transaction_pooler(server_of: ServerOf, open_f
 
 
 async def _use(pooled: str, direct: str) -> None:
-    store = PostgresStore(pooled, direct_dsn=direct)
+    store = PostgresStore(pooled, direct_dsn=direct, synchronous_commit="remote_apply")
     await store.open()
     hinted = asyncio.Event()
     listening = asyncio.create_task(store.listen(hinted.set))
@@ -31,6 +31,7 @@ async def _use(pooled: str, direct: str) -> None:
         await asyncio.wait_for(hinted.wait(), PATIENCE_SECONDS)
         async with store._pool.transaction() as connection:
             assert await connection.fetchval("SHOW plan_cache_mode") == "force_custom_plan"
+            assert await connection.fetchval("SHOW synchronous_commit") == "remote_apply"
     finally:
         listening.cancel()
         await asyncio.wait([listening])
