@@ -50,6 +50,7 @@ COMMANDS = {
     "decisions": "decisions:decisions",
     "policy": "policy:app",
     "dev": "dev:dev",
+    "bench": "bench:bench",
     "db": "db:app",
     "backup": "backup:backup",
     "restore": "backup:restore",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from podling.cli.settings import Settings, read_settings
 from podling.cli.text import visible
@@ -17,6 +17,9 @@ from podling.core.errors import ConfigurationError, InvalidInput, PodlingError
 from podling.core.value import value
 from podling.kit.tls import trusting
 from podling.wire.errors import error_body
+
+if TYPE_CHECKING:
+    from podling.client import AsyncClient
 
 
 class Database(Protocol):
@@ -89,6 +92,12 @@ class Invocation:
     def client_of(self, url: str, timeout_seconds: float = 30.0) -> Client:
         """Return a client of the masters at `url` with the credential of this invocation."""
         return Client(url, token=self.settings.token, timeout_seconds=timeout_seconds, tls=self._trust)
+
+    def asynchronous_client(self) -> "AsyncClient":
+        """Return a client for many requests side by side; close it."""
+        from podling.client import AsyncClient
+
+        return AsyncClient(self.settings.master, token=self.settings.token, tls=self._trust)
 
     @cached_property
     def _trust(self) -> SSLContext | None:
