@@ -53,12 +53,10 @@ from podling.core.agent_events import (
 )
 from podling.core.agent_instructions import Discard, Forget, Instruction, SetTimer, WriteExit
 from podling.core.agent_restore import restore
-from podling.core.agent_turn import AgentState, Lease, Turn
+from podling.core.agent_turn import AgentState, Lease, Turn, held_attempts, is_idle
 from podling.core.protocol import (
     Assignment,
     AttemptKey,
-    HeldAttempt,
-    HeldState,
     ReportOutcome,
     StopOrder,
 )
@@ -88,20 +86,6 @@ def step(
             _HANDLERS[type(event)](turn, event)
         rules.go_on_after_older(turn)
     return turn.result(), tuple(turn.instructions)
-
-
-def held_attempts(state: AgentState) -> tuple[HeldAttempt, ...]:
-    """Return the inventory: everything that is not done with."""
-    return tuple(
-        HeldAttempt(task_id=key.task_id, attempt=key.attempt, state=held.state)
-        for key, held in state.attempts.items()
-        if not (held.is_acknowledged and held.final is not None)
-    )
-
-
-def is_idle(state: AgentState) -> bool:
-    """Whether no attempt is before its end."""
-    return all(held.state is HeldState.ENDED for held in state.attempts.values())
 
 
 # From the master

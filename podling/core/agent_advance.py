@@ -1,6 +1,7 @@
 """The rules of one attempt on a worker: from the facts to the next instructions, after every event."""
 
 from collections.abc import Callable
+from operator import is_
 
 from podling.core.agent_attempt import (
     Ending,
@@ -24,6 +25,7 @@ from podling.core.agent_instructions import (
 )
 from podling.core.agent_turn import Turn
 from podling.core.protocol import AttemptKey, ReportKind, StopOrder
+from podling.core.spec import ENDS_WITH_WORKER
 from podling.core.task import StopReason
 from podling.core.value import changed
 
@@ -51,9 +53,9 @@ def go_on_after_older(turn: Turn) -> None:
 
 
 def _decide(turn: Turn, held: Held) -> Held:
-    if held.ending is not None:
+    if held.ending is not None or (ending := _ending(turn, held)) is None:
         return held
-    return changed(held, ending=_ending(turn, held))
+    return changed(held, ending=ending)
 
 
 def _ending(turn: Turn, held: Held) -> Ending | None:
@@ -86,18 +88,26 @@ def _proceed(turn: Turn, held: Held) -> Held:
     if turn.still_runs_older(held.key):
         turn.wait_behind(held.key)
         return held
-    held = changed(held, containers=tuple(_make(turn, held, one) for one in held.containers))
+    held = _each(turn, held, _make)
     if any(container.phase in _NOT_MADE for container in held.containers):
         return held
-    held = changed(held, containers=tuple(_start(turn, held, one) for one in held.containers))
-    return _report(turn, held)
+    return _report(turn, _each(turn, held, _start))
+
+
+def _each(turn: Turn, held: Held, change: Callable[[Turn, Held, HeldContainer], HeldContainer]) -> Held:
+    """Change each container, if there is anything to be changed."""
+    after = tuple([change(turn, held, one) for one in held.containers])
+    if all(map(is_, after, held.containers)):
+        return held
+    return changed(held, containers=after)
 
 
 def _make(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
     if container.phase is not Phase.ABSENT:
         return container
-    turn.tell(Prepare(key=held.key, container=container.name))
-    return changed(container, phase=Phase.PREPARING)
+    starts = _ends_with_worker(held) and not held.starts_once
+    turn.tell(Prepare(key=held.key, container=container.name, starts=starts))
+    return changed(container, phase=Phase.STARTING if starts else Phase.PREPARING)
 
 
 def _start(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
@@ -129,16 +139,14 @@ def _report(turn: Turn, held: Held) -> Held:
 
 
 def _end(turn: Turn, held: Held, ending: Ending) -> Held:
-    held = changed(held, containers=tuple(_stop(turn, held, one) for one in held.containers))
+    held = _each(turn, held, _stop)
     if not held.is_settled:
         return held
     final = final_of(held, _complete(held, ending), turn.now.wall)
-    held = changed(held, final=final)
+    held = changed(held, final=final, are_logs_saved=held.are_logs_saved or not held.may_have_log)
     turn.settled.append(held.key)
-    if held.has_run:
+    if not held.are_logs_saved:
         turn.tell(SaveLogs(key=held.key))
-    else:
-        held = changed(held, are_logs_saved=True)
     if held.is_journaled:
         turn.tell(WriteExit(key=held.key, final=final))
         return held
@@ -208,11 +216,22 @@ def timed_out(turn: Turn, held: Held) -> Held:
 
 
 def _note(turn: Turn, held: Held) -> Held:
+    if not held.is_journaled or not _has_notes(held):
+        return held
     notes = held.notes
-    if not held.is_journaled or notes == held.noted:
+    if notes == held.noted:
         return held
     turn.tell(WriteNotes(key=held.key, notes=notes, urgent=held.starts_once and held.final is None))
     return changed(held, noted=notes)
+
+
+def _has_notes(held: Held) -> bool:
+    """Of what ends with its worker nothing is there to be found again: its intent and its end say all."""
+    return not _ends_with_worker(held) or held.starts_once or held.order is not None
+
+
+def _ends_with_worker(held: Held) -> bool:
+    return held.assignment.spec.runtime in ENDS_WITH_WORKER
 
 
 def _clean_up(turn: Turn, held: Held) -> Held:

@@ -55,6 +55,7 @@ class HeldContainer:
     quick_exits: int = 0  # ends in a row that count for the backoff
     kill_by: float | None = None
     health: HealthStatus = HealthStatus.UNKNOWN
+    is_silent: bool = False  # it has written nothing, so there is no log to be saved
     is_doubtful: bool = False  # the runtime did not answer, so nobody knows whether it runs
 
     @property
@@ -120,6 +121,10 @@ class Held:
     @property
     def has_run(self) -> bool:
         return any(container.has_run for container in self.containers)
+
+    @property
+    def may_have_log(self) -> bool:
+        return any(container.has_run and not container.is_silent for container in self.containers)
 
     @property
     def may_run(self) -> bool:

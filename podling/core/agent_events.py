@@ -39,6 +39,7 @@ class Seen:
     error_code: str | None = None
     error: str | None = None
     health: HealthStatus = HealthStatus.UNKNOWN
+    is_silent: bool = False  # it has ended, and is known to have written nothing
 
     @property
     def key(self) -> AttemptKey:

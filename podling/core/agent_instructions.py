@@ -31,10 +31,11 @@ class WriteExit:
 
 @value
 class Prepare:
-    """Answered by Prepared or PrepareFailed."""
+    """Answered by Prepared or PrepareFailed; if it `starts` it in the same go, by what answers Start."""
 
     key: AttemptKey
     container: str
+    starts: bool = False
 
 
 @value

@@ -93,6 +93,7 @@ def saw_exit(turn: Turn, held: Held, container: HeldContainer, seen: Seen) -> He
         error_code=seen.error_code,
         error=seen.error,
         health=HealthStatus.UNKNOWN,
+        is_silent=seen.is_silent,
         is_doubtful=False,
     )
     if failure := failure_of(ended):

@@ -114,6 +114,8 @@ def _ended(turn: Turn, held: Held, row: JournalRow, seen: dict[str, Seen]) -> He
                 container_id=found.container_id if found else one.container_id,
             ),
         )
+    if held.assignment.spec.runtime in ENDS_WITH_WORKER and not seen:
+        held = changed(held, are_logs_saved=True)  # what has left a log is there
     if not held.are_logs_saved:
         turn.tell(SaveLogs(key=held.key))
     return held if held.is_acknowledged else turn.report(held, row.final)

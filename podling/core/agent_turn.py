@@ -7,7 +7,7 @@ from typing import TypeVar
 from podling.core.agent_attempt import Held
 from podling.core.agent_events import Moment
 from podling.core.agent_instructions import Instruction, Send
-from podling.core.protocol import Assignment, AttemptKey, Report, StopOrder
+from podling.core.protocol import Assignment, AttemptKey, HeldAttempt, HeldState, Report, StopOrder
 from podling.core.retry import ErrorCode
 from podling.core.spec import OnDisconnect
 from podling.core.value import changed, value
@@ -55,6 +55,20 @@ class AgentState:
     is_lapsed: bool = False  # the lease has not been renewed in time
     draining: str | None = None  # why this program takes nothing new any more
     drained: str | None = None  # why a master says that this node shall take nothing new
+
+
+def held_attempts(state: AgentState) -> tuple[HeldAttempt, ...]:
+    """Return the inventory: everything that is not done with."""
+    return tuple(
+        HeldAttempt(task_id=key.task_id, attempt=key.attempt, state=held.state)
+        for key, held in state.attempts.items()
+        if not (held.is_acknowledged and held.final is not None)
+    )
+
+
+def is_idle(state: AgentState) -> bool:
+    """Whether no attempt is before its end."""
+    return all(held.state is HeldState.ENDED for held in state.attempts.values())
 
 
 class Turn:

@@ -14,7 +14,6 @@ from podling.core.agent_events import (
     StopOrdered,
 )
 from podling.core.errors import ConfigurationError, InvalidInput, Unavailable
-from podling.core.protocol import Report
 from podling.wire.session import (
     UNKNOWN_MESSAGE,
     Assign,
@@ -32,14 +31,13 @@ from podling.wire.session import (
     StreamRefused,
     Welcome,
 )
+from podling.worker.due_reports import DueReports
 
 if TYPE_CHECKING:
     from podling.worker.line import Line
     from podling.worker.session import Session
 
 INVENTORY_SECONDS = 30.0
-SEND_AGAIN_SECONDS = 5.0
-MOST_REPORTS = 500
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ class Conversation:
         self._counter = 0
         self._beats: dict[int, float] = {}  # when each beat without an answer was sent
         self._acknowledged_at = 0.0  # when the last acknowledged beat was sent
-        self._sent: dict[int, float] = {}  # when each report without an answer was sent
+        self._reports = DueReports()
 
     async def run(self, welcome: Welcome, hello_sent_at: float) -> None:
         """Talk until the line breaks. Raises Unavailable; ConfigurationError if sent away for good."""
@@ -92,8 +90,8 @@ class Conversation:
             case Stop(items=items):
                 self._shell.feed(StopOrdered(items=items))
             case ReportsAcknowledged(outcomes=outcomes):
-                for sequence in outcomes:
-                    self._sent.pop(sequence, None)
+                self._reports.answered(outcomes)
+                self._shell.sending.set()  # starts that waited for that
                 self._shell.feed(Acknowledged(outcomes=outcomes))
             case BeatAcknowledged(counter=counter):
                 self._beat_acknowledged(counter)
@@ -148,22 +146,11 @@ class Conversation:
 
     async def _report(self) -> None:
         """What the last line did not bring goes first: nothing else would wake this up for it."""
+        clock = self._shell.clock
         while True:
-            while due := self._due():
+            while due := self._reports.take(self._shell.state, clock.monotonic()):
                 await self._line.send(Reports(items=tuple(due)))
-            await self._shell.sending.wait(SEND_AGAIN_SECONDS)
-
-    def _due(self) -> list[Report]:
-        """Return reports that were not sent, or so long ago that the answer must be lost."""
-        now = self._shell.clock.monotonic()
-        due = []
-        for sequence, report in self._shell.state.outbox.items():
-            if now - self._sent.get(sequence, -SEND_AGAIN_SECONDS) >= SEND_AGAIN_SECONDS:
-                due.append(report)
-                self._sent[sequence] = now
-                if len(due) == MOST_REPORTS:
-                    break
-        return due
+            await self._shell.sending.wait(self._reports.seconds_to_next(clock.monotonic()))
 
     async def _take_inventory(self) -> None:
         while True:

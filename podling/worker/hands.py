@@ -190,8 +190,11 @@ class Hands:
                 shell.gpus.adopt((found,))
         except RuntimeFailure as error:
             shell.answer(PrepareFailed(**names, error_code=error.code, error=error.message))
+            return
+        shell.spans.put(key, StartSpans(prepare_seconds=engine.seconds))
+        if instruction.starts:
+            await self._start(Start(**names, container_id=found.container_id))
         else:
-            shell.spans.put(key, StartSpans(prepare_seconds=engine.seconds))
             shell.answer(Prepared(**names, seen=seen_from(found)))
 
     async def _start(self, instruction: Start) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,12 +52,13 @@ _INTENT = "INSERT OR IGNORE INTO attempts (task_id, attempt, assignment) VALUES 
 _NOTES = "UPDATE attempts SET notes = ? WHERE task_id = ? AND attempt = ?"
 _EXIT = "UPDATE attempts SET final = ? WHERE task_id = ? AND attempt = ?"
 _FORGET = """
-    UPDATE attempts SET assignment = NULL, notes = NULL,
-        done = (SELECT coalesce(max(done), 0) + 1 FROM attempts WHERE done IS NOT NULL)
+    UPDATE attempts SET assignment = NULL, notes = NULL, done = ?
     WHERE task_id = ? AND attempt = ? AND done IS NULL
 """
+_LAST_DONE = "SELECT coalesce(max(done), 0) FROM attempts WHERE done IS NOT NULL"
 _PRUNE = "DELETE FROM attempts WHERE done <= (SELECT max(done) FROM attempts WHERE done IS NOT NULL) - ?"
 _META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_CLEAR = "DELETE"  # of everything
 
 
 @value
@@ -72,8 +74,16 @@ class Clear:
     """Forget all attempts and facts: they belong to a cluster that the worker has left."""
 
 
-_Statement = WriteIntent | WriteNotes | WriteExit | Forget | WriteMeta
-Write = _Statement | Clear
+Write = WriteIntent | WriteNotes | WriteExit | Forget | WriteMeta | Clear
+
+_STATEMENTS: dict[type[Any], str] = {
+    WriteIntent: _INTENT,
+    WriteNotes: _NOTES,
+    WriteExit: _EXIT,
+    Forget: _FORGET,
+    WriteMeta: _META,
+    Clear: _CLEAR,
+}
 
 
 class AttemptJournal(Protocol):
@@ -105,6 +115,7 @@ class Journal:
         self._database = database
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._forgotten = 0
+        self._done: int = database.execute(_LAST_DONE).fetchone()[0]
         self._durations = journal_writes()
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -190,8 +201,8 @@ class Journal:
     def _commit(self, writes: Sequence[Write]) -> Unavailable | None:
         try:
             self._database.execute("BEGIN IMMEDIATE")
-            for write in writes:
-                self._execute(write)
+            for statement, run in groupby(writes, _statement_of):
+                self._execute(statement, list(run))
             self._prune()
             self._database.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, who waits is told and the thread lives
@@ -205,14 +216,18 @@ class Journal:
         self._problem = None
         return None
 
-    def _execute(self, write: Write) -> None:
-        if isinstance(write, Clear):
+    def _execute(self, statement: str, writes: Sequence[Write]) -> None:
+        """Carry out writes of one kind."""
+        if statement == _CLEAR:
             for table in ("attempts", "meta"):
                 self._database.execute(f"DELETE FROM {table}")
-            return
-        statement, parameters = _statement(write)
-        self._database.execute(statement, parameters)
-        self._forgotten += isinstance(write, Forget)
+        elif statement == _FORGET:
+            self._forgotten += len(writes)
+            first, self._done = self._done + 1, self._done + len(writes)
+            numbered = zip(count(first), map(_parameters, writes), strict=False)
+            self._database.executemany(_FORGET, [(number, *key) for number, key in numbered])
+        else:
+            self._database.executemany(statement, map(_parameters, writes))
 
     def _prune(self) -> None:
         if self._forgotten >= PRUNE_EVERY:
@@ -238,18 +253,24 @@ def _keep_private(path: Path) -> None:
             file.chmod(0o600)
 
 
-def _statement(write: _Statement) -> tuple[str, tuple[Any, ...]]:
+def _statement_of(write: Write) -> str:
+    return _STATEMENTS[type(write)]
+
+
+def _parameters(write: Write) -> tuple[Any, ...]:
     match write:
         case WriteIntent(assignment=assignment):
-            return _INTENT, (assignment.task_id, assignment.attempt, encode(assignment))
+            return assignment.task_id, assignment.attempt, encode(assignment)
         case WriteNotes(key=key, notes=notes):
-            return _NOTES, (encode(notes), key.task_id, key.attempt)
+            return encode(notes), key.task_id, key.attempt
         case WriteExit(key=key, final=final):
-            return _EXIT, (encode(final), key.task_id, key.attempt)
+            return encode(final), key.task_id, key.attempt
         case Forget(key=key):
-            return _FORGET, (key.task_id, key.attempt)
+            return key.task_id, key.attempt
         case WriteMeta(name=name, value=text):
-            return _META, (name, text)
+            return name, text
+        case Clear():
+            return ()
 
 
 def _row(columns: Sequence[Any]) -> JournalRow:

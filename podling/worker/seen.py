@@ -19,6 +19,7 @@ def seen_from(found: Found) -> Seen:
         error_code=found.error_code,
         error=found.error,
         health=found.health,
+        is_silent=found.is_silent,
     )
 
 

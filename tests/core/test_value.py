@@ -50,5 +50,5 @@ def test_a_changed_value_has_every_field_and_is_frozen_too() -> None:
 
 
 def test_a_field_that_is_not_there_is_refused() -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(AttributeError):
         changed(build_task(), versoin=2)

@@ -14,7 +14,7 @@ import pytest
 
 from podling.client import Client, tasks
 from podling.core.errors import Conflict, PodlingError
-from podling.worker.conversation import SEND_AGAIN_SECONDS
+from podling.worker.due_reports import SEND_AGAIN_SECONDS
 from tests.e2e.programs import Programs, programs, until
 from tests.faults.proxy import Cut, Message, Proxy, proxy
 from tests.relay import Way

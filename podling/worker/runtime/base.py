@@ -61,6 +61,7 @@ class Found:
     error_code: str | None = None
     error: str | None = None
     health: HealthStatus = HealthStatus.UNKNOWN
+    is_silent: bool = False  # it is known to have written nothing
 
 
 @value

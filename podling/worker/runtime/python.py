@@ -262,6 +262,7 @@ class PythonRuntime:
             exit_code=exit_code,
             error_code=code,
             error=error,
+            is_silent=name not in self._logs.there,
         )
         self._logs.tell(name)
         self._tell(found)
