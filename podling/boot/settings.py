@@ -105,6 +105,8 @@ class WorkerSettings:
     allow_root_processes: bool = False
     handlers: tuple[str, ...] = ()
     handler_processes: int | None = None
+    task_host: str = "auto"
+    task_port: int = 8072
     docker_host: str | None = None
     registry_config: Path | None = None
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -196,6 +198,8 @@ WORKER = Program(
         _option("--handler-processes", parsers.count(1, 256), "processes that run them (one for each CPU)",
                 metavar="N"),
         _option("--allow-root-processes", parsers.switch, "let runtime process run as uid 0", is_switch=True),
+        _option("--task-host", parsers.text, "where tasks reach this worker (its bridge), or off"),
+        _option("--task-port", parsers.port, "the port there, if it is free (8072)", metavar="N"),
         _option("--docker-host", parsers.text, "the Docker engine's address", metavar="URL",
                 variables=("PODLING_DOCKER_HOST", "DOCKER_HOST")),
         _option("--registry-config", parsers.path, "credentials for registries, as in Docker's config.json",

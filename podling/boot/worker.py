@@ -110,6 +110,7 @@ async def make_options(
     """
     from podling.boot.membership import credential_of, trust_of
     from podling.kit.ids import new_id
+    from podling.worker.inside import DoorOptions
     from podling.worker.machine import capacity_of
     from podling.worker.worker import WorkerOptions
 
@@ -141,6 +142,7 @@ async def make_options(
         version=__version__,
         policy=settings.policy,
         gpus=settings.gpus,
+        door=DoorOptions(host=settings.task_host, port=settings.task_port),
         own_files=_own_files(settings),
     )
 

@@ -6,6 +6,7 @@ A rule that is not written allows what is not dangerous: every image, no directo
 import re
 from collections.abc import Mapping
 from dataclasses import field
+from enum import StrEnum
 
 from podling.core.access import Role
 from podling.core.errors import PolicyDenied, RuntimeFailure
@@ -72,6 +73,13 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+class TaskTokenPlace(StrEnum):
+    """Where the program in a container finds its attempt's credential."""
+
+    ENV = "env"  # in PODLING_TOKEN
+    FILE = "file"  # in a file that PODLING_TOKEN_FILE names, which no `docker inspect` shows
+
+
 @value
 class Policy:
     """`limits` are by role, and by `default` for the roles that have none of their own."""
@@ -90,6 +98,7 @@ class Policy:
     security_options: AllowedByName = field(default_factory=AllowedByName)
     ulimits: AllowedByName = field(default_factory=AllowedByName)
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    task_token: TaskTokenPlace = TaskTokenPlace.ENV
 
     def limits_of(self, roles: frozenset[Role]) -> tuple[str, Limits]:
         """Return the name of the entry that binds who has these roles, and what it says."""

@@ -49,8 +49,13 @@ def read_claim(secret: str) -> TaskClaim | None:
 
 
 def is_signed(claim: TaskClaim, key: bytes) -> bool:
-    """Whether the node that is named has made it."""
-    wanted = _signature(node_key(key, claim.node_id), claim.key)
+    """Whether the node that is named has made it; the key is the masters'."""
+    return is_made_with(claim, node_key(key, claim.node_id))
+
+
+def is_made_with(claim: TaskClaim, key_of_node: bytes) -> bool:
+    """Whether it was made with this node's key."""
+    wanted = _signature(key_of_node, claim.key)
     return hmac.compare_digest(wanted.encode(), claim.signature.encode())
 
 

@@ -44,7 +44,7 @@ Refuse = Callable[[PodlingError], web.StreamResponse]
 
 
 async def listen(
-    server: web.Server,
+    runner: web.BaseRunner,
     apps: Iterable[web.Application],
     host: str,
     port: int,
@@ -54,21 +54,29 @@ async def listen(
     most: int,
     start_serving: bool = True,
 ) -> asyncio.Server:
-    """Take the port for a server of these applications; `refuse` makes an answer of an error.
+    """Take the port for a runner of these applications that is set up; `refuse` makes an answer of an error.
 
     `most` connections are held at once, see `Places`. Raises OSError.
     """
-    loop = asyncio.get_running_loop()
+    connect = connector_of(runner, apps, refuse, most=most)
+    return await asyncio.get_running_loop().create_server(
+        connect, host, port, ssl=ssl_context, backlog=1024, start_serving=start_serving
+    )
+
+
+def connector_of(
+    runner: web.BaseRunner, apps: Iterable[web.Application], refuse: Refuse, *, most: int
+) -> "Callable[[], Connection]":
+    """Return what makes the connections of a server; see `listen`."""
+    loop, server = asyncio.get_running_loop(), runner.server
+    assert server is not None
     options: dict[str, Any] = {
         "access_log": None,
         "keepalive_timeout": KEEP_ALIVE_SECONDS,
         "lingering_time": LINGERING_SECONDS,
     }
     methods = ", ".join(sorted({route.method for app in apps for route in app.router.routes()}))
-    connect = partial(Connection, refuse, methods, Places(most), server, loop=loop, **options)
-    return await loop.create_server(
-        connect, host, port, ssl=ssl_context, backlog=1024, start_serving=start_serving
-    )
+    return partial(Connection, refuse, methods, Places(most), server, loop=loop, **options)
 
 
 class Connection(web.RequestHandler):

@@ -56,11 +56,11 @@ class Door:
     async def _bind(self) -> int:
         """Take the port before anything is written to a store; who calls meanwhile is refused."""
         runners = {name: await master.prepare() for name, master in self._masters.items()}
-        server = await self._server_of(runners)
+        runner = await self._runner_of(runners)
         try:
             self._listening = await listen(
-                server,
-                [runner.app for runner in runners.values()],
+                runner,
+                [one.app for one in runners.values()],
                 self._host,
                 self._port,
                 error_answer,
@@ -72,15 +72,13 @@ class Door:
             raise self._cannot_listen(error) from None
         return int(self._listening.sockets[0].getsockname()[1])
 
-    async def _server_of(self, runners: Mapping[str, web.AppRunner]) -> web.Server:
+    async def _runner_of(self, runners: Mapping[str, web.AppRunner]) -> web.BaseRunner:
         self._runners = list(runners.values())
         if list(runners) != [""]:
             front = web.ServerRunner(Front(runners).server(), shutdown_timeout=SHUTDOWN_SECONDS)
             await front.setup()
             self._runners.insert(0, front)
-        server = self._runners[0].server
-        assert server is not None
-        return server
+        return self._runners[0]
 
     async def _serve(self) -> None:
         assert self._listening is not None

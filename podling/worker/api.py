@@ -86,9 +86,8 @@ class WorkerApi:
         self._runner = web.AppRunner(application, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
-            assert self._runner.server is not None
             self._listening = await listen(
-                self._runner.server, [application], host, port, _refusal, most=MOST_CONNECTIONS
+                self._runner, [application], host, port, _refusal, most=MOST_CONNECTIONS
             )
         except OSError as error:
             await self._runner.cleanup()

@@ -182,9 +182,10 @@ class Hands:
         names: dict[str, Any] = {"key": key, "container": instruction.container}
         try:
             async with self._preparing:
-                admitted = await answer(shell.admission.admit(shell.state.attempts[key].assignment))
+                assignment = shell.state.attempts[key].assignment
+                admitted = await answer(shell.admission.admit(assignment))
                 work = work_of(shell.cluster_id, admitted, instruction.container)
-                work = shell.gpus.given(work, shell.has_ended)
+                work = await shell.give(shell.gpus.given(work, shell.has_ended), assignment.spec.runtime)
                 with metered() as engine:
                     found = await answer(shell.runtime(key).prepare(work))
                 shell.gpus.adopt((found,))

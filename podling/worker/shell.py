@@ -15,12 +15,13 @@ from podling.worker.gpus import Gpus
 from podling.worker.hands import Hands
 from podling.worker.journal import AttemptJournal
 from podling.worker.kept_lease import Lease
-from podling.worker.runtime.base import Found, Gone, Runtime
+from podling.worker.runtime.base import ContainerWork, Found, Gone, Runtime
 from podling.worker.seen import news_of, seen_from
 from podling.worker.spans import Spans
 from podling.worker.timers import Timers
 
 SaveLog = Callable[[AttemptKey], Awaitable[None]]
+Give = Callable[[ContainerWork, str], Awaitable[ContainerWork]]  # by the runtime's name
 
 
 class Shell:
@@ -45,6 +46,7 @@ class Shell:
         self.spans = Spans()
         self.timers = Timers(clock, self._time_has_come)
         self.save_logs: SaveLog = _save_nothing
+        self.give: Give = _give_nothing  # what an attempt speaks to its cluster with
         self.state = AgentState(
             runtimes=frozenset(runtimes),
             exact_runtimes=frozenset(name for name, one in runtimes.items() if one.knows_every_start),
@@ -173,3 +175,8 @@ class Shell:
 
 async def _save_nothing(key: AttemptKey) -> None:
     """A worker whose logs nobody keeps."""
+
+
+async def _give_nothing(work: ContainerWork, runtime: str) -> ContainerWork:
+    """A worker whose attempts have nobody to speak to."""
+    return work

@@ -29,6 +29,7 @@ from podling.worker.credential import NodeCredential
 from podling.worker.datadir import DataDirectory
 from podling.worker.facts import FACTS_SECONDS, FactsSender
 from podling.worker.gpus import Gpus
+from podling.worker.inside import DoorOptions, Inside, KeptDoor, opened_door
 from podling.worker.joining import CHECK_SECONDS, Renewal
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.kept_lease import KeptLease, boot_id
@@ -83,6 +84,7 @@ class WorkerOptions:
     gpus: tuple[str, ...] = ()  # their ids
     credential: NodeCredential | None = None  # this node's own; then `token` is None
     tls: SSLContext | None = None  # whom to trust, and what to show; None: whom this machine trusts
+    door: DoorOptions = field(default_factory=DoorOptions)
 
 
 class _LeftCluster(Exception):
@@ -112,6 +114,7 @@ class Worker:
         self._admission = Admission(options.policy, (directory.path, *options.own_files))
         self._masters = Masters(options.master_urls)
         self._kept_lease = KeptLease(journal, boot_id())
+        self._kept_door = KeptDoor(journal)
         self._port = options.port
         self._stopping = asyncio.Event()
         self._stop_reason = ""
@@ -234,11 +237,15 @@ class Worker:
             renewal = Renewal(own, http, lambda: session.url, self._clock)
             loops.append(Loop("credential", renewal.run_once, CHECK_SECONDS, renewal.wakeup))
         wakeups = [tails.wakeup, *(loop.wakeup for loop in loops)]
-        session = self._session(cluster_id, http, shell, streams, wakeups)
+        inside = self._inside(shell)
+        loops.append(Loop("inside", inside.sweep, SWEEP_SECONDS))
+        session = self._session(cluster_id, http, shell, streams, inside, wakeups)
         async with AsyncExitStack() as stack:
+            door = await stack.enter_async_context(opened_door(http, lambda: session.url, inside))
             stack.push_async_callback(shell.close)
             if not await self._open(cluster_id, http, shell):
                 return
+            await inside.open(door, runtimes, shell.state.attempts.values())
             stack.push_async_callback(streams.close)
             stack.push_async_callback(api.stop)
             if self._options.has_api:
@@ -327,6 +334,7 @@ class Worker:
         http: aiohttp.ClientSession,
         shell: Shell,
         streams: Streams,
+        inside: Inside,
         when_connected: Sequence[Wakeup],
     ) -> Session:
         def connected() -> None:
@@ -335,7 +343,7 @@ class Worker:
 
         options = SessionOptions(
             hello=lambda: self._hello(held_attempts(shell.state), session.unhealthy),
-            admitted=lambda welcome: self._admit(cluster_id, welcome, shell, session),
+            admitted=lambda welcome: self._admit(cluster_id, welcome, shell, session, inside),
             connected=connected,
             renewed=self._kept_lease.keep,
             heartbeat_interval=self._options.heartbeat_interval,
@@ -359,8 +367,23 @@ class Worker:
             unhealthy=unhealthy,
         )
 
-    def _admit(self, cluster_id: str, welcome: Welcome, shell: Shell, session: Session) -> None:
+    def _inside(self, shell: Shell) -> Inside:
+        inside = Inside(
+            self._options.node_id,
+            self._directory.path / "inside",
+            self._options.door,
+            self._kept_door,
+            shell.held,
+            lambda: self._admission.policy,
+        )
+        shell.give = inside.given
+        return inside
+
+    def _admit(
+        self, cluster_id: str, welcome: Welcome, shell: Shell, session: Session, inside: Inside
+    ) -> None:
         if welcome.cluster_id == cluster_id:
+            inside.learn_key(welcome.task_key)
             return
         if is_idle(shell.state):
             raise _LeftCluster(welcome.cluster_id)

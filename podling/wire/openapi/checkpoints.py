@@ -19,9 +19,9 @@ from podling.wire.openapi.schema import (
 
 TAG = "inside a task"
 ABOUT = (
-    "What the program inside an attempt says, with the attempt's own credential: it finds both the address "
-    "and that in its environment. An attempt that is not the live one is refused (409 `stale_attempt`). "
-    "It may also use the keys of coordination that begin with `tasks:`."
+    "What the program inside an attempt says, with the attempt's own credential, which it finds in its "
+    "environment beside the address. An attempt that is not the live one is refused (409 "
+    "`stale_attempt`). It may also use the keys of coordination that begin with `tasks:`."
 )
 
 _PERCENT: Schema = NUMBER | {"minimum": 0, "maximum": 100}

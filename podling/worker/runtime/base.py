@@ -17,6 +17,15 @@ from podling.core.value import value
 
 
 @value
+class Given:
+    """What the program inside speaks to its cluster with; a `directory` of this machine is to be mounted."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    directory: str | None = None
+    mounted_at: str = ""
+
+
+@value
 class ContainerWork:
     """One container of one attempt, with the name that tells a repeat from a new one."""
 
@@ -31,6 +40,15 @@ class ContainerWork:
     handler: str | None = None
     payload: str | None = None  # JSON
     timeout_seconds: float | None = None  # the agent sees to it
+    inside: Given | None = None
+
+    def full_environment(self) -> dict[str, str]:
+        """Return the container's own, and what is added to it."""
+        return {
+            **self.container.env,
+            **self.environment,
+            **({} if self.inside is None else self.inside.environment),
+        }
 
 
 class Condition(StrEnum):

@@ -21,6 +21,7 @@ from podling.worker.runtime.base import Condition, ContainerWork, Found, Observe
 from podling.worker.runtime.docker_config import LOG_SIZE, create_config
 from podling.worker.runtime.docker_engine import CALL_SECONDS, Engine, Refused
 from podling.worker.runtime.docker_images import Images
+from podling.worker.runtime.docker_inside import gateway_of, misses_directory, without_directory
 from podling.worker.runtime.docker_logs import LogSize
 from podling.worker.runtime.docker_watch import Watch
 
@@ -57,6 +58,7 @@ class DockerRuntime:
         self._never_started: set[str] = set()
         self._kills: dict[str, asyncio.Task[None]] = {}
         self._capacity: dict[str, int] = {}
+        self._sees_directory = True
 
     async def open(self, observer: Observer) -> None:
         await self._engine.open()
@@ -93,6 +95,17 @@ class DockerRuntime:
     def detected_capacity(self) -> Mapping[str, int]:
         return self._capacity
 
+    async def machine_host(self) -> str | None:
+        """Return the gateway of the default bridge, which is this machine, if the engine runs here."""
+        if not self._engine.is_local:
+            return None
+        try:
+            network = await self._engine.call("inspect", lambda client: client.inspect_network("bridge"))
+        except RuntimeFailure as failure:
+            _log.warning("the default bridge cannot be looked at: %s", failure.message)
+            return None
+        return gateway_of(network)
+
     async def inventory(self) -> Sequence[Found]:
         return await self._watch.compare()
 
@@ -115,6 +128,21 @@ class DockerRuntime:
             raise docker_errors.failure(refusal, ErrorCode.CREATE) from refusal
 
     async def _create(self, work: ContainerWork, digest: str) -> Found:
+        if not self._sees_directory:
+            work = without_directory(work)
+        try:
+            return await self._made(work, digest)
+        except Refused as refusal:
+            if work.inside is None or not misses_directory(refusal.message, work.inside):
+                raise
+        # This program runs where the engine does not see its files, in a container perhaps.
+        _log.warning(
+            "tasks without a network cannot speak: the engine does not see %s", work.inside.directory
+        )
+        self._sees_directory = False
+        return await self._made(without_directory(work), digest)
+
+    async def _made(self, work: ContainerWork, digest: str) -> Found:
         config = create_config(
             work,
             cluster_id=self._cluster_id,

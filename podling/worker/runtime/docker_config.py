@@ -37,10 +37,9 @@ def create_config(
 ) -> dict[str, Any]:
     """Return the body of `POST /containers/create`. `machine_cpu`: millicores, caps the CPU limit."""
     spec = work.container
-    environment = {**spec.env, **work.environment}
     config: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={text}" for name, text in environment.items()],
+        "Env": [f"{name}={text}" for name, text in work.full_environment().items()],
         "Labels": {
             label.TYPE: "task",
             **work.labels,
@@ -76,7 +75,7 @@ def _host_config(work: ContainerWork, machine_cpu: int | None) -> dict[str, Any]
     return {
         "NetworkMode": work.network,
         "PortBindings": _bindings(spec.ports),
-        "Mounts": [_mount(mount) for mount in spec.mounts],
+        "Mounts": [*map(_mount, spec.mounts), *_inside(work)],
         "Tmpfs": dict(spec.tmpfs),
         "Init": spec.init,
         "RestartPolicy": {"Name": "no"},
@@ -116,6 +115,13 @@ def _mount(mount: Mount) -> dict[str, Any]:
         "Target": mount.target,
         "ReadOnly": mount.read_only,
     }
+
+
+def _inside(work: ContainerWork) -> list[dict[str, Any]]:
+    if work.inside is None or work.inside.directory is None:
+        return []
+    places = {"Source": work.inside.directory, "Target": work.inside.mounted_at}
+    return [{"Type": "bind", **places, "ReadOnly": True}]
 
 
 def _resources(resources: ResourceRequirements, machine_cpu: int | None) -> dict[str, int]:

@@ -61,6 +61,10 @@ class ProcessRuntime:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return {CPU: len(os.sched_getaffinity(0)) * 1000, MEMORY: memory}
 
+    async def machine_host(self) -> str:
+        """Return the address of this machine for its own processes."""
+        return "127.0.0.1"
+
     async def inventory(self) -> Sequence[Found]:
         answer = await self._line.ask({"do": "list"})
         return [_found(process) for process in answer["processes"]]
@@ -77,7 +81,7 @@ class ProcessRuntime:
         if not argv:
             raise RuntimeFailure("A process needs a command.", code=ErrorCode.CREATE)
         who = await identity(spec.user, allow_root=self._allow_root)
-        environment = {"PATH": DEFAULT_PATH, "HOME": who.home, **spec.env, **work.environment}
+        environment = {"PATH": DEFAULT_PATH, "HOME": who.home, **work.full_environment()}
         return {
             "argv": argv,
             "env": environment,
