@@ -1,9 +1,8 @@
 """The leader's picture of the cluster, and the planner that reads it. Both pure."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
-from itertools import islice
 
 from podling.core.backoff import BackOffs
 from podling.core.node import Node
@@ -159,9 +158,9 @@ class View:
         known = self._live.get(task_id)
         return None if known is None else known[0]
 
-    def progressing(self, most: int) -> Sequence[Task]:
-        """Return live tasks that say how far they are."""
-        return list(islice((task for task, _ in self._live.values() if task.progress is not None), most))
+    def progressing(self) -> Iterator[Task]:
+        """Yield live tasks that say how far they are."""
+        return (task for task, _ in self._live.values() if task.progress is not None)
 
     def live_statuses(self) -> Mapping[TaskStatus, int]:
         """Return how many live tasks are in each state."""

@@ -30,7 +30,6 @@ from podling.wire.codec import rfc3339
 LOOK_SECONDS = 0.5
 COUNT_SECONDS = 15.0
 MOST_COUNTED = 100_000
-MOST_PROGRESSING = 100  # every task is a series of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,8 @@ class Sampler:
             Gauge("podling_pending_tasks", "Pending tasks, up to 100,000 of each kind.",
                   _keyed(self._waiting()), ("kind",)),
             *self.queues.gauges(asyncio.get_running_loop().time()),
-            Gauge("podling_task_progress_percent", "How far tasks say they are; of 100 of them at most.",
-                  self._progress(), ("task", "name")),
+            Gauge("podling_progressing_tasks", "Tasks on nodes that say how far they are, by quarters done.",
+                  _keyed(self._progress()), ("percent",)),
             Gauge("podling_nodes", "Nodes on record.", _keyed(self._nodes()), ("state",)),
             gauge("podling_sessions", "Workers that are connected here.", len(self._sessions.all())),
             gauge("podling_masters_alive", "Masters whose beats are seen here, itself among them.",
@@ -120,9 +119,10 @@ class Sampler:
             "later": pending.later,
         }
 
-    def _progress(self) -> dict[tuple[str, ...], float]:
-        said = self._context.view.progressing(MOST_PROGRESSING)
-        return {(task.task_id, task.spec.name): task.progress or 0.0 for task in said}
+    def _progress(self) -> dict[str, int]:
+        """Return how many have done a quarter, a half … of their work."""
+        quarters = [int(task.progress or 0) // 25 * 25 for task in self._context.view.progressing()]
+        return {str(percent): quarters.count(percent) for percent in range(0, 101, 25)}
 
     def _nodes(self) -> dict[str, int]:
         nodes = self._context.view.nodes()

@@ -75,11 +75,11 @@ async def test_progress_and_result_show_wherever_the_task_does(master: RunningMa
             "message": "it says it is 12.5 % done",
             "details": {"progress": 12.5},
         } in (explained["reasons"])
-        gauge = f"podling_task_progress_percent{{name=long,task={work.task_id}}}"
-        assert (await scraped(master))[gauge] == 12.5
+        assert (await scraped(master))["podling_progressing_tasks{percent=0}"] == 1
         await api.post(f"{path}/checkpoints", {"progress": 50})
         assert (await master.api.task(work.task_id))["progress"] == 50
-        assert (await scraped(master))["podling_checkpoints_total{}"] == 1
+        seen = await scraped(master)
+        assert seen["podling_checkpoints_total{}"] == seen["podling_progressing_tasks{percent=50}"] == 1
         told = await api.put(f"{path}/result", {"result": {"rows": [1, None]}})
         assert (told.status, told.json["result"]) == (200, {"rows": [1, None]})
     await worker.end(work)
