@@ -21,6 +21,7 @@ class DeadLetterReason(StrEnum):
     NODE_LOST = "NODE_LOST"
     QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
     DEADLINE = "DEADLINE"
+    NOT_ADMITTED = "NOT_ADMITTED"
 
 
 MEANINGS: dict[str, str] = {
@@ -31,6 +32,7 @@ MEANINGS: dict[str, str] = {
     DeadLetterReason.NODE_LOST: "its node was lost, and onLost or an operator says that it failed with it",
     DeadLetterReason.QUEUE_TIMEOUT: "it waited longer than queueTimeoutSeconds",
     DeadLetterReason.DEADLINE: "deadlineSeconds were over, retries included",
+    DeadLetterReason.NOT_ADMITTED: "it came by SQL, and the door refused it",
 }
 
 

@@ -21,7 +21,7 @@ NOT_KEPT = "decisions_not_kept"
 
 @value
 class Decision:
-    """`at` is the last time, `door` how it came in (`submit`, `batch`, `replay`; None: not by a door)."""
+    """`at` is the last time, `door` how it came in (`submit`, `sql`, …; None: not by a door)."""
 
     decision_id: str
     at: datetime

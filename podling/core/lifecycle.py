@@ -24,6 +24,7 @@ __all__ = [
     "Cancel",
     "Deadline",
     "DeclareLost",
+    "Deny",
     "Event",
     "EventKind",
     "Evict",
@@ -58,6 +59,7 @@ class EventKind(StrEnum):
     QUEUE_TIMEOUT = "queue_timeout"
     DEADLINE = "deadline"
     ANNOUNCE = "announce"
+    DENY = "deny"
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ TABLE: Mapping[EventKind, Move] = {
     EventKind.ANNOUNCE: _move(
         Actor.TASK, {SCHEDULED, RUNNING}, set(), "how far it is, or what came of it", stays=True
     ),
+    EventKind.DENY: _move(Actor.LEADER, {PENDING}, {FAILED}, "the door refuses what came by SQL; at once"),
 }
 
 
@@ -236,18 +239,14 @@ class Announce:
     result: str | None = None
 
 
+@value
+class Deny:
+    reason: str
+
+
+_TimesUp = QueueTimeout | Deadline
 Event = (
-    Assign
-    | Reported
-    | Lose
-    | DeclareLost
-    | Evict
-    | Cancel
-    | RetryNow
-    | Resolve
-    | QueueTimeout
-    | Deadline
-    | Announce
+    Assign | Reported | Lose | DeclareLost | Evict | Cancel | RetryNow | Resolve | _TimesUp | Announce | Deny
 )
 
 
@@ -284,6 +283,8 @@ def kind_of(event: Event) -> EventKind:
             return EventKind.DEADLINE
         case Announce():
             return EventKind.ANNOUNCE
+        case Deny():
+            return EventKind.DENY
 
 
 def apply(task: Task, event: Event, now: datetime, draw: float = 0.5) -> Transition:
@@ -340,6 +341,8 @@ def _apply(task: Task, event: Event, now: datetime, draw: float) -> Transition:
             return moves.deadline(task, now)
         case Announce(progress=progress, result=result):
             return moves.announce(task, progress, result)
+        case Deny(reason=reason):
+            return moves.deny(task, reason, now)
 
 
 _REPORT_MOVES: Mapping[ReportKind, Callable[[Task, Report, datetime, float], Transition]] = {
@@ -399,6 +402,7 @@ _VERBS: Mapping[EventKind, str] = {
     EventKind.QUEUE_TIMEOUT: "run out of its time in the queue",
     EventKind.DEADLINE: "run out of its time",
     EventKind.ANNOUNCE: "say anything of itself",
+    EventKind.DENY: "be refused at the door",
 }
 
 

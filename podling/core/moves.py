@@ -236,6 +236,11 @@ def queue_timeout(task: Task, now: datetime) -> Transition:
     return end_unstarted(task, TaskStatus.FAILED, ErrorCode.QUEUE_TIMEOUT, message, now)
 
 
+def deny(task: Task, reason: str, now: datetime) -> Transition:
+    """Failed before it ever waited."""
+    return end_unstarted(task, TaskStatus.FAILED, ErrorCode.NOT_ADMITTED, reason, now)
+
+
 def _merged(
     known: tuple[ContainerState, ...], told: tuple[ContainerState, ...]
 ) -> tuple[ContainerState, ...]:

@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     DB_DEADLOCK = "DB_DEADLOCK"
     SERIALIZATION = "SERIALIZATION"
     PANIC = "PANIC"
+    NOT_ADMITTED = "NOT_ADMITTED"
     BAD_PAYLOAD = "BAD_PAYLOAD"
     UNKNOWN_JOB_TYPE = "UNKNOWN_JOB_TYPE"
     UNKNOWN = "UNKNOWN"
@@ -54,6 +55,7 @@ FINAL = frozenset(
         ErrorCode.QUEUE_TIMEOUT,
         ErrorCode.DEADLINE,
         ErrorCode.CANCELLED,
+        ErrorCode.NOT_ADMITTED,
         ErrorCode.BAD_PAYLOAD,
         ErrorCode.UNKNOWN_JOB_TYPE,
     }
@@ -82,6 +84,8 @@ ADVICE: dict[ErrorCode, str] = {
     "shows a limit that held it up. Add capacity, raise the limit, or raise queueTimeoutSeconds.",
     ErrorCode.DEADLINE: "It did not end within deadlineSeconds of its submission, retries included.",
     ErrorCode.CANCELLED: "It was cancelled on request.",
+    ErrorCode.NOT_ADMITTED: "The door refused what was left for it by SQL; the error says why. Submit it "
+    "corrected, or replay it once the rule has changed.",
     ErrorCode.DEPENDENCY_DOWN: "Something that its handler needs did not answer; bring that back.",
     ErrorCode.RATE_LIMIT: "Another service asked its handler to slow down; lower the handler's concurrency.",
     ErrorCode.DB_DEADLOCK: "Its database broke a deadlock; have handlers lock rows in one order.",

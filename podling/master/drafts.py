@@ -68,6 +68,8 @@ class DraftPlan:
 
     def insert(self, index: int, item: Insert) -> None:
         self.drafts[item.task.task_id] = Draft(None, item.write(), [index])
+        if item.over is not None:
+            self.happen(index, Happening(item.task.task_id, item.over))
 
     def writes(self) -> tuple[TaskWrite, ...]:
         return tuple(draft.write for draft in self.drafts.values())

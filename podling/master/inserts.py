@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from podling.core.lifecycle import Cancel, Deny
 from podling.core.schedule import FireWrite
 from podling.core.task import Task, TaskEvent
 from podling.core.value import changed
@@ -33,6 +34,7 @@ class Insert:
 
     `blocked`: nothing of its shape fits anywhere, so it waits out of the ready order; or it does in a `line`.
     `fire`: it is a schedule's, and is made only if that can be kept; `events` begin its timeline.
+    `inbox_id`: it is made only if it still waits there; `over` ends it in the commit that makes it.
     """
 
     task: Task
@@ -42,6 +44,8 @@ class Insert:
     replays: Replays | None = None
     fire: FireWrite | None = None
     events: tuple[TaskEvent, ...] = ()
+    inbox_id: int | None = None
+    over: Cancel | Deny | None = None
 
     def write(self) -> TaskWrite:
         plain = TaskWrite(
@@ -51,5 +55,6 @@ class Insert:
             line=self.line,
             fire=self.fire,
             events=self.events,
+            inbox_id=self.inbox_id,
         )
         return plain if self.replays is None else self.replays.within(plain)

@@ -64,6 +64,7 @@ from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.drains import Drains
 from podling.master.loops.election import Election
+from podling.master.loops.inbox import InboxLoop
 from podling.master.loops.node_monitor import NodeMonitor
 from podling.master.loops.peers import Peers
 from podling.master.loops.promoter import Promoter
@@ -126,12 +127,13 @@ class MasterServer:
         deadlines = Deadlines(context)
         drains = Drains(context)
         self._schedules = ScheduleLoop(context)
+        self._inbox = InboxLoop(context)
         monitor = NodeMonitor(context, context.node_changed)
         peers = Peers(context, context.node_changed, self.sessions.tell_masters, start_over=self._start_over)
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes, context.queues.learn])
         self.sampler = Sampler(context, self.sessions)
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup, drains.wakeup]
-        context.when_leading.append(self._schedules.wakeup)
+        context.when_leading += [self._schedules.wakeup, self._inbox.wakeup]
         context.when_leading.append(context.alerts.wakeup)
         watched = partial(Loop, watch=context.measures.passed)
         return [
@@ -141,6 +143,7 @@ class MasterServer:
             watched("deadlines", deadlines.run_once, poll, deadlines.wakeup),
             watched("drains", drains.run_once, poll, drains.wakeup),
             watched("schedules", self._schedules.run_once, poll, self._schedules.wakeup),
+            watched("inbox", self._inbox.run_once, poll, self._inbox.wakeup),
             watched("node monitor", monitor.run_once, monitor.interval_seconds),
             watched("beats", self.beats.run_once, poll),
             watched("peers", peers.run_once, peers.interval_seconds, self._peers_due),
@@ -226,7 +229,7 @@ class MasterServer:
 
     def run_loops(self) -> None:
         """Begin to work; `stop` ends it."""
-        listening = self.context.store.listen(self._changes.wakeup.set, self._called)
+        listening = self.context.store.listen(self._changes.wakeup.set, self._called, self._inbox.wakeup.set)
         self._running = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
         self._running.append(asyncio.create_task(listening))
 

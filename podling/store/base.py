@@ -26,6 +26,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.inbox import Inbox
 from podling.store.ports.lines import Lines
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.overdue import Overdue as Overdue
@@ -142,6 +143,7 @@ class Store(Protocol):
     queues: Queues
     dead_letters: DeadLetters
     schedules: Schedules
+    inbox: Inbox
     lines: Lines
     submit_counts: SubmitCounts
     task_keys: TaskKeys
@@ -273,11 +275,17 @@ class Store(Protocol):
         The newest is remembered when all others have been removed, and of masters long gone too.
         """
 
-    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
+    async def listen(
+        self,
+        on_hint: Callable[[], None],
+        on_call: Callable[[], None] = ignore,
+        on_inbox: Callable[[], None] = ignore,
+    ) -> None:
         """Call `on_hint` when other masters may have committed. Runs until it is cancelled.
 
         `on_call` is called when a message may have come, nobody may lead any more, or something was said of
-        a node, queue, token, rule or schedule. Hints may be lost; both are called after a connection, too.
+        a node, queue, token, rule or schedule, `on_inbox` when something may lie in the inbox. Hints may be
+        lost; all are called after a connection, too.
         """
 
     async def maintain(self, keep_ended: timedelta | None = None, seconds: float = 20.0) -> Maintained:

@@ -19,6 +19,7 @@ class TaskWrite:
     is `blocked` or in a `line` begins out of the ready order, one of a schedule is inserted only if its
     `fire` can be kept. `before` is its last status, for the feed. An insert takes the dead letter `takes_off`
     off the list, on which a write puts what failed for good; with `only_if_listed` it is refused without it.
+    An insert from the inbox takes its row `inbox_id` out of that, and is refused if it is not there any more.
     """
 
     task: Task
@@ -33,6 +34,18 @@ class TaskWrite:
     takes_off: str | None = None
     only_if_listed: bool = False
     fire: FireWrite | None = None
+    inbox_id: int | None = None
+
+    @property
+    def is_plainly_new(self) -> bool:
+        """Whether nothing but its own rows, its key and its place in the inbox are written with it."""
+        return (
+            self.expected_version is None
+            and self.takes_off is None
+            and self.fire is None
+            and self.task.status is TaskStatus.PENDING
+            and not (self.attempts or self.events or self.alerts)
+        )
 
 
 @value
@@ -55,7 +68,7 @@ class Batch:
 class WriteStatus(StrEnum):
     APPLIED = "applied"
     CONFLICT = "conflict"  # another version (or no such task): load it and decide again
-    REFUSED = "refused"  # its schedule has changed, or its fire time was decided before
+    REFUSED = "refused"  # its schedule has changed, its fire was decided, or it is not in the inbox any more
     DUPLICATE = "duplicate"  # the idempotency key belongs to the task `task_id`
     NOT_LISTED = "not_listed"  # the dead letter is not on the list
 

@@ -13,6 +13,7 @@ from podling.core.lifecycle import (
     Cancel,
     Deadline,
     DeclareLost,
+    Deny,
     Event,
     EventKind,
     Evict,
@@ -88,6 +89,8 @@ class Step:
             case EventKind.ANNOUNCE:
                 attempt = task.attempt + self.attempt_offset
                 return Announce(attempt=attempt, progress=100 * self.draw, result='{"done": true}')
+            case EventKind.DENY:
+                return Deny(reason="its queue takes no more this minute")
         node_id = "elsewhere" if self.foreign else task.node_id or "elsewhere"
         return Reported(report=self._report(task, now), node_id=node_id)
 

@@ -20,7 +20,7 @@ from tests.sim.network import Network
 from tests.sim.story import Story
 
 _PARTS = frozenset(
-    "alerts audit coordination dead_letters decisions lines queues schedules submit_counts"
+    "alerts audit coordination dead_letters decisions inbox lines queues schedules submit_counts"
     " task_keys tokens".split()
 )
 
@@ -175,12 +175,15 @@ class Connection:
 
     async def close(self) -> None: ...
 
-    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None]) -> None:
+    async def listen(
+        self, on_hint: Callable[[], None], on_call: Callable[[], None], on_inbox: Callable[[], None]
+    ) -> None:
         hinted = asyncio.Event()
         self._database.listen(self._host, hinted.set)
         while True:
             on_hint()
             on_call()
+            on_inbox()
             await hinted.wait()
             hinted.clear()
 

@@ -1,7 +1,7 @@
 """The one door of all doors: whatever would become a task is let in or refused here.
 
-Submit, batch and replay come through it; a refusal of the policy, or of a queue's guardrails, is kept as a
-decision.
+Submit, batch, replay, schedules and the inbox come through it; a refusal of the policy, or of a queue's
+guardrails, is kept as a decision.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from podling.master.context import MasterContext
 from podling.master.operations.alerts import check_wishes_of
 from podling.wire.codec import encode
 
-SUBMIT, BATCH, REPLAY, SCHEDULE = "submit", "batch", "replay", "schedule"
+SUBMIT, BATCH, REPLAY, SCHEDULE, SQL = "submit", "batch", "replay", "schedule", "sql"
 
 
 @value

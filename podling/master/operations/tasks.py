@@ -18,7 +18,7 @@ from podling.core.errors import (
     PodlingError,
 )
 from podling.core.explain import Explanation, Reason, explain
-from podling.core.lifecycle import Cancel, Reported, Resolve, RetryNow
+from podling.core.lifecycle import Cancel, Deny, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
 from podling.core.protocol import Report, ReportKind
 from podling.core.schedule import FireWrite
@@ -100,7 +100,7 @@ async def _answered(
 
 
 def _insert(context: MasterContext, spec: TaskSpec) -> "asyncio.Future[Task | WriteResult]":
-    body_hash = None if spec.idempotency_key is None else _hash(spec)
+    body_hash = None if spec.idempotency_key is None else hash_of(spec)
     task = new_task(context.new_id(), spec, context.clock.now())
     return context.committer.insert(insert_of(context, task, body_hash))
 
@@ -113,6 +113,8 @@ def insert_of(
     replays: Replays | None = None,
     fire: FireWrite | None = None,
     events: tuple[TaskEvent, ...] = (),
+    inbox_id: int | None = None,
+    over: Cancel | Deny | None = None,
 ) -> Insert:
     """Return a new task on its way into a commit: out of the ready order if it could not start now."""
     return Insert(
@@ -123,10 +125,12 @@ def insert_of(
         replays=replays,
         fire=fire,
         events=events,
+        inbox_id=inbox_id,
+        over=over,
     )
 
 
-def _hash(spec: TaskSpec) -> str:
+def hash_of(spec: TaskSpec) -> str:
     """Return what tells a repeated submit from another one under the same key, whoever sent it.
 
     Only what was asked for counts: a later version, with more fields, finds the same.
@@ -161,12 +165,16 @@ def new_task(task_id: str, spec: TaskSpec, now: datetime, run_at: datetime | Non
 
 async def _repeated(context: MasterContext, spec: TaskSpec, first: WriteResult) -> Task:
     if not first.same_body:
-        raise IdempotencyMismatch(
-            f"the idempotency key {spec.idempotency_key!r} was used for another task;"
-            " use a new key, or send the same body",
-            details={"taskId": first.task_id},
-        )
+        raise mismatch(spec.idempotency_key, first.task_id)
     return await get(context, first.task_id)
+
+
+def mismatch(key: str | None, task_id: str) -> IdempotencyMismatch:
+    """Return the refusal of another task under a key that has one."""
+    return IdempotencyMismatch(
+        f"the idempotency key {key!r} was used for another task; use a new key, or send the same body",
+        details={"taskId": task_id},
+    )
 
 
 async def get(context: MasterContext, task_id: str) -> Task:

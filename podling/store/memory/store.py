@@ -32,6 +32,7 @@ from podling.store.memory.audit import AuditTable
 from podling.store.memory.changes import ChangeTable
 from podling.store.memory.coordination import MemoryCoordination
 from podling.store.memory.decisions import DecisionTable
+from podling.store.memory.inbox import InboxTable
 from podling.store.memory.lines import LineTable
 from podling.store.memory.logs import TailTable
 from podling.store.memory.masters import MasterTable
@@ -48,6 +49,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.inbox import Inbox
 from podling.store.ports.lines import Lines
 from podling.store.ports.maintained import Maintained
 from podling.store.ports.queues import Queues
@@ -93,6 +95,7 @@ class MemoryStore(Store):
         self._messages = MessageTable(clock)
         self._listeners: list[Callable[[], None]] = []
         self._callers: list[Callable[[], None]] = []
+        self._inbox_readers: list[Callable[[], None]] = []
         self._nodes = NodeTable()
         self.tokens: Tokens = TokenTable(self._call)
         self.audit: Audit = AuditTable(MOST_AUDITED)
@@ -108,6 +111,8 @@ class MemoryStore(Store):
         self.queues: Queues = QueueTable(self._call)
         self._schedules = ScheduleTable(self._masters.check_epoch, self._call)
         self.schedules: Schedules = self._schedules
+        self._inbox = InboxTable(clock, self._tell_inbox)
+        self.inbox: Inbox = self._inbox
 
     async def open(self) -> None:
         pass
@@ -199,7 +204,17 @@ class MemoryStore(Store):
     def _write(self, write: TaskWrite, now: datetime) -> WriteResult:
         if write.fire is not None and not self._schedules.claim(write.fire):
             return WriteResult(task_id=write.task.task_id, status=WriteStatus.REFUSED)
+        if write.inbox_id is not None:
+            return self._write_from_inbox(write, write.inbox_id, now)
         return self._tasks.write(write, now)
+
+    def _write_from_inbox(self, write: TaskWrite, inbox_id: int, now: datetime) -> WriteResult:
+        if not self._inbox.has(inbox_id):
+            return WriteResult(task_id=write.task.task_id, status=WriteStatus.REFUSED)
+        result = self._tasks.write(write, now)
+        if result.status is WriteStatus.APPLIED:
+            self._inbox.take(inbox_id)
+        return result
 
     async def load_tasks(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
         found = {task_id: self._tasks.get(task_id) for task_id in task_ids}
@@ -277,20 +292,30 @@ class MemoryStore(Store):
     async def changes_kept(self) -> Mapping[str, tuple[int, int]]:
         return self._changes.kept()
 
-    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
-        self._listeners.append(on_hint)
-        self._callers.append(on_call)
+    async def listen(
+        self,
+        on_hint: Callable[[], None],
+        on_call: Callable[[], None] = ignore,
+        on_inbox: Callable[[], None] = ignore,
+    ) -> None:
+        kinds = ((self._listeners, on_hint), (self._callers, on_call), (self._inbox_readers, on_inbox))
+        for told, tell in kinds:
+            told.append(tell)
         try:
-            on_hint()
-            on_call()
+            for _, tell in kinds:
+                tell()
             await asyncio.Event().wait()
         finally:
-            self._listeners.remove(on_hint)
-            self._callers.remove(on_call)
+            for told, tell in kinds:
+                told.remove(tell)
 
     def _call(self) -> None:
         for on_call in self._callers:
             on_call()
+
+    def _tell_inbox(self) -> None:
+        for on_inbox in self._inbox_readers:
+            on_inbox()
 
     async def maintain(self, keep_ended: timedelta | None = None, seconds: float = 20.0) -> Maintained:
         """See `Store.maintain`. All else is kept in bounds with every commit."""

@@ -2,13 +2,13 @@
 
 Every statement is a round trip that all of the batch waits for, so tables that are written together
 share one, and a batch of nothing but new tasks is one as a whole. They are written in one order
-(leadership, fires, dead letters, keys, specs, live rows, history, alerts, attempts, events, changes) and
-rows are locked in the order of their ids, so that committers of several masters seldom deadlock; where
-they do, the batch is repeated. The last statement records the batch under its number: if that number is
-there already, the batch was a repeat, and all of it is rolled back for the first answer.
+(leadership, fires, dead letters, keys, inbox, specs, live rows, history, alerts, attempts, events,
+changes) and rows are locked in the order of their ids, so that committers of several masters seldom
+deadlock; where they do, the batch is repeated. The last statement records the batch under its number: if
+that number is there already, the batch was a repeat, and all of it is rolled back for the first answer.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from podling.core.errors import StaleEpoch, StoreUnavailable
 from podling.core.node import NodeChange, NodeChangeKind
 from podling.core.task import Task, TaskStatus
 from podling.store.base import Batch, Change, ChangeBatch, TaskWrite, WriteResult, WriteStatus
-from podling.store.postgres import alerts, dead_letters, schedules
+from podling.store.postgres import alerts, dead_letters, inbox, schedules
 from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
@@ -104,7 +104,10 @@ class Committer:
         keys = [list(column) for column in zip(*claims, strict=True)] or [[], [], []]
         body = _changes_body(batch, [_applied(write) for write in batch.tasks])
         given = (*_new_rows(batch.tasks, batch.now), *keys, batch.master_id, batch.number, body)
+        waiting = inbox.rows_of(batch.tasks)
         async with self._pool.connection() as connection:
+            if waiting:
+                return await connection.fetchval(_SQL.insert_all_from_inbox, *given, waiting) is not None
             return await connection.fetchval(_SQL.insert_all, *given) is not None
 
     async def _first_answer(self, batch: Batch) -> list[WriteResult] | None:
@@ -118,23 +121,12 @@ def _is_all_new(batch: Batch) -> bool:
         batch.epoch is None
         and bool(batch.tasks)
         and not batch.nodes
-        and all(map(_is_plainly_new, batch.tasks))
+        and all(write.is_plainly_new for write in batch.tasks)
     )
 
 
 def _applied(write: TaskWrite) -> WriteResult:
     return WriteResult(task_id=write.task.task_id, status=WriteStatus.APPLIED)
-
-
-def _is_plainly_new(write: TaskWrite) -> bool:
-    """Whether nothing but its own rows and its key are written with it."""
-    return (
-        write.expected_version is None
-        and write.takes_off is None
-        and write.fire is None
-        and write.task.status is TaskStatus.PENDING
-        and not (write.attempts or write.events or write.alerts)
-    )
 
 
 def _new_rows(writes: Sequence[TaskWrite], now: datetime) -> tuple[str, list[str]]:
@@ -202,7 +194,7 @@ class _Round:
         updates = [index for index, write in self._writes.items() if write.expected_version is not None]
         if inserts:
             wanted = await self._take_letters(await self._claim_fires(inserts))
-            await self._insert(await self._claim_keys(wanted))
+            await self._insert(await self._take_from_inbox(await self._claim_keys(wanted)))
         if updates:
             await self._rewrite_ended(await self._move(updates))
         return self._results
@@ -229,9 +221,7 @@ class _Round:
         if not fires:
             return inserts
         kept = await schedules.claim(self._connection, fires)
-        for index in fires.keys() - kept:
-            refused = WriteResult(task_id=self._task(index).task_id, status=WriteStatus.REFUSED)
-            self._results[index] = refused
+        self._refuse(fires.keys() - kept)
         return [index for index in inserts if index not in self._results]
 
     async def _claim_keys(self, inserts: list[int]) -> list[int]:
@@ -276,24 +266,35 @@ class _Round:
             same_body=body_hash == self._writes[index].body_hash,
         )
 
+    async def _take_from_inbox(self, inserts: list[int]) -> list[int]:
+        """Return the inserts whose row was still in the inbox, and those that have none there."""
+        gone = await inbox.missing(self._connection, {index: self._writes[index] for index in inserts})
+        self._refuse(gone)
+        await self._give_up_keys(gone)
+        return [index for index in inserts if index not in gone]
+
+    async def _give_up_keys(self, inserts: Sequence[int]) -> None:
+        if inserts:
+            tasks = [self._task(index) for index in inserts]
+            keys = [task.spec.idempotency_key for task in tasks]
+            await self._connection.execute(_SQL.give_up_keys, keys, [task.task_id for task in tasks])
+
+    def _refuse(self, inserts: Iterable[int]) -> None:
+        for index in inserts:
+            task_id = self._task(index).task_id
+            self._results[index] = WriteResult(task_id=task_id, status=WriteStatus.REFUSED)
+
     async def _insert(self, inserts: list[int]) -> None:
         """Insert the tasks whose id is free; the others are refused and give up their keys."""
         if not inserts:
             return
-        tasks = [self._task(index) for index in inserts]
         new = _new_rows([self._writes[index] for index in inserts], self._batch.now)
         found = await self._connection.fetch(_SQL.insert_tasks, *new)
         made = {row["task_id"] for row in found}
         for index in inserts:
             self._decide(index, self._task(index).task_id in made)
         await self._put_letters(inserts)
-        refused = [task for task in tasks if task.task_id not in made]
-        if refused:
-            await self._connection.execute(
-                _SQL.give_up_keys,
-                [task.spec.idempotency_key for task in refused],
-                [task.task_id for task in refused],
-            )
+        await self._give_up_keys([index for index in inserts if self._task(index).task_id not in made])
 
     async def _move(self, updates: list[int]) -> list[int]:
         """Write the live tasks that are as expected; return the updates of tasks that are not live."""

@@ -6,7 +6,7 @@ connection of its own, the first at once and the next not before a twentieth of 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import asyncpg
 
@@ -19,6 +19,9 @@ CHANNEL = "podling_changes"
 CALL = "call"
 """What a hint says that is not about changes: a message has come, nobody leads any more, or a node is in
 other service."""
+
+INBOX = "inbox"
+"""What one says that comes out of a program's own transaction: something lies in the inbox."""
 
 _INTERVAL_SECONDS = 0.05
 _LAST_SECONDS = 1.0
@@ -97,15 +100,21 @@ class Listener:
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    async def run(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
-        """Call one of the two for every hint, both after each (re)connection. Runs until cancelled."""
+    async def run(
+        self,
+        on_hint: Callable[[], None],
+        on_call: Callable[[], None] = ignore,
+        on_inbox: Callable[[], None] = ignore,
+    ) -> None:
+        """Call one of them for every hint, all after each (re)connection. Runs until cancelled."""
+        heard = {CALL: on_call, INBOX: on_inbox}
         failures = 0
         while True:
             try:
                 connection = await connect(**self._address.options())
                 try:
                     failures = 0
-                    await _listen(connection, on_hint, on_call)
+                    await _listen(connection, on_hint, heard)
                 finally:
                     connection.terminate()
             except DRIVER_ERRORS as error:
@@ -116,15 +125,17 @@ class Listener:
 
 
 async def _listen(
-    connection: "asyncpg.Connection[asyncpg.Record]", on_hint: Callable[[], None], on_call: Callable[[], None]
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    on_hint: Callable[[], None],
+    heard: Mapping[str, Callable[[], None]],
 ) -> None:
     """Listen first, then let the caller scan: nothing falls between. Raises when the connection is lost."""
     lost = asyncio.Event()
     keep_alive(connection)
     connection.add_termination_listener(lambda _: lost.set())
-    await connection.add_listener(CHANNEL, lambda *told: on_call() if told[-1] == CALL else on_hint())
-    on_hint()
-    on_call()
+    await connection.add_listener(CHANNEL, lambda *told: heard.get(told[-1], on_hint)())
+    for tell in (on_hint, *heard.values()):
+        tell()
     while True:
         try:
             await asyncio.wait_for(lost.wait(), _PING_SECONDS)

@@ -41,6 +41,7 @@ class TablesMaintained(Maintained):
     changes_removed: int
     messages_removed: int
     keys_removed: int
+    inbox_keys_removed: int
     tasks_removed: int
 
 
@@ -52,6 +53,7 @@ async def maintain(pool: Pool, keep_ended: timedelta | None, seconds: float) -> 
         "changes_removed": deletions(pool, _SQL.drop_changes),
         "messages_removed": deletions(pool, _SQL.drop_messages),
         "keys_removed": deletions(pool, _SQL.drop_keys),
+        "inbox_keys_removed": deletions(pool, _SQL.drop_inbox_keys),
         "tasks_removed": _no_deletions() if keep_ended is None else _task_deletions(pool, keep_ended),
     }
     removed, is_complete = await _in_turns(removals, seconds)

@@ -12,6 +12,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.inbox import Inbox
 from podling.store.ports.lines import Lines
 from podling.store.ports.queues import Queues
 from podling.store.ports.schedules import Schedules
@@ -28,6 +29,7 @@ from podling.store.postgres.dead_letters import DeadLetterTable
 from podling.store.postgres.decisions import DecisionTable
 from podling.store.postgres.errors import translated, translated_at_open
 from podling.store.postgres.hints import Listener, Notifier
+from podling.store.postgres.inbox import InboxTable
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.lines import LineTable
 from podling.store.postgres.logs import Logs
@@ -91,6 +93,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.schedules: Schedules = ScheduleTables(self._pool, self._guard, self._notifier)
         self._specs = SpecCache(_SPECS_KEPT)
         self.lines: Lines = LineTable(self._pool, self._guard, self._specs)
+        self.inbox: Inbox = InboxTable(self._pool)
         self.tokens: Tokens = TokenTable(self._pool, self._notifier)
         self.audit: Audit = AuditTable(self._pool)
         self.decisions: Decisions = DecisionTable(self._pool)
@@ -162,13 +165,18 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
             counts=counts,
         )
 
-    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
+    async def listen(
+        self,
+        on_hint: Callable[[], None],
+        on_call: Callable[[], None] = ignore,
+        on_inbox: Callable[[], None] = ignore,
+    ) -> None:
         """Call `on_hint` whenever other masters may have committed. Runs until it is cancelled.
 
-        See `Store.listen`. Both are called once after each connection, too: whoever listens then looks
+        See `Store.listen`. All are called once after each connection, too: whoever listens then looks
         what has changed.
         """
-        await Listener(self._direct).run(on_hint, on_call)
+        await Listener(self._direct).run(on_hint, on_call, on_inbox)
 
     async def maintain(
         self, keep_ended: timedelta | None = None, seconds: float = 20.0

@@ -68,11 +68,9 @@ WITH new AS (
 -- include: made_tasks
 SELECT task_id FROM made
 
--- name: insert_all
--- A batch of new tasks as one statement, without a transaction around it: all of it, or nothing where a key
--- or the batch's number is taken; the number is returned, or no row. It is an error where somebody takes a
--- key meanwhile, or an id is taken: then the body is null, which it must not be.
-WITH free AS (
+-- name: all_new
+-- Everything of a batch of new tasks but its row in `changes`, if no key and no number of it is taken.
+free AS (
     SELECT NOT EXISTS (SELECT FROM idempotency_keys WHERE key = ANY ($3::text[]))
         AND NOT EXISTS (SELECT FROM changes WHERE master_id = $6::text AND number = $7::bigint) AS is_free
 ),
@@ -86,8 +84,32 @@ WHERE (SELECT is_free FROM free)
     SELECT * FROM unnest($3::text[], $4::text[], $5::text[])
     WHERE (SELECT is_free FROM free)
 )
+
+-- name: insert_all
+-- A batch of new tasks as one statement, without a transaction around it: all of it, or nothing where a key
+-- or the batch's number is taken; the number is returned, or no row. It is an error where somebody takes a
+-- key meanwhile, or an id is taken: then the body is null, which it must not be.
+WITH
+-- include: all_new
 INSERT INTO changes (master_id, number, body)
 SELECT $6::text, $7::bigint, CASE WHEN (SELECT count(*) FROM made) = cardinality($2::text[]) THEN $8::json END
+WHERE (SELECT is_free FROM free)
+RETURNING number
+
+-- name: insert_all_from_inbox
+-- The same for tasks that wait in the inbox: each takes its row out, and is an error where that has gone.
+WITH
+-- include: all_new
+, taken AS (
+    DELETE FROM inbox WHERE inbox_id = ANY ($9::bigint[]) AND (SELECT is_free FROM free) RETURNING inbox_id
+)
+INSERT INTO changes (master_id, number, body)
+SELECT $6::text,
+       $7::bigint,
+       CASE
+           WHEN (SELECT count(*) FROM made) = cardinality($2::text[])
+               AND (SELECT count(*) FROM taken) = cardinality($9::bigint[]) THEN $8::json
+       END
 WHERE (SELECT is_free FROM free)
 RETURNING number
 

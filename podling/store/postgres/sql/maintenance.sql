@@ -40,6 +40,18 @@ WHERE key IN (
     LIMIT $1
 )
 
+-- name: drop_inbox_keys
+DELETE FROM inbox_keys
+WHERE key IN (
+    SELECT k.key
+    FROM inbox_keys k
+    WHERE k.claimed_at < now() - interval '7 days'
+      AND NOT EXISTS (SELECT FROM live_tasks l WHERE l.task_id = k.task_id)
+      AND NOT EXISTS (SELECT FROM inbox i WHERE i.task_id = k.task_id)
+    ORDER BY k.claimed_at
+    LIMIT $1
+)
+
 -- name: old_tasks
 SELECT task_id
 FROM ended_tasks

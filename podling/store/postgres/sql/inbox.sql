@@ -1,0 +1,35 @@
+-- name: put
+INSERT INTO inbox (kind, task_id, body) VALUES ($1, $2, $3::jsonb) RETURNING inbox_id
+
+-- name: page
+-- The first one in any case, however large it is.
+SELECT inbox_id, kind, task_id, body, sender, received_at
+FROM (
+    SELECT *, sum(octet_length(body)) OVER (ORDER BY inbox_id) - octet_length(body) AS bytes_before
+    FROM (
+        SELECT inbox_id, kind, task_id, body::text AS body, sender, received_at
+        FROM inbox
+        WHERE inbox_id > $1
+        ORDER BY inbox_id
+        LIMIT $2
+    ) AS first_rows
+) AS measured
+WHERE bytes_before < $3
+ORDER BY inbox_id
+
+-- name: remove
+DELETE FROM inbox i
+WHERE i.inbox_id = ANY ($1::bigint[])
+  AND NOT EXISTS (SELECT FROM inbox s WHERE s.task_id = i.task_id AND s.kind = 'submit')
+
+-- name: take
+-- Returns those that were there. What was refused ($2) gives up its idempotency key: it may come again, corrected.
+WITH taken AS (
+    DELETE FROM inbox WHERE inbox_id = ANY ($1::bigint[]) RETURNING inbox_id, task_id, body ->> 'idempotencyKey' AS key
+),
+given_up AS (
+    DELETE FROM inbox_keys k
+    USING taken t
+    WHERE k.key = t.key AND k.task_id = t.task_id AND t.inbox_id = ANY ($2::bigint[])
+)
+SELECT inbox_id FROM taken
