@@ -9,8 +9,8 @@ from typing import Any
 from podling.core.lifecycle import Assign, Event, Reported, Transition, apply
 from podling.core.node import Node, NodeStatus
 from podling.core.protocol import Report, ReportKind
-from podling.core.spec import ContainerSpec, TaskSpec
-from podling.core.task import Task, TaskStatus
+from podling.core.spec import ContainerSpec, Dependency, TaskSpec, When
+from podling.core.task import NEVER, Task, TaskStatus
 from podling.store.base import Batch, Master, TaskWrite
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -49,6 +49,12 @@ def build_task(**fields: Any) -> Task:
         "shape": "shape",
     }
     return Task(**(task_fields | fields))
+
+
+def build_dependent(*parents: str, when: When = When.SUCCESS, **fields: Any) -> Task:
+    """Return a task that waits for these."""
+    depends_on = tuple(Dependency(task_id=parent, when=when) for parent in parents)
+    return replace(build_task(depends_on=depends_on, **fields), run_at=NEVER)
 
 
 def build_node(node_id: str = "node-1", **fields: Any) -> Node:

@@ -114,6 +114,13 @@ def run(
     concurrency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="No other task with this key runs beside it.")
     ] = None,
+    after: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK[:WHEN]",
+            help="Start when this task has ended: success (the default), failure or always. Repeatable.",
+        ),
+    ] = None,
     priority: Annotated[int | None, typer.Option(help="Higher starts earlier.")] = None,
     max_attempts: Annotated[int | None, typer.Option(help="How often to try it in all.")] = None,
     timeout: Annotated[
@@ -262,6 +269,8 @@ def run(
         body = specification(Wishes(**given), None if spec is None else read_spec(spec))
     except InvalidInput as error:
         raise typer.BadParameter(error.message, ctx=context) from None
+    for parent in body.get("dependsOn", ()) if after else ():
+        parent["taskId"] = cli.find(parent["taskId"])["taskId"]
     if wait:
         raise typer.Exit(_stay(cli, body))
     _announce(cli, cli.client.submit(body))

@@ -11,7 +11,16 @@ from podling.cli.flags import choice, given_only, pairs
 from podling.cli.placement import placement
 from podling.cli.text import parse_duration, parse_moment
 from podling.core.errors import InvalidInput
-from podling.core.spec import Delivery, MountType, OnDisconnect, OnLost, PullPolicy, RestartPolicy, Runtime
+from podling.core.spec import (
+    Delivery,
+    MountType,
+    OnDisconnect,
+    OnLost,
+    PullPolicy,
+    RestartPolicy,
+    Runtime,
+    When,
+)
 from podling.core.value import value
 
 _RESTART = {
@@ -33,6 +42,7 @@ _DELIVERY = {
     "at-most-once": Delivery.AT_MOST_ONCE,
     "at_most_once": Delivery.AT_MOST_ONCE,
 }
+_WHEN = {str(when): when for when in When}
 _ON_LOST = {str(kind): kind for kind in OnLost}
 _ON_DISCONNECT = {str(kind): kind for kind in OnDisconnect}
 
@@ -53,6 +63,7 @@ class Wishes:
     label: Sequence[str] | None = None
     queue: str | None = None
     concurrency_key: str | None = None
+    after: Sequence[str] | None = None
     priority: int | None = None
     max_attempts: int | None = None
     timeout: str | None = None
@@ -157,6 +168,7 @@ def _flags(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
         "labels": pairs("--label", wishes.label),
         "queue": wishes.queue,
         "concurrencyKey": wishes.concurrency_key,
+        "dependsOn": [_parent(text) for text in wishes.after or ()],
         "priority": wishes.priority,
         "maxAttempts": wishes.max_attempts,
         "timeoutSeconds": _seconds("--timeout", wishes.timeout),
@@ -210,6 +222,11 @@ def _options(wishes: Wishes) -> dict[str, Any]:
         "dnsOptions": list(wishes.dns_option or ()),
         "logging": options.logging(wishes.log_max_size, wishes.log_max_files),
     }
+
+
+def _parent(text: str) -> dict[str, Any]:
+    task, _, when = text.partition(":")
+    return given_only({"taskId": task, "when": choice("--after", when or None, _WHEN)})
 
 
 def _seconds(option: str, text: str | None) -> float | None:

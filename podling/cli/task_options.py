@@ -8,7 +8,7 @@ from typing import Any
 from podling.cli.run import run
 from podling.cli.specification import Wishes
 
-_OF_ONE_TASK = frozenset({"name", "words", "run_at", "idempotency_key"})
+_OF_ONE_TASK = frozenset({"name", "words", "run_at", "idempotency_key", "after"})
 
 
 def takes_task_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -91,6 +91,13 @@ ContainerStatus = Literal["waiting", "running", "terminated"]
 Delivery = Literal["at_least_once", "at_most_once"]
 
 
+class Dependency(TypedDict):
+    """A parent: the task starts only when that one has ended so."""
+
+    taskId: str
+    when: NotRequired["When | None"]
+
+
 class Device(TypedDict):
     """A device of the node; `permissions` are of `r`, `w` and `m` (make its node)."""
 
@@ -350,6 +357,7 @@ class ScheduledTask(TypedDict):
     alerts: NotRequired["list[str | AlertWish] | None"]
     handler: NotRequired[str | None]
     payload: NotRequired[Any]
+    dependsOn: NotRequired["list[Dependency] | None"]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
     args: NotRequired[list[str] | None]
@@ -406,6 +414,7 @@ class ShownTask(TypedDict):
     alerts: list["AlertWish"]
     handler: str | None
     payload: Any
+    dependsOn: list["Dependency"]
     image: str | None
     command: list[str]
     args: list[str]
@@ -449,7 +458,7 @@ class Task(TypedDict):
     restartPolicy: "RestartPolicy"
     queue: str
     priority: int
-    runAt: str
+    runAt: str | None
     idempotencyKey: str | None
     concurrencyKey: str | None
     maxAttempts: int
@@ -466,6 +475,7 @@ class Task(TypedDict):
     alerts: list["AlertWish"]
     handler: str | None
     payload: Any
+    dependsOn: list["Dependency"]
     image: str | None
     command: list[str]
     args: list[str]
@@ -544,6 +554,7 @@ class TaskFields(TypedDict):
     alerts: NotRequired["list[str | AlertWish] | None"]
     handler: NotRequired[str | None]
     payload: NotRequired[Any]
+    dependsOn: NotRequired["list[Dependency] | None"]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
     args: NotRequired[list[str] | None]
@@ -594,3 +605,6 @@ class Ulimit(TypedDict):
 
     soft: int
     hard: NotRequired[int | None]
+
+
+When = Literal["success", "failure", "always"]

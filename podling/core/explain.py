@@ -6,39 +6,21 @@ from typing import Any
 
 from podling.core.advice import delay_advice, placement_advice
 from podling.core.dead_letters import MEANINGS
+from podling.core.explain_waiting import explain_waiting
+from podling.core.explanation import Explanation as Explanation
+from podling.core.explanation import NodeFit as NodeFit
+from podling.core.explanation import Reason as Reason
 from podling.core.limits import deadline_at, later, queue_timeout_at
 from podling.core.node import NodeStatus
 from podling.core.retry import advice_for
 from podling.core.task import Attempt, HealthStatus, StopReason, Task, TaskStatus
 from podling.core.traffic import KEY, Delay
-from podling.core.tries import Reason as Reason
 from podling.core.tries import advice_of, clause, ending, history, last_ended, moment
-from podling.core.value import value
 from podling.core.view import View, WhyNot
 
 MOST_NODES = 100  # listed with what they lack; those that lack least come first
 MOST_HOLDERS = 3
-
-
-@value
-class NodeFit:
-    node_id: str
-    fits: bool
-    lacks: tuple[str, ...] = ()
-
-
-@value
-class Explanation:
-    """`summary` is one sentence. `nodes` is given for pending tasks only, MOST_NODES at most."""
-
-    task_id: str
-    status: TaskStatus
-    summary: str
-    reasons: tuple[Reason, ...] = ()
-    nodes: tuple[NodeFit, ...] = ()
-    queue_position: int | None = None
-    next_event_at: datetime | None = None
-    advice: str | None = None
+_NOBODY: Mapping[str, TaskStatus] = {}
 
 
 def explain(
@@ -49,13 +31,17 @@ def explain(
     now: datetime,
     monotonic: float | None = None,
     delay: Delay | None = None,
+    parents: Mapping[str, TaskStatus] = _NOBODY,
 ) -> Explanation:
     """Explain the task by what the view knows of the nodes.
 
     `ahead` is the number of ready tasks before it in claim order; `monotonic` the planner's clock,
-    by which nodes back off (None: none of them does). `delay` is what its queue or key says.
+    by which nodes back off (None: none of them does). `delay` is what its queue or key says, `parents`
+    where those are that it waits for.
     """
     match task.status:
+        case TaskStatus.PENDING if task.waits_for_parents:
+            return explain_waiting(task, parents, now)
         case TaskStatus.PENDING if task.run_at > now:
             return _not_due(task, attempts, now)
         case TaskStatus.PENDING:

@@ -10,11 +10,27 @@ from enum import StrEnum
 
 from podling.core import moves
 from podling.core.errors import IllegalTransition, StaleAttempt
+from podling.core.lifecycle_events import (
+    Announce,
+    Assign,
+    Cancel,
+    Deadline,
+    DeclareLost,
+    Deny,
+    Event,
+    Evict,
+    Lose,
+    ParentsMet,
+    ParentUnmet,
+    QueueTimeout,
+    Reported,
+    Resolve,
+    RetryNow,
+)
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
-from podling.core.task import Resolution, Task, TaskStatus
+from podling.core.task import Task, TaskStatus
 from podling.core.transition import Actor, Transition, attempt_row
-from podling.core.value import value
 
 __all__ = [
     "TABLE",
@@ -30,6 +46,8 @@ __all__ = [
     "Evict",
     "Lose",
     "Move",
+    "ParentUnmet",
+    "ParentsMet",
     "QueueTimeout",
     "Reported",
     "Resolve",
@@ -60,6 +78,8 @@ class EventKind(StrEnum):
     DEADLINE = "deadline"
     ANNOUNCE = "announce"
     DENY = "deny"
+    PARENTS_MET = "parents_met"
+    PARENT_UNMET = "parent_unmet"
 
 
 @dataclass(frozen=True)
@@ -161,93 +181,21 @@ TABLE: Mapping[EventKind, Move] = {
         Actor.TASK, {SCHEDULED, RUNNING}, set(), "how far it is, or what came of it", stays=True
     ),
     EventKind.DENY: _move(Actor.LEADER, {PENDING}, {FAILED}, "the door refuses what came by SQL; at once"),
+    EventKind.PARENTS_MET: _move(
+        Actor.LEADER,
+        {PENDING},
+        set(),
+        "every task that it depends on has ended as it wants, so it is due from its own time on",
+        stays=True,
+    ),
+    EventKind.PARENT_UNMET: _move(
+        Actor.LEADER,
+        {PENDING},
+        {CANCELLED},
+        "a task that it depends on has ended in another way than it wants; nothing if it waits for none",
+        stays=True,
+    ),
 }
-
-
-@value
-class Assign:
-    """`attempt`, if given, is the number that the new attempt must get for the plan still to hold."""
-
-    node_id: str
-    attempt: int | None = None
-
-
-@value
-class Reported:
-    """A worker's report. `node_id` must be the attempt's own node."""
-
-    report: Report
-    node_id: str
-
-
-@value
-class Lose:
-    attempt: int
-    reason: str
-
-
-@value
-class DeclareLost:
-    attempt: int
-    reason: str
-
-
-@value
-class Evict:
-    attempt: int
-    reason: str
-
-
-@value
-class Cancel:
-    actor: str = "client"
-    reason: str = "cancelled on request"
-
-
-@value
-class RetryNow:
-    pass
-
-
-@value
-class Resolve:
-    """An operator's word on a held attempt.
-
-    `attempt`, if given, is the one that is meant: a later one may be held by now.
-    """
-
-    outcome: Resolution
-    attempt: int | None = None
-
-
-@value
-class QueueTimeout:
-    pass
-
-
-@value
-class Deadline:
-    pass
-
-
-@value
-class Announce:
-    """What the program inside an attempt says of it; None leaves that as it is. `result` is JSON."""
-
-    attempt: int
-    progress: float | None = None
-    result: str | None = None
-
-
-@value
-class Deny:
-    reason: str
-
-
-_TimesUp = QueueTimeout | Deadline
-Event = (
-    Assign | Reported | Lose | DeclareLost | Evict | Cancel | RetryNow | Resolve | _TimesUp | Announce | Deny
-)
 
 
 _REPORT_KINDS = {
@@ -285,6 +233,10 @@ def kind_of(event: Event) -> EventKind:
             return EventKind.ANNOUNCE
         case Deny():
             return EventKind.DENY
+        case ParentsMet():
+            return EventKind.PARENTS_MET
+        case ParentUnmet():
+            return EventKind.PARENT_UNMET
 
 
 def apply(task: Task, event: Event, now: datetime, draw: float = 0.5) -> Transition:
@@ -343,6 +295,10 @@ def _apply(task: Task, event: Event, now: datetime, draw: float) -> Transition:
             return moves.announce(task, progress, result)
         case Deny(reason=reason):
             return moves.deny(task, reason, now)
+        case ParentsMet(parents=parents):
+            return moves.parents_met(task, parents, now)
+        case ParentUnmet(reason=reason, parent_id=parent_id):
+            return moves.parent_unmet(task, reason, parent_id, now)
 
 
 _REPORT_MOVES: Mapping[ReportKind, Callable[[Task, Report, datetime, float], Transition]] = {
@@ -367,6 +323,9 @@ def _check(task: Task, event: Event) -> None:
         case Assign(attempt=int(attempt)) if attempt != task.attempt + 1:
             message = f"attempt {attempt} of task {task.task_id} was planned too late"
             raise StaleAttempt(message, details=_story(task))
+        case Assign() | RetryNow() if task.waits_for_parents:
+            message = "the task waits for others to end, and cannot start before; cancel it or them"
+            raise IllegalTransition(message, details=_story(task))
 
 
 def _check_report(task: Task, report: Report) -> None:
@@ -403,6 +362,8 @@ _VERBS: Mapping[EventKind, str] = {
     EventKind.DEADLINE: "run out of its time",
     EventKind.ANNOUNCE: "say anything of itself",
     EventKind.DENY: "be refused at the door",
+    EventKind.PARENTS_MET: "be let go by its parents",
+    EventKind.PARENT_UNMET: "be ended by its parents",
 }
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podling.core.endings import after_stop, back_to_pending, end_unstarted, fail, finish, moved_away
 from podling.core.errors import IllegalTransition
@@ -13,6 +13,7 @@ from podling.core.protocol import Report
 from podling.core.retry import ErrorCode, backoff_seconds
 from podling.core.spec import OnLost
 from podling.core.task import (
+    NEVER,
     AttemptStatus,
     ContainerState,
     HealthStatus,
@@ -27,6 +28,7 @@ from podling.core.value import changed
 
 LEAST_REFUSAL_SECONDS = 1.0  # a refusal is charged to no budget, so it must not spin
 _MAX_CODE_CHARACTERS = 64
+_LAST = NEVER - timedelta(microseconds=1)
 
 
 def assign(task: Task, node_id: str, now: datetime) -> Transition:
@@ -239,6 +241,27 @@ def queue_timeout(task: Task, now: datetime) -> Transition:
 def deny(task: Task, reason: str, now: datetime) -> Transition:
     """Failed before it ever waited."""
     return end_unstarted(task, TaskStatus.FAILED, ErrorCode.NOT_ADMITTED, reason, now)
+
+
+def parents_met(task: Task, parents: int, now: datetime) -> Transition:
+    """Due from its own time on, or at once; nothing if it waits for nobody."""
+    if not task.waits_for_parents:
+        return Transition(task=task)
+    due = max(now, task.spec.run_at or now)
+    whom = (
+        "the task that it depends on has" if parents == 1 else f"all {parents} tasks that it depends on have"
+    )
+    told = line(task, now, "parents_met", f"{whom} ended as it wants", Actor.LEADER)
+    return Transition(task=moved(task, run_at=min(due, _LAST)), events=(told,))
+
+
+def parent_unmet(task: Task, reason: str, parent_id: str, now: datetime) -> Transition:
+    """Cancelled, if it waits at all: what was let go goes on."""
+    if not task.waits_for_parents:
+        return Transition(task=task)
+    ended = end_unstarted(task, TaskStatus.CANCELLED, ErrorCode.DEPENDENCY_UNMET, reason, now)
+    told = line(task, now, "parent_unmet", reason, Actor.LEADER)
+    return changed(ended, events=(changed(told, details={"taskId": parent_id}),))
 
 
 def _merged(

@@ -27,6 +27,7 @@ from podling.core.fields import (
     check_text,
 )
 from podling.core.functions import check_function
+from podling.core.graph import check_dependencies
 from podling.core.permission_rules import check_allowed, check_limits
 from podling.core.permissions import Policy, denied
 from podling.core.retry import ErrorCode
@@ -100,6 +101,8 @@ def _check_form(spec: TaskSpec, allow_simulated: bool) -> None:
     _check_runtime(spec, allow_simulated)
     _check_containers(spec)
     check_wishes(spec.alerts)
+    if spec.depends_on:
+        check_dependencies(spec.depends_on)
 
 
 def _check_times(spec: TaskSpec) -> None:

@@ -27,6 +27,7 @@ class ErrorCode(StrEnum):
     QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
     DEADLINE = "DEADLINE"
     CANCELLED = "CANCELLED"
+    DEPENDENCY_UNMET = "DEPENDENCY_UNMET"
     DEPENDENCY_DOWN = "DEPENDENCY_DOWN"
     RATE_LIMIT = "RATE_LIMIT"
     DB_DEADLOCK = "DB_DEADLOCK"
@@ -56,6 +57,7 @@ FINAL = frozenset(
         ErrorCode.DEADLINE,
         ErrorCode.CANCELLED,
         ErrorCode.NOT_ADMITTED,
+        ErrorCode.DEPENDENCY_UNMET,
         ErrorCode.BAD_PAYLOAD,
         ErrorCode.UNKNOWN_JOB_TYPE,
     }
@@ -86,6 +88,8 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.CANCELLED: "It was cancelled on request.",
     ErrorCode.NOT_ADMITTED: "The door refused what was left for it by SQL; the error says why. Submit it "
     "corrected, or replay it once the rule has changed.",
+    ErrorCode.DEPENDENCY_UNMET: "A task that it depends on ended in another way than it wants; look at that "
+    "one, and replay both.",
     ErrorCode.DEPENDENCY_DOWN: "Something that its handler needs did not answer; bring that back.",
     ErrorCode.RATE_LIMIT: "Another service asked its handler to slow down; lower the handler's concurrency.",
     ErrorCode.DB_DEADLOCK: "Its database broke a deadlock; have handlers lock rows in one order.",

@@ -193,6 +193,9 @@ def check_schedule(schedule: Schedule, now: datetime) -> Cron:
         if given is not None:
             problem = "has no place in a schedule, which gives its tasks both; leave it out"
             raise InvalidInput.field(f"task.{name}", problem)
+    if schedule.task.depends_on:
+        problem = "has no place in a schedule: a task to wait for ends once, and a schedule fires on"
+        raise InvalidInput.field("task.dependsOn", problem)
     return Cron(schedule.cron, schedule.time_zone, now=now)
 
 

@@ -78,6 +78,14 @@ class Operator(StrEnum):
     DOES_NOT_EXIST = "doesNotExist"
 
 
+class When(StrEnum):
+    """Which end of a parent lets its dependent start."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ALWAYS = "always"
+
+
 class MountType(StrEnum):
     VOLUME = "volume"
     BIND = "bind"
@@ -244,6 +252,14 @@ class AlertWish:
 
 
 @value
+class Dependency:
+    """A parent: the task starts only when that one has ended so."""
+
+    task_id: str
+    when: When = When.SUCCESS
+
+
+@value
 class TaskSpec:
     """A unit of work, complete with its defaults, as accepted.
 
@@ -277,6 +293,7 @@ class TaskSpec:
     alerts: tuple[AlertWish, ...] = ()
     handler: str | None = None
     payload: str | None = None
+    depends_on: tuple[Dependency, ...] = ()
 
     @property
     def main(self) -> ContainerSpec:

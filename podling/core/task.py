@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -30,6 +30,10 @@ class TaskStatus(StrEnum):
 
 TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED})
 LIVE = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
+
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""The `run_at` of a task that waits for its parents: no store counts it as ready before they have ended."""
 
 
 class AttemptStatus(StrEnum):
@@ -156,6 +160,11 @@ class Task:
     def must_end(self) -> bool:
         """Whether no further attempt may follow: it was told to stop for good."""
         return self.stop_reason in (StopReason.CANCEL, StopReason.DEADLINE)
+
+    @property
+    def waits_for_parents(self) -> bool:
+        """Whether its parents have yet to end as it wants."""
+        return self.run_at == NEVER and self.status is TaskStatus.PENDING and bool(self.spec.depends_on)
 
     @property
     def container_id(self) -> str | None:

@@ -56,12 +56,14 @@ def placed(lines: Sequence[TimelineLine]) -> Iterator[tuple[Place, TimelineLine]
 
 def _submitted(task: Task) -> TimelineLine:
     replayed = f", replayed from {task.spec.replay_of}" if task.spec.replay_of else ""
+    parents = len(task.spec.depends_on)
+    waits = f", to start after {parents} other task{'s' * (parents > 1)}" if parents else ""
     return TimelineLine(
         at=task.created_at,
         type="submitted",
         attempt=None,
         actor="client",
-        message=f"submitted to queue {task.spec.queue}{replayed}",
+        message=f"submitted to queue {task.spec.queue}{replayed}{waits}",
         details=_submit_details(task),
     )
 

@@ -1,22 +1,13 @@
 """What explain says of a task's attempts: how many, how the last one ended, and what to do about that."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from datetime import UTC, datetime
-from typing import Any
 
+from podling.core.explanation import Reason
 from podling.core.retry import advice_for
 from podling.core.task import Attempt, AttemptStatus, Task
-from podling.core.value import value
 
 _LONGEST_CLAUSE = 300
-
-
-@value
-class Reason:
-    code: str
-    message: str
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def last_ended(attempts: Sequence[Attempt]) -> Attempt | None:

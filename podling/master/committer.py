@@ -26,7 +26,9 @@ _log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
-_REFUSALS = frozenset({WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED, WriteStatus.REFUSED})
+_REFUSALS = frozenset(
+    {WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED, WriteStatus.NO_PARENT, WriteStatus.REFUSED}
+)
 MOST_TRIES = 8  # against writers on other masters; each try loads what the other one wrote
 
 
@@ -75,7 +77,8 @@ class Committer:
 
     def insert(self, item: Insert) -> "asyncio.Future[Task | WriteResult]":
         """Store a new task; the answer is the task, or the store's result for a used idempotency key, for a
-        replay whose original is not on the dead-letter list any more, or for a fire that was decided before.
+        replay whose original is not on the dead-letter list any more, for a parent that is not there, or for
+        a fire that was decided before.
 
         The answer raises StoreUnavailable. Raises Unavailable while too many wait: reports of workers go on.
         """

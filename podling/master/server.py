@@ -62,6 +62,7 @@ from podling.master.leases import check_lease
 from podling.master.loops.alerts import AlertLoop
 from podling.master.loops.changes import ChangesFeed
 from podling.master.loops.deadlines import Deadlines
+from podling.master.loops.dependents import Dependents
 from podling.master.loops.drains import Drains
 from podling.master.loops.election import Election
 from podling.master.loops.inbox import InboxLoop
@@ -124,6 +125,7 @@ class MasterServer:
         self.beats = Beats(context, self.sessions)
         self.relay = Relay(context, self.sessions, self.streams)
         promoter = Promoter(context, scheduler.wakeup)
+        dependents = Dependents(context)
         deadlines = Deadlines(context)
         drains = Drains(context)
         self._schedules = ScheduleLoop(context)
@@ -133,13 +135,14 @@ class MasterServer:
         self._election = Election(context, [self._changes.catch_up, peers.load_nodes, context.queues.learn])
         self.sampler = Sampler(context, self.sessions)
         context.when_leading += [scheduler.wakeup, promoter.wakeup, deadlines.wakeup, drains.wakeup]
-        context.when_leading += [self._schedules.wakeup, self._inbox.wakeup]
+        context.when_leading += [self._schedules.wakeup, self._inbox.wakeup, dependents.wakeup]
         context.when_leading.append(context.alerts.wakeup)
         watched = partial(Loop, watch=context.measures.passed)
         return [
             watched("election", self._election.run_once, self._election.interval_seconds, self._election_due),
             watched("scheduler", scheduler.run_once, poll, scheduler.wakeup),
             watched("promoter", promoter.run_once, poll, promoter.wakeup),
+            watched("dependents", dependents.run_once, poll, dependents.wakeup),
             watched("deadlines", deadlines.run_once, poll, deadlines.wakeup),
             watched("drains", drains.run_once, poll, drains.wakeup),
             watched("schedules", self._schedules.run_once, poll, self._schedules.wakeup),

@@ -26,6 +26,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.dependencies import Dependencies
 from podling.store.ports.inbox import Inbox
 from podling.store.ports.lines import Lines
 from podling.store.ports.maintained import Maintained
@@ -142,6 +143,7 @@ class Store(Protocol):
     alerts: Alerts
     queues: Queues
     dead_letters: DeadLetters
+    dependencies: Dependencies
     schedules: Schedules
     inbox: Inbox
     lines: Lines

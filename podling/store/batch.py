@@ -44,7 +44,19 @@ class TaskWrite:
             and self.takes_off is None
             and self.fire is None
             and self.task.status is TaskStatus.PENDING
+            and not self.task.spec.depends_on
             and not (self.attempts or self.events or self.alerts)
+        )
+
+    @property
+    def ends_wait(self) -> bool:
+        """Whether the task waits for its parents no more, for all that the store may know."""
+        task = self.task
+        return (
+            bool(task.spec.depends_on)
+            and self.expected_version is not None
+            and task.attempt == 0
+            and not task.waits_for_parents
         )
 
 
@@ -71,6 +83,7 @@ class WriteStatus(StrEnum):
     REFUSED = "refused"  # its schedule has changed, its fire was decided, or it is not in the inbox any more
     DUPLICATE = "duplicate"  # the idempotency key belongs to the task `task_id`
     NOT_LISTED = "not_listed"  # the dead letter is not on the list
+    NO_PARENT = "no_parent"  # it depends on the task `task_id`, which is not there
 
 
 @value

@@ -263,9 +263,11 @@ def _assigned(assignments: Iterable[Assignment]) -> list[Any]:
 
 
 def _for_worker(spec: TaskSpec) -> dict[str, Any]:
-    """A worker has no business with whom to tell of a task, and the oldest refuses that field and others."""
+    """A worker has no business with whom to tell of a task or what came before it, and the oldest refuses
+    those fields and others.
+    """
     shown: dict[str, Any] = outside(spec)
-    del shown["alerts"]
+    del shown["alerts"], shown["dependsOn"]
     if spec.handler is None:
         del shown["handler"], shown["payload"]
     return shown

@@ -10,7 +10,7 @@ from podling.core.errors import InvalidInput
 from podling.core.functions import MAX_ATTEMPTS
 from podling.core.quantity import parse_resource
 from podling.core.spec import ContainerSpec, Runtime, TaskKind, TaskSpec
-from podling.core.task import Attempt, Task
+from podling.core.task import NEVER, Attempt, Task
 from podling.core.value import camel_case
 from podling.wire.alerts import parse_wishes
 from podling.wire.body import load_object as load_object
@@ -28,7 +28,7 @@ OUTPUT_ONLY = frozenset(
     "taskId status nodeId containerId createdAt startedAt finishedAt error healthStatus attempt exitCode"
     " errorCode deadLetterReason schedulingError replayOf progress result restartCount held".split()
 )
-_NOT_YET = frozenset("statement parameters database dependsOn secrets livenessProbe readinessProbe".split())
+_NOT_YET = frozenset("statement parameters database secrets livenessProbe readinessProbe".split())
 _FREE_FORM = frozenset({"payload", "env", "labels", "nodeSelector", "tmpfs", "extraHosts"})
 
 
@@ -123,7 +123,7 @@ def task_view(task: Task, scheduling_error: str | None = None) -> dict[str, Any]
         **spec,
         **container,
         "payload": None if task.spec.payload is None else orjson.loads(task.spec.payload),
-        "runAt": task.run_at,
+        "runAt": None if task.run_at == NEVER else task.run_at,
         "status": task.status,
         "nodeId": task.node_id,
         "containerId": task.container_id,

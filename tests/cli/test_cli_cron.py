@@ -89,6 +89,7 @@ def test_every_flag_of_a_task_is_there(cli: Cli) -> None:
         "words",
         "run_at",
         "idempotency_key",
+        "after",
         "image",
         "env",
     }

@@ -18,6 +18,8 @@ from podling.core.lifecycle import (
     EventKind,
     Evict,
     Lose,
+    ParentsMet,
+    ParentUnmet,
     QueueTimeout,
     Reported,
     Resolve,
@@ -27,8 +29,9 @@ from podling.core.lifecycle import (
 )
 from podling.core.protocol import Report, ReportKind
 from podling.core.retry import ErrorCode
-from podling.core.spec import Delivery, OnDisconnect, OnLost, RetryPolicy, TaskSpec
+from podling.core.spec import Delivery, Dependency, OnDisconnect, OnLost, RetryPolicy, TaskSpec
 from podling.core.task import (
+    NEVER,
     Attempt,
     ContainerState,
     ContainerStatus,
@@ -91,6 +94,10 @@ class Step:
                 return Announce(attempt=attempt, progress=100 * self.draw, result='{"done": true}')
             case EventKind.DENY:
                 return Deny(reason="its queue takes no more this minute")
+            case EventKind.PARENTS_MET:
+                return ParentsMet(parents=1)
+            case EventKind.PARENT_UNMET:
+                return ParentUnmet(reason="it starts only when task a has completed", parent_id="a")
         node_id = "elsewhere" if self.foreign else task.node_id or "elsewhere"
         return Reported(report=self._report(task, now), node_id=node_id)
 
@@ -141,8 +148,13 @@ class History:
         return [self.attempts[number] for number in sorted(self.attempts)]
 
 
+def waiting(spec: TaskSpec) -> dict[str, datetime]:
+    """Return what sets a task apart that waits for its parents."""
+    return {"run_at": NEVER} if spec.depends_on else {}
+
+
 def live(spec: TaskSpec, steps: Sequence[Step]) -> History:
-    history = History(task=build_task(spec=spec, task_id="task-1"))
+    history = History(task=build_task(spec=spec, task_id="task-1", **waiting(spec)))
     for step in steps:
         history.take(step)
     return history
@@ -171,6 +183,7 @@ def specs(draw: st.DrawFn) -> TaskSpec:
         deadline_seconds=draw(limits),
         timeout_seconds=draw(limits),
         retry=draw(retries),
+        depends_on=draw(st.sampled_from([(), (), (), (Dependency(task_id="a"),)])),
     )
     keep = spec.on_lost is not OnLost.RETRY and draw(st.booleans())
     return replace(spec, on_disconnect=OnDisconnect.KEEP) if keep else spec

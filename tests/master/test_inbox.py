@@ -292,3 +292,17 @@ async def test_a_master_begins_to_read_as_soon_as_it_leads(masters: Masters) -> 
     await first.stop_server()
     await leave(second.server.context, "a")
     await eventually(lambda: second.server.context.store.load_tasks(["a"]), "the task")
+
+
+async def test_who_depends_on_a_task_that_is_not_there_fails_and_says_so(world: World) -> None:
+    context = await world.leader()
+    await leave(context, "orphan", dependsOn=[{"taskId": "nobody"}], idempotencyKey="once")
+    await leave(context, "parent")
+    await leave(context, "child", dependsOn=[{"taskId": "parent"}])
+    await drain(InboxLoop(context))
+    orphan, child = await found(context, "orphan", "child")
+    assert (orphan.status, orphan.error_code) == (TaskStatus.FAILED, "NOT_ADMITTED")
+    assert orphan.error is not None
+    assert "there is no task nobody" in orphan.error
+    assert (child.status, child.waits_for_parents) == (TaskStatus.PENDING, True)
+    assert await waiting(context) == []

@@ -20,8 +20,8 @@ from tests.sim.network import Network
 from tests.sim.story import Story
 
 _PARTS = frozenset(
-    "alerts audit coordination dead_letters decisions inbox lines queues schedules submit_counts"
-    " task_keys tokens".split()
+    "alerts audit coordination dead_letters decisions dependencies inbox lines queues schedules"
+    " submit_counts task_keys tokens".split()
 )
 
 HOST = "db"

@@ -22,7 +22,7 @@ from podling.core.task import Task
 from podling.master.context import MasterContext
 from podling.master.inserts import Insert
 from podling.master.operations.admission import SQL, Entry, admit
-from podling.master.operations.tasks import hash_of, insert_of, mismatch, new_task
+from podling.master.operations.tasks import hash_of, insert_of, mismatch, missing_parent, new_task
 from podling.store.base import WriteResult, WriteStatus
 from podling.store.ports.inbox import InboxItem
 from podling.wire.tasks import load_object, parse_task
@@ -109,10 +109,18 @@ async def _settle(
     match answer:
         case WriteResult(status=WriteStatus.DUPLICATE) if answer.task_id != item.task_id:
             await context.committer.insert(await _twin(context, item, answer))
+        case WriteResult(status=WriteStatus.NO_PARENT):
+            await context.committer.insert(await _orphan(context, item, answer.task_id))
         case InvalidInput():  # the store cannot keep it
             await context.committer.insert(_denied(context, item, stand_in(), answer.message))
         case BaseException():
             raise answer
+
+
+async def _orphan(context: MasterContext, item: InboxItem, parent_id: str) -> Insert:
+    """Return what becomes of a task that depends on one that is not there."""
+    spec = replace((await _insert(context, item)).task.spec, depends_on=())
+    return _denied(context, item, spec, missing_parent(parent_id).message)
 
 
 async def _twin(context: MasterContext, item: InboxItem, first: WriteResult) -> Insert:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -14,16 +14,19 @@ from podling.core.errors import (
     Forbidden,
     IdempotencyMismatch,
     IllegalTransition,
+    InvalidInput,
     NotFound,
     PodlingError,
 )
 from podling.core.explain import Explanation, Reason, explain
+from podling.core.graph import waits_clause
 from podling.core.lifecycle import Cancel, Deny, Reported, Resolve, RetryNow
 from podling.core.placement import shape_of
 from podling.core.protocol import Report, ReportKind
 from podling.core.schedule import FireWrite
 from podling.core.spec import TaskSpec
 from podling.core.task import (
+    NEVER,
     Attempt,
     HealthStatus,
     Resolution,
@@ -38,7 +41,7 @@ from podling.master.context import MasterContext
 from podling.master.inserts import Insert, Replays
 from podling.master.operations import queues
 from podling.master.operations.admission import REPLAY, Entry, admit
-from podling.store.base import TaskQuery, WriteResult
+from podling.store.base import TaskQuery, WriteResult, WriteStatus
 from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import encode
 
@@ -117,11 +120,12 @@ def insert_of(
     over: Cancel | Deny | None = None,
 ) -> Insert:
     """Return a new task on its way into a commit: out of the ready order if it could not start now."""
+    waits = task.waits_for_parents
     return Insert(
         task,
         body_hash,
-        blocked=task.shape in context.full_for,
-        line=context.queues.rules.line_of(task),
+        blocked=not waits and task.shape in context.full_for,
+        line=None if waits else context.queues.rules.line_of(task),
         replays=replays,
         fire=fire,
         events=events,
@@ -145,9 +149,20 @@ async def _stored(
     context: MasterContext, spec: TaskSpec, inserted: "asyncio.Future[Task | WriteResult]"
 ) -> tuple[Task, bool]:
     answer = await inserted
-    if isinstance(answer, WriteResult):
-        return await _repeated(context, spec, answer), False
-    return answer, True
+    if not isinstance(answer, WriteResult):
+        return answer, True
+    if answer.status is WriteStatus.NO_PARENT:
+        raise missing_parent(answer.task_id)
+    return await _repeated(context, spec, answer), False
+
+
+def missing_parent(task_id: str) -> InvalidInput:
+    """Return the refusal of a task that depends on one that is not there."""
+    return InvalidInput(
+        f"dependsOn: there is no task {task_id}; it was never submitted, or history has forgotten it",
+        code="missing_parent",
+        details={"field": "dependsOn", "taskId": task_id},
+    )
 
 
 def new_task(task_id: str, spec: TaskSpec, now: datetime, run_at: datetime | None = None) -> Task:
@@ -158,7 +173,7 @@ def new_task(task_id: str, spec: TaskSpec, now: datetime, run_at: datetime | Non
         status=TaskStatus.PENDING,
         version=1,
         created_at=now,
-        run_at=run_at or spec.run_at or now,
+        run_at=NEVER if spec.depends_on else run_at or spec.run_at or now,
         shape=shape_of(spec),
     )
 
@@ -190,7 +205,7 @@ async def list_(context: MasterContext, query: TaskQuery) -> Sequence[Task]:
 
 
 def scheduling_errors(context: MasterContext, tasks: Sequence[Task]) -> Sequence[str | None]:
-    """Return for each why it is pending, due and fits on no node at the moment; None if that is not so.
+    """Return for each that it waits for others, or is due and why it fits on no node now; None if neither.
 
     Every shape is looked at once, until something changes: a page of a thousand nodes' backlog would
     hold up all others.
@@ -198,6 +213,8 @@ def scheduling_errors(context: MasterContext, tasks: Sequence[Task]) -> Sequence
     now = context.clock.now()
 
     def of(task: Task) -> str | None:
+        if task.waits_for_parents:
+            return waits_clause(task)
         if task.status is not TaskStatus.PENDING or task.run_at > now:
             return None
         return context.view.scheduling_error(task)
@@ -236,6 +253,8 @@ async def replay(
 ) -> Task:
     """Submit a new task like an ended one, which may be denied now, and take that off the dead letters.
 
+    It waits for nobody, and nobody for it: who waited for the ended one was let go, or ended with it.
+
     Raises NotFound, IllegalTransition if it has not ended, PolicyDenied.
     """
     task = await get(context, task_id)
@@ -269,6 +288,7 @@ async def begin_replay(
         idempotency_key=None,
         run_at=run_at,
         queue=queue or task.spec.queue,
+        depends_on=(),  # what it waited for has ended
     )
     spec = await admit(context, spec, Entry(actor=actor, door=REPLAY, task_id=task.task_id))
     now = context.clock.now()
@@ -335,9 +355,18 @@ async def explain_task(context: MasterContext, task_id: str) -> Explanation:
     ahead, delay = 0, None
     if task.status is TaskStatus.PENDING and task.run_at <= context.clock.now():
         ahead, delay = await queues.wait_of(context, task)
-    found = explain(task, rows, context.view, ahead, context.clock.now(), context.clock.monotonic(), delay)
+    now, monotonic = context.clock.now(), context.clock.monotonic()
+    parents = await _parents(context, task)
+    found = explain(task, rows, context.view, ahead, now, monotonic, delay, parents)
     left = await _left_dead_letters(context, task)
     return replace(found, reasons=(*found.reasons, *_refused_workers(context, task), *left))
+
+
+async def _parents(context: MasterContext, task: Task) -> Mapping[str, TaskStatus]:
+    if not task.waits_for_parents:
+        return {}
+    found = await context.store.load_tasks([each.task_id for each in task.spec.depends_on])
+    return {task_id: parent.status for task_id, parent in found.items()}
 
 
 async def _left_dead_letters(context: MasterContext, task: Task) -> list[Reason]:

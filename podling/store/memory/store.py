@@ -49,6 +49,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.dependencies import Dependencies
 from podling.store.ports.inbox import Inbox
 from podling.store.ports.lines import Lines
 from podling.store.ports.maintained import Maintained
@@ -90,7 +91,7 @@ class MemoryStore(Store):
         self._masters = MasterTable()
         self._tails = TailTable(most_tail_bytes)
         self._clock = clock = clock or SystemClock()
-        self._tasks = TaskTable(clock, most_ended, self._forgotten)
+        self._tasks = TaskTable(clock, most_ended, self._forgotten, self._masters.check_epoch)
         self._changes = ChangeTable(clock, most_changes)
         self._messages = MessageTable(clock)
         self._listeners: list[Callable[[], None]] = []
@@ -101,6 +102,7 @@ class MemoryStore(Store):
         self.audit: Audit = AuditTable(MOST_AUDITED)
         self.decisions: Decisions = DecisionTable()
         self.dead_letters: DeadLetters = self._tasks.letters
+        self.dependencies: Dependencies = self._tasks.dependencies
         self._coordination = MemoryCoordination(clock, self._tasks.is_live)
         self.coordination: Coordination = self._coordination
         self.task_keys: TaskKeys = TaskKeyTable()
@@ -192,7 +194,8 @@ class MemoryStore(Store):
             return first_answer
         if batch.epoch is not None:
             self._masters.check_epoch(batch.epoch)
-        results = tuple(self._write(write, batch.now) for write in batch.tasks)
+        new_ids = frozenset(write.task.task_id for write in batch.tasks if write.expected_version is None)
+        results = tuple(self._write(write, batch.now, new_ids) for write in batch.tasks)
         for write, result in zip(batch.tasks, results, strict=True):
             if result.status is WriteStatus.APPLIED:
                 self._alerts.put(write.alerts)
@@ -201,17 +204,19 @@ class MemoryStore(Store):
             on_hint()
         return results
 
-    def _write(self, write: TaskWrite, now: datetime) -> WriteResult:
+    def _write(self, write: TaskWrite, now: datetime, new_ids: frozenset[str]) -> WriteResult:
         if write.fire is not None and not self._schedules.claim(write.fire):
             return WriteResult(task_id=write.task.task_id, status=WriteStatus.REFUSED)
         if write.inbox_id is not None:
-            return self._write_from_inbox(write, write.inbox_id, now)
-        return self._tasks.write(write, now)
+            return self._write_from_inbox(write, write.inbox_id, now, new_ids)
+        return self._tasks.write(write, now, new_ids)
 
-    def _write_from_inbox(self, write: TaskWrite, inbox_id: int, now: datetime) -> WriteResult:
+    def _write_from_inbox(
+        self, write: TaskWrite, inbox_id: int, now: datetime, new_ids: frozenset[str]
+    ) -> WriteResult:
         if not self._inbox.has(inbox_id):
             return WriteResult(task_id=write.task.task_id, status=WriteStatus.REFUSED)
-        result = self._tasks.write(write, now)
+        result = self._tasks.write(write, now, new_ids)
         if result.status is WriteStatus.APPLIED:
             self._inbox.take(inbox_id)
         return result

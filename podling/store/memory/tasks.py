@@ -14,6 +14,7 @@ from podling.kit.clock import Clock
 from podling.store.base import TaskQuery, TaskWrite, WriteResult, WriteStatus
 from podling.store.memory.dead_letters import DeadLetterTable
 from podling.store.memory.deadlines import DeadlineTable
+from podling.store.memory.dependencies import DependencyTable
 from podling.store.memory.keys import Claim, KeyTable
 from podling.store.memory.pending import PendingTable
 from podling.store.memory.sorted_keys import SortedKeys
@@ -34,11 +35,16 @@ class TaskTable:
     """Ended tasks beyond `most_ended` are forgotten, the first ended first; `forgotten` is told."""
 
     def __init__(
-        self, clock: Clock, most_ended: int, forgotten: Callable[[str, Iterable[int]], None]
+        self,
+        clock: Clock,
+        most_ended: int,
+        forgotten: Callable[[str, Iterable[int]], None],
+        check_epoch: Callable[[int], None],
     ) -> None:
         self.pending = PendingTable()
         self.deadlines = DeadlineTable()
         self.letters = DeadLetterTable(self.add_events)
+        self.dependencies = DependencyTable(self.get, check_epoch)
         self._clock = clock
         self._most_ended = most_ended
         self._forgotten = forgotten
@@ -50,14 +56,16 @@ class TaskTable:
         self._events: dict[str, list[TaskEvent]] = {}
         self._keys = KeyTable(most_ended)
 
-    def write(self, write: TaskWrite, now: datetime) -> WriteResult:
+    def write(self, write: TaskWrite, now: datetime, new_ids: frozenset[str] = frozenset()) -> WriteResult:
         task = write.task
         if write.expected_version is None:
-            return self._insert(write, now)
+            return self._insert(write, now, new_ids)
         known = self.get(task.task_id)
         if known is None or known.version != write.expected_version or _revives(known, task):
             return WriteResult(task_id=task.task_id, status=WriteStatus.CONFLICT)
         self._by_status[known.status].remove(task.task_id)
+        if write.ends_wait:
+            self.dependencies.forget(task.task_id)
         return self._put(write, now)
 
     def get(self, task_id: str) -> Task | None:
@@ -140,18 +148,22 @@ class TaskTable:
             if row.scheduled_at >= since
         ]
 
-    def _insert(self, write: TaskWrite, now: datetime) -> WriteResult:
+    def _insert(self, write: TaskWrite, now: datetime, new_ids: frozenset[str]) -> WriteResult:
         task, key = write.task, write.task.spec.idempotency_key
         if key is not None and (claim := self._keys.get(key)) is not None:
             same = claim.body_hash == write.body_hash
             return WriteResult(task_id=claim.task_id, status=WriteStatus.DUPLICATE, same_body=same)
         if self.get(task.task_id) is not None:
             return WriteResult(task_id=task.task_id, status=WriteStatus.CONFLICT)
+        if task.spec.depends_on and (parent := self.dependencies.missing(task, new_ids)) is not None:
+            return WriteResult(task_id=parent, status=WriteStatus.NO_PARENT)
         if write.takes_off is not None and not self.letters.discard(write.takes_off) and write.only_if_listed:
             return WriteResult(task_id=task.task_id, status=WriteStatus.NOT_LISTED)
         if key is not None:
             self._keys.claim(key, Claim(task.task_id, write.body_hash, self._clock.monotonic()))
         self._by_age.add(_place(task))
+        if task.waits_for_parents:
+            self.dependencies.put(task)
         return self._put(write, now)
 
     def _put(self, write: TaskWrite, now: datetime) -> WriteResult:

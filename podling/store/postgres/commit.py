@@ -11,17 +11,15 @@ that number is there already, the batch was a repeat, and all of it is rolled ba
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import asyncpg
-import orjson
 
 from podling.core.dead_letters import letter_of
 from podling.core.errors import StaleEpoch, StoreUnavailable
-from podling.core.node import NodeChange, NodeChangeKind
-from podling.core.task import Task, TaskStatus
-from podling.store.base import Batch, Change, ChangeBatch, TaskWrite, WriteResult, WriteStatus
-from podling.store.postgres import alerts, dead_letters, inbox, schedules
+from podling.core.task import Task
+from podling.store.base import Batch, TaskWrite, WriteResult, WriteStatus
+from podling.store.postgres import alerts, dead_letters, dependencies, inbox, schedules
+from podling.store.postgres.change_rows import changes_body, read_results
 from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Connection, Pool
@@ -35,7 +33,6 @@ from podling.store.postgres.rows import (
     spec_json,
     spec_row,
     state_row,
-    to_json,
 )
 
 _SQL = load("commit")
@@ -102,7 +99,7 @@ class Committer:
         if len({key for key, _, _ in claims}) < len(claims):
             return False
         keys = [list(column) for column in zip(*claims, strict=True)] or [[], [], []]
-        body = _changes_body(batch, [_applied(write) for write in batch.tasks])
+        body = changes_body(batch, [_applied(write) for write in batch.tasks])
         given = (*_new_rows(batch.tasks, batch.now), *keys, batch.master_id, batch.number, body)
         waiting = inbox.rows_of(batch.tasks)
         async with self._pool.connection() as connection:
@@ -161,7 +158,7 @@ async def _record(connection: Connection, batch: Batch, results: Sequence[WriteR
     event_parts = event_columns([event for write in applied for event in write.events])
     if told := [alert for write in applied for alert in write.alerts]:
         await alerts.insert(connection, told)
-    body = _changes_body(batch, results)
+    body = changes_body(batch, results)
     try:
         await connection.execute(
             _SQL.record, batch.master_id, batch.number, body, *attempt_parts, *event_parts
@@ -194,7 +191,8 @@ class _Round:
         updates = [index for index, write in self._writes.items() if write.expected_version is not None]
         if inserts:
             wanted = await self._take_letters(await self._claim_fires(inserts))
-            await self._insert(await self._take_from_inbox(await self._claim_keys(wanted)))
+            free = await self._link(await self._claim_keys(wanted))
+            await self._insert(await self._take_from_inbox(free))
         if updates:
             await self._rewrite_ended(await self._move(updates))
         return self._results
@@ -273,6 +271,18 @@ class _Round:
         await self._give_up_keys(gone)
         return [index for index in inserts if index not in gone]
 
+    async def _link(self, inserts: list[int]) -> list[int]:
+        """Keep what new tasks wait for; return the inserts but those whose parents are not there."""
+        children = {index: self._task(index) for index in inserts if self._task(index).spec.depends_on}
+        if not children:
+            return inserts
+        new_ids = frozenset(self._task(index).task_id for index in inserts)
+        missing = await dependencies.link(self._connection, children, new_ids)
+        for index, parent_id in missing.items():
+            self._results[index] = WriteResult(task_id=parent_id, status=WriteStatus.NO_PARENT)
+        await self._give_up_keys(list(missing))
+        return [index for index in inserts if index not in missing]
+
     async def _give_up_keys(self, inserts: Sequence[int]) -> None:
         if inserts:
             tasks = [self._task(index) for index in inserts]
@@ -304,7 +314,14 @@ class _Round:
             if (version := found.get(self._task(index).task_id)) is not None:
                 self._decide(index, version == self._writes[index].expected_version)
         await self._put_letters([index for index in updates if self._task(index).task_id in found])
+        await self._end_waits(updates)
         return [index for index in updates if self._task(index).task_id not in found]
+
+    async def _end_waits(self, updates: list[int]) -> None:
+        ended = [index for index in updates if self._writes[index].ends_wait and index in self._results]
+        applied = [index for index in ended if self._results[index].status is WriteStatus.APPLIED]
+        if applied:
+            await dependencies.forget(self._connection, [self._task(index).task_id for index in applied])
 
     async def _put_letters(self, indexes: list[int]) -> None:
         """List those that have failed for good with this write."""
@@ -345,56 +362,3 @@ class _Round:
 
     def _guarded(self, index: int) -> Row:
         return {"expected_version": self._writes[index].expected_version}
-
-
-def _changes_body(batch: Batch, results: Sequence[WriteResult]) -> str:
-    """Return the body of the row in `changes`: what was applied, and what was refused and where."""
-    changes, before, refused = [], [], []
-    for index, (write, result) in enumerate(zip(batch.tasks, results, strict=True)):
-        if result.status is WriteStatus.APPLIED:
-            task = write.task
-            changes.append((task.task_id, task.version, task.status, task.attempt, task.node_id))
-            before.append(write.before)
-        else:
-            refused.append((index, result.task_id, result.status, result.same_body))
-    # Masters of an older version read `changes` alone, and each with five parts.
-    body = {"changes": changes, "refused": refused, "before": before, "at": batch.now}
-    nodes = [(change.node_id, change.kind, change.reason) for change in batch.nodes]
-    return to_json(body | ({"nodes": nodes} if nodes else {}))
-
-
-def read_batch(master_id: str, number: int, body: str) -> ChangeBatch:
-    """Return a row of `changes`, its applied writes in order."""
-    record = orjson.loads(body)
-    before = record.get("before") or [None] * len(record["changes"])
-    return ChangeBatch(
-        master_id=master_id,
-        number=number,
-        changes=tuple(map(_change, record["changes"], before)),
-        nodes=tuple(
-            NodeChange(node_id=node_id, kind=NodeChangeKind(kind), reason=reason)
-            for node_id, kind, reason in record.get("nodes", ())
-        ),
-        at=datetime.fromisoformat(record["at"]) if "at" in record else None,
-    )
-
-
-def _change(parts: Sequence[Any], before: str | None) -> Change:
-    task_id, version, status, attempt, node_id = parts
-    return Change(
-        task_id=task_id,
-        version=version,
-        status=TaskStatus(status),
-        attempt=attempt,
-        node_id=node_id,
-        before=None if before is None else TaskStatus(before),
-    )
-
-
-def read_results(body: str) -> list[WriteResult]:
-    """Return what a row in `changes` says about every write of its batch, in order."""
-    record = orjson.loads(body)
-    results = [WriteResult(task_id=change[0], status=WriteStatus.APPLIED) for change in record["changes"]]
-    for index, task_id, status, same_body in record["refused"]:
-        results.insert(index, WriteResult(task_id=task_id, status=WriteStatus(status), same_body=same_body))
-    return results

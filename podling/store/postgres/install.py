@@ -25,6 +25,7 @@ RELATIONS = (
     "cluster",
     "dead_letters",
     "decisions",
+    "dependencies",
     "ended_tasks",
     "idempotency_keys",
     "inbox",

@@ -8,7 +8,7 @@ import asyncpg
 
 from podling.core.task import Attempt, Task, TaskStatus
 from podling.store.ports.lines import Depths, Lines, Start
-from podling.store.postgres.commit import read_batch
+from podling.store.postgres.change_rows import read_batch
 from podling.store.postgres.errors import translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Pool

@@ -84,12 +84,15 @@ def _without_nul(item: Any) -> Any:
 
 
 def spec_json(spec: TaskSpec) -> str:
-    """Return the JSON of a spec, without what only functions have on any other task."""
+    """Return the JSON of a spec, without what only functions and dependents have on any other task."""
     text = to_json(spec)
+    if not spec.depends_on:
+        text = text.replace(_NO_PARENTS, "", 1)
     return text if spec.handler is not None else text.replace(_NO_FUNCTION, "", 1)
 
 
 _NO_FUNCTION = ',"handler":null,"payload":null'
+_NO_PARENTS = ',"depends_on":[]'
 
 
 def detail_of(task: Task) -> dict[str, Any] | None:

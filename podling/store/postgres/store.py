@@ -12,6 +12,7 @@ from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
 from podling.store.ports.dead_letters import DeadLetters
 from podling.store.ports.decisions import Decisions
+from podling.store.ports.dependencies import Dependencies
 from podling.store.ports.inbox import Inbox
 from podling.store.ports.lines import Lines
 from podling.store.ports.queues import Queues
@@ -27,6 +28,7 @@ from podling.store.postgres.coordination import PostgresCoordination
 from podling.store.postgres.coordination.runner import StoreRunner
 from podling.store.postgres.dead_letters import DeadLetterTable
 from podling.store.postgres.decisions import DecisionTable
+from podling.store.postgres.dependencies import DependencyTable
 from podling.store.postgres.errors import translated, translated_at_open
 from podling.store.postgres.hints import Listener, Notifier
 from podling.store.postgres.inbox import InboxTable
@@ -99,6 +101,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.decisions: Decisions = DecisionTable(self._pool)
         self.queues: Queues = QueueTable(self._pool, self._notifier)
         self.dead_letters: DeadLetters = DeadLetterTable(self._pool)
+        self.dependencies: Dependencies = DependencyTable(self._pool, self._guard)
         self.coordination: Coordination = PostgresCoordination(StoreRunner(self._pool, self._direct))
         self.submit_counts: SubmitCounts = SubmitCountTable(self._pool)
         self.task_keys: TaskKeys = TaskKeyTable(self._pool)

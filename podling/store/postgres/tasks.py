@@ -17,7 +17,8 @@ from podling.store.base import (
     WriteResult,
     WriteStatus,
 )
-from podling.store.postgres.commit import Committer, read_batch
+from podling.store.postgres.change_rows import read_batch
+from podling.store.postgres.commit import Committer
 from podling.store.postgres.errors import translated
 from podling.store.postgres.hints import Notifier
 from podling.store.postgres.leader import LeaderGuard

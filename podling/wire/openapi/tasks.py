@@ -35,7 +35,7 @@ _STATE = properties_of(
     *"exit_code error_code dead_letter_reason held progress".split(),
 )
 _READ_BESIDE: dict[str, Schema] = {
-    "runAt": TIME,
+    "runAt": nullable(TIME),
     "containerId": nullable(STRING),
     "livenessProbe": ANYTHING,
     "readinessProbe": ANYTHING,

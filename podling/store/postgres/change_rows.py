@@ -1,0 +1,65 @@
+"""Rows of `changes`: what a batch has changed, for those who follow it and for a repeat of the batch."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from podling.core.node import NodeChange, NodeChangeKind
+from podling.core.task import TaskStatus
+from podling.store.base import Batch, Change, ChangeBatch, WriteResult, WriteStatus
+from podling.store.postgres.rows import to_json
+
+
+def changes_body(batch: Batch, results: Sequence[WriteResult]) -> str:
+    """Return the body of the row in `changes`: what was applied, and what was refused and where."""
+    changes, before, refused = [], [], []
+    for index, (write, result) in enumerate(zip(batch.tasks, results, strict=True)):
+        if result.status is WriteStatus.APPLIED:
+            task = write.task
+            changes.append((task.task_id, task.version, task.status, task.attempt, task.node_id))
+            before.append(write.before)
+        else:
+            refused.append((index, result.task_id, result.status, result.same_body))
+    # Masters of an older version read `changes` alone, and each with five parts.
+    body = {"changes": changes, "refused": refused, "before": before, "at": batch.now}
+    nodes = [(change.node_id, change.kind, change.reason) for change in batch.nodes]
+    return to_json(body | ({"nodes": nodes} if nodes else {}))
+
+
+def read_batch(master_id: str, number: int, body: str) -> ChangeBatch:
+    """Return a row of `changes`, its applied writes in order."""
+    record = orjson.loads(body)
+    before = record.get("before") or [None] * len(record["changes"])
+    return ChangeBatch(
+        master_id=master_id,
+        number=number,
+        changes=tuple(map(_change, record["changes"], before)),
+        nodes=tuple(
+            NodeChange(node_id=node_id, kind=NodeChangeKind(kind), reason=reason)
+            for node_id, kind, reason in record.get("nodes", ())
+        ),
+        at=datetime.fromisoformat(record["at"]) if "at" in record else None,
+    )
+
+
+def _change(parts: Sequence[Any], before: str | None) -> Change:
+    task_id, version, status, attempt, node_id = parts
+    return Change(
+        task_id=task_id,
+        version=version,
+        status=TaskStatus(status),
+        attempt=attempt,
+        node_id=node_id,
+        before=None if before is None else TaskStatus(before),
+    )
+
+
+def read_results(body: str) -> list[WriteResult]:
+    """Return what a row in `changes` says about every write of its batch, in order."""
+    record = orjson.loads(body)
+    results = [WriteResult(task_id=change[0], status=WriteStatus.APPLIED) for change in record["changes"]]
+    for index, task_id, status, same_body in record["refused"]:
+        results.insert(index, WriteResult(task_id=task_id, status=WriteStatus(status), same_body=same_body))
+    return results
