@@ -47,7 +47,14 @@ from podling.core.spec import (
     TaskSpec,
 )
 
-__all__ = ["MAX_CPU", "Policy", "validate_node_id", "validate_node_registration", "validate_spec"]
+__all__ = [
+    "MAX_CPU",
+    "Policy",
+    "check_form",
+    "validate_node_id",
+    "validate_node_registration",
+    "validate_spec",
+]
 
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _CONTAINER_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -75,14 +82,15 @@ def validate_spec(
 
     Limits bind whoever submits it by one of the `roles`; a worker, which knows nobody, gives none.
     """
-    _check_form(spec, allow_simulated)
+    check_form(spec, allow_simulated=allow_simulated)
     check_allowed(spec, policy)
     if roles is not None:
         check_limits(spec, policy, roles)
     return spec
 
 
-def _check_form(spec: TaskSpec, allow_simulated: bool) -> None:
+def check_form(spec: TaskSpec, *, allow_simulated: bool = False) -> TaskSpec:
+    """Return `spec` if it is one, whatever an operator may say about it. Raises InvalidInput."""
     check_text("name", spec.name, MAX_NAME_CHARACTERS)
     check_labels("labels", spec.labels)
     check_identifier("queue", spec.queue)
@@ -103,6 +111,7 @@ def _check_form(spec: TaskSpec, allow_simulated: bool) -> None:
     check_wishes(spec.alerts)
     if spec.depends_on:
         check_dependencies(spec.depends_on)
+    return spec
 
 
 def _check_times(spec: TaskSpec) -> None:
