@@ -7,10 +7,11 @@ SOAK_FLAGS ?=
 SCENARIO ?=
 STORE ?= postgres
 PYTEST_FLAGS ?=
+SQL_FLAGS ?=
 TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak
+.PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak sql-install
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -61,6 +62,9 @@ soak: setup ## the long runs: an hour of faults under load, fifty kills, every f
 	@$(PYTHON) -m tests.soak --minutes $(SOAK_MINUTES) $(SOAK_FLAGS)
 	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/e2e tests/faults --timeout 3600 $(PYTEST_FLAGS)
 	@PODLING_SOAK=1 $(PYTHON) -m pytest tests/sim -k "as_long_as" -s $(PYTEST_FLAGS)
+
+sql-install: setup ## the schema into the database DATABASE_URL, by psql; SQL_FLAGS=--broker-names
+	@bin/podling db install --script $(SQL_FLAGS) | bin/podling db psql -X -q -f -
 
 clean: ## remove what was built or cached, and the stopped cluster's files; .venv stays
 	@bin/cluster stop

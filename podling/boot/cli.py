@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,13 @@ def _dev(arguments: Sequence[str]) -> int | None:
 class _Schema:
     """The database at an address, for `podling db`, `backup` and `restore`."""
 
-    def install(self, url: str) -> dict[str, Any]:
-        return self._run(url, "install")
+    def install(self, url: str, broker_names: bool) -> dict[str, Any]:
+        return self._run(url, "install", broker_names=broker_names)
+
+    def script(self, broker_names: bool) -> str:
+        from podling.store.postgres.script import script
+
+        return script(broker_names)
 
     def verify(self, url: str) -> dict[str, Any]:
         return self._run(url, "verify")
@@ -65,12 +71,12 @@ class _Schema:
         done = _on_database(url, lambda dsn: restore(dsn, path, replace=replace))
         return _told(done.manifest) | {"live_attempts": done.live_attempts}
 
-    def _run(self, url: str, what: str) -> dict[str, Any]:
+    def _run(self, url: str, what: str, **more: bool) -> dict[str, Any]:
         from dataclasses import asdict, is_dataclass
 
         from podling.store.postgres import install
 
-        answer = _on_database(url, getattr(install, what))
+        answer = _on_database(url, partial(getattr(install, what), **more))
         return asdict(answer) if is_dataclass(answer) and not isinstance(answer, type) else {}
 
 

@@ -8,6 +8,7 @@ from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command, Group, PassingCommand
 from podling.client.call import JsonObject
+from podling.core.errors import InvalidInput
 
 app = typer.Typer(
     cls=Group,
@@ -20,10 +21,30 @@ _URL = typer.Option("--database-url", metavar="URL", help="The database (DATABAS
 
 
 @app.command("install", cls=Command)
-def install(context: typer.Context, database_url: Annotated[str | None, _URL] = None) -> None:
+def install(
+    context: typer.Context,
+    database_url: Annotated[str | None, _URL] = None,
+    verify_only: Annotated[
+        bool, typer.Option("--verify-only", help="Check it and change nothing, as db verify does.")
+    ] = False,
+    broker_names: Annotated[
+        bool, typer.Option("--broker-names", help="With the SQL functions of pgsql-broker's names besides.")
+    ] = False,
+    script: Annotated[
+        bool, typer.Option("--script", help="Print what psql -f would have to run, and connect to nothing.")
+    ] = False,
+) -> None:
     """Make the schema."""
     cli: Invocation = context.obj
-    _tell(cli, cli.programs.database().install(cli.database_url(database_url)))
+    database = cli.programs.database()
+    if verify_only and (broker_names or script):
+        raise InvalidInput("--verify-only changes nothing: it does not go with the other options")
+    if script:
+        cli.text(database.script(broker_names))
+    elif verify_only:
+        _tell(cli, database.verify(cli.database_url(database_url)))
+    else:
+        _tell(cli, database.install(cli.database_url(database_url), broker_names))
 
 
 @app.command("verify", cls=Command)
@@ -68,7 +89,8 @@ def _tell(cli: Invocation, report: JsonObject) -> None:
 def _draw(cli: Invocation, report: JsonObject) -> None:
     cli.line(
         f"PostgreSQL {report['server_version']}, database {report['database']}, "
-        f"schema {report['schema'] or '(none)'}: {len(report['applied'])} migrations applied"
+        f"schema {report['schema'] or '(none)'}, version {report['version']}: "
+        f"{len(report['applied'])} migrations applied"
     )
     for name in report["pending"]:
         cli.line(f"  missing: {name}; run podling db migrate")

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 class Database(Protocol):
     """What `podling db`, `backup` and `restore` need. Each returns its report as plain data.
 
-    The schema's is `{server_version, database, schema, applied, pending, problems}`, the last three
-    lists of texts; a backup's `{made_at, podling, server_version, schema_version, cluster_id, rows}`
+    The schema's is `{server_version, database, schema, version, applied, pending, problems}`, the last
+    three lists of texts; a backup's `{made_at, podling, server_version, schema_version, cluster_id, rows}`
     with `bytes` or `live_attempts`; psql's is its exit code. Each raises ConfigurationError for what
     cannot be mended, and StoreUnavailable.
     """
 
-    def install(self, url: str) -> JsonObject: ...
+    def install(self, url: str, broker_names: bool) -> JsonObject: ...
+
+    def script(self, broker_names: bool) -> str: ...
 
     def verify(self, url: str) -> JsonObject: ...
 
@@ -129,6 +131,10 @@ class Invocation:
     def line(self, text: str = "") -> None:
         """Print a line of the answer."""
         sys.stdout.write(visible(text) + "\n")
+
+    def text(self, text: str) -> None:
+        """Print what is for another program, as it is."""
+        sys.stdout.write(text)
 
     def note(self, text: str) -> None:
         """Print a remark beside the answer, to standard error."""

@@ -182,6 +182,7 @@ class Schema:
             "server_version": "15.1",
             "database": url,
             "schema": "public",
+            "version": 1,
             "applied": ["0001_tasks"],
             "pending": ["0002_nodes"] if url == "old" else [],
             "problems": ["the index x is not valid"] if url == "broken" else [],
@@ -197,7 +198,9 @@ def schema(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_db_tells_whether_something_has_to_be_done(cli: Cli) -> None:
     sound = cli("db", "verify", "--database-url", "new")
     assert sound.code == 0
-    assert sound.out.startswith("PostgreSQL 15.1, database new, schema public: 1 migrations applied\n")
+    assert sound.out.startswith(
+        "PostgreSQL 15.1, database new, schema public, version 1: 1 migrations applied\n"
+    )
     old = cli("db", "verify", "--database-url", "old")
     assert (old.code, "0002_nodes; run podling db migrate" in old.out) == (1, True)
     broken = cli("db", "verify", "--database-url", "broken", "--json")

@@ -9,8 +9,9 @@ from podling.store.postgres.errors import translated_at_open
 from podling.store.postgres.migrations import migrate as apply_missing
 from podling.store.postgres.migrations import shipped, situation
 from podling.store.postgres.migrations import verify as find_missing
-from podling.store.postgres.pool import Address, Pool
+from podling.store.postgres.pool import Address, Connection, Pool
 from podling.store.postgres.queries import load
+from podling.store.postgres.script import broker_functions
 
 _SQL = load("migrations")
 _TIMEOUT_SECONDS = 60.0
@@ -59,14 +60,39 @@ RELATIONS = (
 )
 """Every table and view that Podling owns, partitions left out."""
 
+FUNCTIONS = (
+    "podling_cancel(text)",
+    "podling_check_spec(jsonb)",
+    "podling_claim_key(text, text, jsonb)",
+    "podling_new_id()",
+    "podling_status(text)",
+    "podling_submit(jsonb)",
+    "podling_submit_many(jsonb)",
+    "podling_time(timestamp with time zone)",
+)
+BROKER_FUNCTIONS = (
+    "broker_add_job(text, text, integer, integer, text, text, text, text)",
+    "broker_get(integer)",
+    "broker_ping_instance(bigint)",
+    "broker_register_instance(text, text, integer, text, integer)",
+    "broker_run(text)",
+    "broker_set(text, text)",
+    "broker_shutdown_instance(bigint)",
+)
+"""Those under the names of pgsql-broker, all of them or none."""
+
 
 @dataclass(frozen=True)
 class SchemaReport:
-    """What is there. `pending` are migrations not applied yet, `problems` sentences for a person."""
+    """What is there. `pending` are migrations not applied yet, `problems` sentences for a person.
+
+    `version` is the newest that is applied, 0 for none.
+    """
 
     server_version: str
     database: str
     schema: str
+    version: int
     applied: tuple[str, ...]
     pending: tuple[str, ...]
     problems: tuple[str, ...] = ()
@@ -76,11 +102,17 @@ class SchemaReport:
         return not self.pending and not self.problems
 
 
-async def install(dsn: str) -> SchemaReport:
-    """Make the schema, or bring it up to date; harmless if it is. Raises ConfigurationError."""
+async def install(dsn: str, *, broker_names: bool = False) -> SchemaReport:
+    """Make the schema, or bring it up to date; harmless if it is. Raises ConfigurationError.
+
+    With `broker_names` its functions can be called by the names of pgsql-broker besides.
+    """
     async with opened(dsn) as pool:
         await apply_missing(pool)
         await maintenance.make_partitions(pool)
+        if broker_names:
+            async with pool.transaction() as connection:
+                await connection.execute(broker_functions())
         return await _report(pool)
 
 
@@ -121,6 +153,7 @@ async def _report(pool: Pool) -> SchemaReport:
         server_version=facts["server_name"],
         database=facts["database"],
         schema=facts["schema"] or "",
+        version=max((migration.version for migration in shipped() if migration not in pending), default=0),
         applied=tuple(migration.label for migration in shipped() if migration not in pending),
         pending=tuple(migration.label for migration in pending),
         problems=() if pending else await _problems(pool),
@@ -130,10 +163,28 @@ async def _report(pool: Pool) -> SchemaReport:
 async def _problems(pool: Pool) -> tuple[str, ...]:
     async with pool.connection() as connection:
         missing = [row["name"] for row in await connection.fetch(_SQL.missing_relations, list(RELATIONS))]
+        functions = await _missing_functions(connection)
         broken = [row["name"] for row in await connection.fetch(_SQL.invalid_indexes, list(RELATIONS))]
     months = await maintenance.missing_partitions(pool)
     return (
         *(f"the relation {name} is missing: restore it from a backup" for name in missing),
+        *(f"the function {name} is missing: {way}" for name, way in functions),
         *(f"the index {name} is not valid: run REINDEX INDEX {name}" for name in broken),
         *(f"the partition {name} is missing: run podling db install" for name in months),
     )
+
+
+async def _missing_functions(connection: Connection) -> list[tuple[str, str]]:
+    """Return those that are not there, each with the way out."""
+
+    async def missing(signatures: tuple[str, ...]) -> list[str]:
+        rows = await connection.fetch(_SQL.missing_functions, list(signatures))
+        return [row["signature"] for row in rows]
+
+    own, broker = await missing(FUNCTIONS), await missing(BROKER_FUNCTIONS)
+    if len(broker) == len(BROKER_FUNCTIONS):
+        broker = []  # nobody has asked for them
+    return [
+        *((name, "take it from podling db install --script") for name in own),
+        *((name, "run podling db install --broker-names") for name in broker),
+    ]

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from podling.core.errors import ConfigurationError
+from podling.store.ports.inbox import InboxKind
 from podling.store.postgres import install
 from podling.store.postgres.migrations import OLDEST_SERVER, Migration, migrate, shipped
 from podling.store.postgres.migrations import _apply_missing as apply_missing
@@ -115,9 +116,48 @@ async def test_commands_install_verify_and_migrate(postgres_server: PostgresServ
 
 
 async def test_verify_names_what_is_missing(dsn: str, connection: asyncpg.Connection) -> None:
-    await connection.execute("DROP VIEW nodes; DROP TABLE log_tails")
+    await connection.execute("DROP VIEW nodes; DROP TABLE log_tails; DROP FUNCTION podling_submit(jsonb)")
     problems = (await install.verify(dsn)).problems
     assert [problem.split(" is missing")[0] for problem in problems] == [
         "the relation log_tails",
         "the relation nodes",
+        "the function podling_submit(jsonb)",
     ]
+
+
+async def test_a_database_of_the_schema_before_sql_is_upgraded_with_its_tasks(
+    postgres_server: PostgresServer,
+) -> None:
+    """Version 19 had no inbox; what was pending there is pending, and what is submitted by SQL is let in."""
+    old = [migration for migration in shipped() if migration.version <= 19]
+    async with postgres_server.empty_database() as dsn:
+        pool = Pool(Address(dsn, 10.0), size=2)
+        await pool.open()
+        try:
+            await migrate(pool, old)
+            await pool.fetch(
+                """
+                WITH spec AS (
+                    INSERT INTO task_specs (task_id, created_at, kind, name, queue, labels, body)
+                    VALUES ('old', now(), 'task', 'job', 'mail', '{}',
+                            '{"name": "job", "queue": "mail", "containers": [{"image": "busybox:local"}]}')
+                )
+                INSERT INTO live_tasks (
+                    task_id, version, status, precedence, shape, attempt, created_at, run_at, due
+                )
+                VALUES ('old', 1, 'pending', 0, 'shape', 0, now(), now(), true)
+                """
+            )
+        finally:
+            await pool.close()
+        assert (await install.verify(dsn)).version == 19
+        report = await install.install(dsn)
+        assert report.is_sound and report.version == shipped()[-1].version
+        store = PostgresStore(dsn)
+        await store.open()
+        try:
+            assert [task.spec.queue for task in await store.ready_page(10)] == ["mail"]
+            await store.inbox.put(InboxKind.SUBMIT, "new", "{}")
+            assert [item.task_id for item in await store.inbox.page(0, 10, 1000)] == ["new"]
+        finally:
+            await store.close()

@@ -50,6 +50,12 @@ FROM unnest($1::text[]) AS name
 WHERE to_regclass(name) IS NULL
 ORDER BY name
 
+-- name: missing_functions
+SELECT signature
+FROM unnest($1::text[]) AS signature
+WHERE to_regprocedure(signature) IS NULL
+ORDER BY signature
+
 -- name: invalid_indexes
 SELECT indexrelid::regclass::text AS name
 FROM pg_index
