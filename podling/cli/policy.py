@@ -121,7 +121,7 @@ def _rows(policy: JsonObject) -> Iterator[tuple[str, str]]:
     for section, rules in policy.items():
         if section == "hostPaths":
             yield section, ", ".join(map(_path, rules)) or "none"
-        elif isinstance(rules, bool):
+        elif isinstance(rules, bool | str):
             yield section, _entries(section, section, rules)
         elif section == "limits":
             yield from ((f"limits.{role}", _limits(limits)) for role, limits in rules.items())
@@ -130,6 +130,8 @@ def _rows(policy: JsonObject) -> Iterator[tuple[str, str]]:
 
 
 def _entries(section: str, name: str, rule: Any) -> str:
+    if isinstance(rule, str):
+        return rule
     if isinstance(rule, bool):
         return "yes" if rule else "no"
     if rule is None:

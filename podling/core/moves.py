@@ -238,6 +238,13 @@ def queue_timeout(task: Task, now: datetime) -> Transition:
     return end_unstarted(task, TaskStatus.FAILED, ErrorCode.QUEUE_TIMEOUT, message, now)
 
 
+def announce(task: Task, progress: float | None, result: str | None) -> Transition:
+    """The attempt's own word; said again, it changes nothing."""
+    said = {"progress": progress, "result": result}
+    news = {name: item for name, item in said.items() if item is not None and item != getattr(task, name)}
+    return Transition(task=moved(task, **news) if news else task)
+
+
 def deny(task: Task, reason: str, now: datetime) -> Transition:
     """Failed before it ever waited."""
     return end_unstarted(task, TaskStatus.FAILED, ErrorCode.NOT_ADMITTED, reason, now)
@@ -282,10 +289,3 @@ def _filled(state: ContainerState, before: ContainerState | None) -> ContainerSt
         started_at=state.started_at or before.started_at,
         restart_count=max(state.restart_count, before.restart_count),
     )
-
-
-def announce(task: Task, progress: float | None, result: str | None) -> Transition:
-    """The attempt's own word; said again, it changes nothing."""
-    said = {"progress": progress, "result": result}
-    news = {name: item for name, item in said.items() if item is not None and item != getattr(task, name)}
-    return Transition(task=moved(task, **news) if news else task)

@@ -21,7 +21,7 @@ LONGEST_SECONDS = 0.6  # after its container runs, until it is killed
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-resumes"), pytest.mark.timeout(1800)]
 
 
-@pytest.fixture(scope="module", params=["memory", "postgres"])
+@pytest.fixture(scope="module", params=["memory", "postgres"] if IN_SOAK else ["postgres"])
 def running(request: pytest.FixtureRequest, engine: None) -> Iterator[Programs]:
     with programs(request.param, lease_seconds=15) as started:
         started.start_master()
