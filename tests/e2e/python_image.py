@@ -16,7 +16,7 @@ _TELL = "\nfor module in list(sys.modules.values()):\n    print(getattr(module, 
 def make_python_image(root: Path) -> str:
     """Make the image, with podling/task.py and the example beside it; return its name."""
     task, example = root / "podling/task.py", root / "examples/long_job.py"
-    loading = [PYTHON, "-I", "-S", "-c", _LOAD + _TELL, task]
+    loading = [str(PYTHON), "-I", "-S", "-c", _LOAD + _TELL, str(task)]
     loaded = subprocess.run(loading, check=True, capture_output=True, text=True).stdout.split()
     files = {Path(line) for line in loaded if line.startswith("/usr/lib/")} | {PYTHON.resolve()}
     files |= _libraries([file for file in files if ".so" in file.name or file.parent == PYTHON.parent])

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-inside")]
 
 @pytest.fixture(scope="module")
 def running(engine: None) -> Iterator[Programs]:
+    started: Programs
     with programs("postgres", lease_seconds=15) as started:
         started.start_master()
         started.start_worker("worker", "--runtime", "docker,process", "--allow-root-processes")
