@@ -75,11 +75,19 @@ class Context:
     attempt: int
     handler: str
     deadline: datetime | None = None
+    _speak: Callable[[str, int], Mapping[str, str]] = field(default=lambda task_id, attempt: {}, repr=False)
     _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return what other programs find in their environment: `podling.task.current(context.environment)`
+        says progress, saves checkpoints, and the rest of it. (What it asks blocks, so from an async function
+        it is called by `asyncio.to_thread`.)"""
+        return self._speak(self.task_id, self.attempt)
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,8 @@ from typing import Any, Protocol, TypeVar, overload
 from podling.core.errors import InvalidInput, PodlingError
 from podling.core.guardrails import check_size
 from podling.core.policy import check_form
-from podling.core.value import beyond_defaults
 from podling.wire.codec import encode
-from podling.wire.tasks import parse_task
+from podling.wire.tasks import brought_by, parse_task
 
 __all__ = ["cancel", "status", "submit", "submit_many"]
 
@@ -119,7 +118,7 @@ def _check(task: Task, most_bytes: int | None) -> None:
         raise InvalidInput("a task must be a mapping, with the fields of POST /tasks", code="invalid_json")
     spec = check_form(parse_task(task), allow_simulated=True)
     if most_bytes is not None:
-        check_size(spec.queue, len(encode(beyond_defaults(spec))), most_bytes)
+        check_size(spec.queue, *brought_by(spec), most_bytes)
 
 
 def _asked(connection: Any, sql: str, argument: str, read: Callable[[Sequence[Any]], _T]) -> Any:

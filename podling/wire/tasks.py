@@ -11,11 +11,11 @@ from podling.core.functions import MAX_ATTEMPTS
 from podling.core.quantity import parse_resource
 from podling.core.spec import ContainerSpec, Runtime, TaskKind, TaskSpec
 from podling.core.task import NEVER, Attempt, Task
-from podling.core.value import camel_case
+from podling.core.value import beyond_defaults, camel_case
 from podling.wire.alerts import parse_wishes
 from podling.wire.body import load_object as load_object
 from podling.wire.body import refuse_unknown
-from podling.wire.codec import decode, outside, rfc3339, to_plain
+from podling.wire.codec import decode, encode, outside, rfc3339, to_plain
 from podling.wire.options import parse_options
 
 _CONTAINER_FIELDS = frozenset(camel_case(field.name) for field in fields(ContainerSpec)) - {"name"}
@@ -58,6 +58,13 @@ def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> 
         return decode(TaskSpec, orjson.dumps(spec))
     except InvalidInput as error:
         raise _without_prefix(error) from None
+
+
+def brought_by(spec: TaskSpec) -> tuple[str, int]:
+    """Return what a task brings and its bytes as JSON: a function's payload, else all that it was told."""
+    if spec.payload is not None:
+        return "payload", len(spec.payload.encode())
+    return "task", len(encode(beyond_defaults(spec)))
 
 
 def parse_resources(plain: Any) -> Any:

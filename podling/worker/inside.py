@@ -26,7 +26,7 @@ from podling.core.task_credential import is_made_with, make_credential, read_cla
 from podling.core.value import value
 from podling.worker.door import Door
 from podling.worker.journal import AttemptJournal, WriteMeta
-from podling.worker.runtime.base import ContainerWork, Given, Runtime
+from podling.worker.runtime.base import ContainerWork, Given, Runtime, Speech
 
 API, TOKEN, TOKEN_FILE = "PODLING_API", "PODLING_TOKEN", "PODLING_TOKEN_FILE"
 SOCKET = "PODLING_SOCKET"
@@ -46,6 +46,14 @@ class ReachesThisMachine(Protocol):
 
     async def machine_host(self) -> str | None:
         """Return the address by which they do; None if they do not. Raises RuntimeFailure."""
+
+
+@runtime_checkable
+class Speaks(Protocol):
+    """A runtime whose attempts share processes, so that it gives each of them what to speak with itself."""
+
+    def speak_by(self, speech: Speech) -> None:
+        """Use this from now on."""
 
 
 @value
@@ -98,6 +106,7 @@ class Inside:
         self._door: Door | None = None
         self._hosts: dict[str, str] = {}
         self._ready = asyncio.Event()
+        self._speaking: Mapping[str, Speaks] = {}
 
     async def open(self, door: Door, runtimes: Mapping[str, Runtime], held: Iterable[Held]) -> None:
         """Begin to listen, for those that run already too. What cannot be had is logged, and not given."""
@@ -107,6 +116,8 @@ class Inside:
                 self._door = door
                 await self._listen(door, await self._hosts_of(runtimes))
                 await self._resume(door, held)
+                self._speaking = {name: one for name, one in runtimes.items() if isinstance(one, Speaks)}
+                self._tell()
         finally:
             self._ready.set()
 
@@ -153,12 +164,24 @@ class Inside:
         """Make credentials with this one from now on."""
         if key is not None:
             self._kept.keep(key=bytes.fromhex(key))
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._kept.key is None:
+            return
+        for name, runtime in self._speaking.items():
+            if (host := self._hosts.get(name)) is not None:
+                speech = Speech(api=self._api(host), node_id=self._node_id, key=self._kept.key.hex())
+                runtime.speak_by(speech)
+
+    def _api(self, host: str) -> str:
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._kept.port}/api/v1"
 
     async def given(self, work: ContainerWork, runtime: str) -> ContainerWork:
         """Return the work with what its attempt may speak with."""
         await self._ready.wait()
         key_of_node = self._kept.key
-        if self._door is None or key_of_node is None:
+        if self._door is None or key_of_node is None or runtime in self._speaking:
             return work
         key = AttemptKey(task_id=work.task_id, attempt=work.attempt)
         secret = make_credential(key_of_node, key, self._node_id)
@@ -171,13 +194,14 @@ class Inside:
         host = self._hosts.get(runtime)
         is_docker = runtime == RuntimeName.DOCKER
         by_socket = is_docker and (network == NO_NETWORK or host is None)
-        if not by_socket and host is None:
-            return None
         hidden = is_docker and self._policy().task_token is TaskTokenPlace.FILE
-        environment = {API: _SOCKET_API if by_socket else f"http://{_written(host)}:{self._kept.port}/api/v1"}
-        environment |= {TOKEN_FILE: f"{MOUNTED_AT}/{_TOKEN_NAME}"} if hidden else {TOKEN: secret}
         if by_socket:
-            environment[SOCKET] = f"{MOUNTED_AT}/{_SOCKET_NAME}"
+            environment = {API: _SOCKET_API, SOCKET: f"{MOUNTED_AT}/{_SOCKET_NAME}"}
+        elif host is not None:
+            environment = {API: self._api(host)}
+        else:
+            return None
+        environment |= {TOKEN_FILE: f"{MOUNTED_AT}/{_TOKEN_NAME}"} if hidden else {TOKEN: secret}
         if not (by_socket or hidden):
             return Given(environment=environment)
         directory = self._directory_of(key)
@@ -234,10 +258,6 @@ async def opened_door(
     finally:
         await door.close()
         await session.close()
-
-
-def _written(host: str | None) -> str:
-    return f"[{host}]" if host is not None and ":" in host else str(host)
 
 
 def _write(directory: Path, secret: str | None) -> None:

@@ -61,6 +61,13 @@ def test_a_function_runs_by_the_command(running: Programs) -> None:
     assert "say.thread" in podling(running, "ps", "--all").stdout
 
 
+def test_a_function_speaks_to_its_cluster_as_other_programs_do(running: Programs) -> None:
+    task_id = submit(running, "resume", {"half": [1]}, retry={"baseSeconds": 0.01})
+    task = ended(running, task_id)
+    assert (task["status"], task["attempt"]) == ("completed", 2)
+    assert task["result"] == {"attempt": 2, "from": {"half": [1]}, "fence": True}
+
+
 def test_many_functions_end_well(running: Programs) -> None:
     names = ("noop", "noop.thread")
     specs = [

@@ -14,10 +14,10 @@ from podling.core.permission_rules import check_batch
 from podling.core.policy import validate_spec
 from podling.core.queue import ALL_QUEUES, UNLIMITED, QueuePolicy
 from podling.core.spec import TaskSpec
-from podling.core.value import beyond_defaults, value
+from podling.core.value import value
 from podling.master.context import MasterContext
 from podling.master.operations.alerts import check_wishes_of
-from podling.wire.codec import encode
+from podling.wire.tasks import brought_by
 
 SUBMIT, BATCH, REPLAY, SCHEDULE, SQL = "submit", "batch", "replay", "schedule", "sql"
 
@@ -81,14 +81,7 @@ def _asked(context: MasterContext, queue: str) -> Sequence[tuple[str, QueuePolic
 def _check_size(context: MasterContext, spec: TaskSpec) -> None:
     for name, policy in _asked(context, spec.queue):
         if policy.max_payload_bytes is not None:
-            check_size(name, *_brought(spec), policy.max_payload_bytes)
-
-
-def _brought(spec: TaskSpec) -> tuple[str, int]:
-    """Return what a task brings and its bytes: a function's payload; else all that it was told."""
-    if spec.payload is not None:
-        return "payload", len(spec.payload.encode())
-    return "task", len(encode(beyond_defaults(spec)))
+            check_size(name, *brought_by(spec), policy.max_payload_bytes)
 
 
 async def _count(context: MasterContext, queue: str) -> None:

@@ -26,6 +26,15 @@ class Given:
 
 
 @value
+class Speech:
+    """What a runtime without environments of its attempts makes up their credentials with."""
+
+    api: str
+    node_id: str
+    key: str = field(repr=False)  # in hexadecimal digits
+
+
+@value
 class ContainerWork:
     """One container of one attempt, with the name that tells a repeat from a new one."""
 

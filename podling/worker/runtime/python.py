@@ -19,7 +19,7 @@ from podling.core.logrecord import LogRecord
 from podling.core.retry import ErrorCode
 from podling.core.value import changed, value
 from podling.worker.machine import detect_machine
-from podling.worker.runtime.base import Condition, ContainerWork, Found, Observer
+from podling.worker.runtime.base import Condition, ContainerWork, Found, Observer, Speech
 from podling.worker.runtime.python_child import Child, Modules, Offer, ending
 from podling.worker.runtime.python_logs import FunctionLogs
 
@@ -73,6 +73,7 @@ class PythonRuntime:
         self._timers: dict[str, list[asyncio.TimerHandle]] = {}
         self._timed_out: set[str] = set()
         self._number = 0
+        self._speech: Speech | None = None
 
     async def open(self, observer: Observer) -> None:
         self._tell = observer
@@ -101,6 +102,16 @@ class PythonRuntime:
     async def check(self) -> str | None:
         return None if self._children else self._problem
 
+    async def machine_host(self) -> str:
+        """Return the address of this machine for its own processes."""
+        return "127.0.0.1"
+
+    def speak_by(self, speech: Speech) -> None:
+        """Have functions speak to their cluster by this."""
+        self._speech = speech
+        for child in self._children:
+            child.tell(speech)
+
     def detected_capacity(self) -> Mapping[str, int]:
         return detect_machine()
 
@@ -112,6 +123,8 @@ class PythonRuntime:
     async def _begin_child(self) -> None:
         child = Child(self._on_end, self._on_grown, self._on_gone)
         self._offers = await child.begin(self._modules)
+        if self._speech is not None:
+            child.tell(self._speech)
         self._children.append(child)
         self._problem = None
         self._ready.set()

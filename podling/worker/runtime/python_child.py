@@ -16,6 +16,7 @@ import podling
 from podling.core.errors import RuntimeFailure
 from podling.core.retry import ErrorCode
 from podling.core.value import value
+from podling.worker.runtime.base import Speech
 
 GREETING_SECONDS = 60.0  # modules may import what they like
 LEAVE_SECONDS = 2.0
@@ -96,6 +97,10 @@ class Child(asyncio.Protocol):
     def cancel(self, number: int) -> None:
         self.stopping.add(number)
         self._post(orjson.dumps([number]))
+
+    def tell(self, speech: Speech) -> None:
+        """Let what runs in it speak to its cluster by this."""
+        self._post(orjson.dumps({"api": speech.api, "node": speech.node_id, "key": speech.key}))
 
     def kill(self) -> None:
         """End it, and the programs that its functions have started."""

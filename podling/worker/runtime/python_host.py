@@ -1,10 +1,10 @@
 """The process in which functions run: reads what to run from a socket, and tells how it ended.
 
 Lines of JSON. From the worker `[number, handler, task, attempt, log, deadline, payload]` begins an
-attempt and `[number]` cancels it; to the worker a greeting, then `[number, code, error]` for an end
-and `[number]` for a log that has grown. A thread reads, so that the end of the worker is noticed and
-another attempt is taken on whatever the event loop is busy with; another one writes, what has
-gathered in one piece.
+attempt, `[number]` cancels it, and an object tells how attempts speak to their cluster; to the worker
+a greeting, then `[number, code, error]` for an end and `[number]` for a log that has grown. A thread
+reads, so that the end of the worker is noticed and another attempt is taken on whatever the event loop
+is busy with; another one writes, what has gathered in one piece.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,9 @@ from typing import Any
 
 import orjson
 
+from podling.core.protocol import AttemptKey
 from podling.core.retry import ErrorCode
+from podling.core.task_credential import make_credential
 from podling.handlers import Context, Fail, Handler, Retry, registered
 from podling.worker.runtime.python_output import Log, current, log_by_default, redirect
 
@@ -52,6 +54,7 @@ class Host:
         self._cancels: dict[int, tuple[Context, asyncio.Task[_Ending] | None]] = {}
         self._grown: set[int] = set()
         self._loop = _new_loop()
+        self._speech: Mapping[str, str] | None = None
 
     def run(self) -> None:
         """Work until the worker's end of the line is closed, and the process ends with it."""
@@ -78,11 +81,31 @@ class Host:
         rest = b""
         while data := _receive(self._line):
             *lines, rest = (rest + data).split(b"\n")
-            orders = [orjson.loads(line) for line in lines]
+            orders = [order for line in lines if (order := self._order(orjson.loads(line))) is not None]
             self._loop.call_soon_threadsafe(self._obey_async, orders)
             for order in orders:
                 self._obey(order)
         _leave()
+
+    def _order(self, said: Any) -> Sequence[Any] | None:
+        if isinstance(said, dict):
+            self._speech = said
+            return None
+        order: Sequence[Any] = said
+        return order
+
+    def _environment(self, task_id: str, attempt: int) -> Mapping[str, str]:
+        """Return what the attempt would find in its environment, if it had one of its own."""
+        names = {"PODLING_TASK_ID": task_id, "PODLING_ATTEMPT": str(attempt)}
+        if (speech := self._speech) is None:
+            return names
+        key = AttemptKey(task_id=task_id, attempt=attempt)
+        token = make_credential(bytes.fromhex(speech["key"]), key, speech["node"])
+        return names | {
+            "PODLING_NODE_ID": speech["node"],
+            "PODLING_API": speech["api"],
+            "PODLING_TOKEN": token,
+        }
 
     # Orders. What runs in threads does not wait for the event loop, which a function may hold up.
 
@@ -119,7 +142,7 @@ class Host:
     def _begin(self, order: Sequence[Any]) -> tuple[int, Context, Log]:
         number, name, task_id, attempt, log, deadline, _ = order
         until = None if deadline is None else datetime.fromtimestamp(deadline, UTC)
-        context = Context(task_id, attempt, name, until)
+        context = Context(task_id, attempt, name, until, self._environment)
         return number, context, Log(self._logs / log, lambda: self._tell_grown(number))
 
     def _tell_grown(self, number: int) -> None:

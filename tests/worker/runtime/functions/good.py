@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from podling.handlers import Context, Fail, Retry, handler
+from podling.task import current
 
 
 @handler("noop")
@@ -130,3 +131,15 @@ async def fail_once(payload: Any, context: Context) -> None:
 @handler("process")
 def tell_process(payload: Any, context: Context) -> None:
     print(os.getpid(), os.environ.get("PODLING_JOIN"), os.environ.get("SHOP"))
+
+
+@handler("resume")
+def resume(payload: Any, context: Context) -> None:
+    """Fail half way, and go on from there when tried again."""
+    task = current(context.environment)
+    last = task.last_checkpoint()
+    if last is None:
+        task.checkpoint(payload, progress=50)
+        raise Retry("DEPENDENCY_DOWN")
+    with task.lock("resume", wait_seconds=10) as lock:
+        task.result({"attempt": task.attempt, "from": last["data"], "fence": lock.token > 0})
