@@ -38,6 +38,21 @@ async def explain(connection: Any, sql: str, *arguments: Any) -> list[dict[str, 
     return list(nodes_of(json.loads(rows[0][0])[0]["Plan"]))
 
 
+async def explain_run(connection: Any, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+    """Run it, and tell what it read."""
+    rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+    return list(nodes_of(json.loads(rows[0][0])[0]["Plan"]))
+
+
+def rows_read(nodes: list[dict[str, Any]]) -> int:
+    """Return how many rows of tables and indexes were looked at."""
+    reads = [node for node in nodes if "Relation Name" in node and node["Node Type"] != "ModifyTable"]
+    return sum(
+        int(node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)))
+        for node in reads
+    )
+
+
 def scans(nodes: list[dict[str, Any]]) -> set[str]:
     """Return the tables that are read from end to end."""
     return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
