@@ -213,6 +213,29 @@ async def test_a_delay_is_one_decision_per_task_and_reason(master: RunningMaster
     assert "queue etl has 1 of 1 in flight" in timeline[1]["message"]
 
 
+async def test_a_list_tells_what_a_queue_holds_back(masters: Masters) -> None:
+    leader, follower = await masters.start("one"), await masters.start("two")
+    line = await line_of(leader, maxInFlight=1)
+    await line.submit("a", "b")
+    await line.submit("c", queue="mail", concurrencyKey="db")
+    await line.submit("d", queue="mail", concurrencyKey="db")
+    await line.until(2)
+    await follower.server.context.queues.learn()
+    told = {
+        "a": None,
+        "b": "queue etl has 1 of 1 in flight",
+        "c": None,
+        "d": "the concurrency key 'db' has 1 of 1 in flight",
+    }
+    for master in (leader, follower):
+
+        async def is_told(master: RunningMaster = master) -> bool:
+            listed = (await master.api.get("/tasks")).json
+            return {task["name"]: task["schedulingError"] for task in listed} == told
+
+        await eventually(is_told, "the reasons to be listed")
+
+
 async def test_what_a_follower_takes_waits_in_line_too(masters: Masters) -> None:
     leader, follower = await masters.start("one"), await masters.start("two")
     line = await line_of(leader, maxInFlight=1)

@@ -1,12 +1,12 @@
 """Queues: read, declared, limited, paused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from podling.core.errors import NotFound
 from podling.core.queue import ALL_QUEUES, ALWAYS_THERE, Queue, QueuePolicy, check_queue
 from podling.core.task import Task
-from podling.core.traffic import Delay, Gate, Traffic
+from podling.core.traffic import RATE, Delay, Gate, Traffic
 from podling.master.context import MasterContext
 
 MOST_COUNTED_AHEAD = 10_000
@@ -51,6 +51,22 @@ async def wait_of(context: MasterContext, task: Task) -> tuple[int, Delay | None
     rules = context.queues.rules
     traffic = context.traffic if context.leads else await traffic_of(context, {task.spec.queue, ALL_QUEUES})
     return ahead, Gate(rules, context.view.flight, traffic, context.clock.now()).delay(task)
+
+
+def delays(context: MasterContext) -> Callable[[Task], Delay | None]:
+    """Return what says of a due task why its queue or key holds it back, as far as this master knows.
+
+    Only the leader knows how many have begun in a minute.
+    """
+    gate = Gate(context.queues.rules, context.view.flight, context.traffic, context.clock.now())
+
+    def of(task: Task) -> Delay | None:
+        if not context.queues.policies and task.spec.concurrency_key is None:
+            return None
+        delay = gate.delay(task)
+        return delay if delay is None or context.leads or delay.code != RATE else None
+
+    return of
 
 
 async def traffic_of(context: MasterContext, queues: AbstractSet[str]) -> Traffic:

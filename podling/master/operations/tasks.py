@@ -205,19 +205,21 @@ async def list_(context: MasterContext, query: TaskQuery) -> Sequence[Task]:
 
 
 def scheduling_errors(context: MasterContext, tasks: Sequence[Task]) -> Sequence[str | None]:
-    """Return for each that it waits for others, or is due and why it fits on no node now; None if neither.
+    """Return for each that it waits for others, or is due and why it may not start or fits on no node.
+
 
     Every shape is looked at once, until something changes: a page of a thousand nodes' backlog would
     hold up all others.
     """
-    now = context.clock.now()
+    now, held_back = context.clock.now(), queues.delays(context)
 
     def of(task: Task) -> str | None:
         if task.waits_for_parents:
             return waits_clause(task)
         if task.status is not TaskStatus.PENDING or task.run_at > now:
             return None
-        return context.view.scheduling_error(task)
+        delay = held_back(task)
+        return context.view.scheduling_error(task) if delay is None else delay.message
 
     return [of(task) for task in tasks]
 
