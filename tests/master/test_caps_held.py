@@ -1,16 +1,15 @@
 """Caps are never exceeded: the largest overlap, from the attempts' own intervals, with a leader killed."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
 from itertools import count
 from typing import Any
 
 from podling.core.protocol import Assignment
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import SHORT_LEASE_SECONDS, Masters, RunningMaster, eventually
+from tests.overlap import Interval, interval_of, largest_overlap
 
 TASKS, CAP, KEYS, PER_KEY = 60, 7, 3, 2
 
@@ -37,13 +36,11 @@ async def test_no_cap_is_exceeded_while_the_leader_is_killed(masters: Masters) -
     assert other.server.context.leads
     intervals = [item for task_id in ids for item in await _intervals(other, task_id)]
     assert len(intervals) >= TASKS
-    assert 1 < _overlap(intervals) <= CAP + 2
-    assert 1 < _overlap(item for item in intervals if item[2] == "etl") <= CAP
-    for key in range(KEYS):
-        assert 1 <= _overlap(item for item in intervals if item[3] == f"key-{key}") <= PER_KEY
-
-
-Interval = tuple[datetime, datetime, str, str | None]
+    assert 1 < largest_overlap(interval for interval, *_ in intervals) <= CAP + 2
+    assert 1 < largest_overlap(interval for interval, queue, _ in intervals if queue == "etl") <= CAP
+    for number in range(KEYS):
+        shared = (interval for interval, _, key in intervals if key == f"key-{number}")
+        assert 1 <= largest_overlap(shared) <= PER_KEY
 
 
 def _both(one: RunningMaster, two: RunningMaster) -> Iterable[RunningMaster]:
@@ -90,29 +87,8 @@ async def _ended(master: RunningMaster, least: int) -> bool:
     return len((await master.api.get("/tasks", status="completed")).json) >= least
 
 
-async def _intervals(master: RunningMaster, task_id: str) -> list[Interval]:
+async def _intervals(master: RunningMaster, task_id: str) -> list[tuple[Interval, str, str | None]]:
     task = await master.api.task(task_id)
     rows = (await master.api.get(f"/tasks/{task_id}/attempts")).json
-    return [
-        (
-            datetime.fromisoformat(row["startedAt"]),
-            datetime.fromisoformat(row["finishedAt"]),
-            task["queue"],
-            task["concurrencyKey"],
-        )
-        for row in rows
-        if row["startedAt"] and row["finishedAt"]
-    ]
-
-
-def _overlap(intervals: Iterable[Interval]) -> int:
-    """Return how many intervals contain one moment, at most."""
-    steps: Counter[tuple[datetime, int]] = Counter()
-    for begin, end, *_ in intervals:
-        steps[begin, 1] += 1
-        steps[end, -1] += 1
-    now = most = 0
-    for (_, step), times in sorted(steps.items()):  # at one moment ends come first
-        now += step * times
-        most = max(most, now)
-    return most
+    found = (interval_of(row) for row in rows)
+    return [(interval, task["queue"], task["concurrencyKey"]) for interval in found if interval is not None]
