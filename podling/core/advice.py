@@ -6,7 +6,7 @@ from podling.core.functions import handler_of
 from podling.core.node import Node
 from podling.core.queue import ALL_QUEUES
 from podling.core.spec import CPU, MEMORY
-from podling.core.traffic import IN_FLIGHT, PAUSED, RATE, RESTS, Delay
+from podling.core.traffic import IN_FLIGHT, PAUSED, RATE, REGISTRY, RESTS, Delay
 from podling.core.view import BACKING_OFF, NO_NODE, WhyNot
 
 _UNITS = {CPU: " millicores", MEMORY: " bytes"}
@@ -25,7 +25,7 @@ def placement_advice(why: WhyNot, nodes: Sequence[Node]) -> str:
 
 
 def delay_advice(delay: Delay) -> str:
-    """Return what lets a task start that its queue or key holds back."""
+    """Return what lets a task start that its queue, its key or a registry holds back."""
     name = f"'{ALL_QUEUES}'" if delay.queue == ALL_QUEUES else delay.queue
     if RESTS in delay.details:
         return f"Wait, raise its limit, or let it rest less: podling queue set {name} --throttle-delay TIME."
@@ -36,6 +36,9 @@ def delay_advice(delay: Delay) -> str:
             return f"Wait until a task ends, or raise the cap: podling queue set {name} --max-in-flight N."
         case code if code == RATE:
             return f"Wait, or raise the rate: podling queue set {name} --max-per-minute N."
+        case code if code == REGISTRY:
+            key = delay.details["breaker"]
+            return f"Bring the registry back; to have it tried at once: podling breaker set {key} closed."
         case _:
             return (
                 "Wait until the task that holds the key ends, or let more share it:"

@@ -11,7 +11,7 @@ from dataclasses import field, replace
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from podling.core.queue import ALL_QUEUES, UNLIMITED, QueuePolicy
 from podling.core.spec import TaskSpec
@@ -26,22 +26,35 @@ PAUSED = "QUEUE_PAUSED"
 IN_FLIGHT = "IN_FLIGHT_EXCEEDED"
 RATE = "RETRY_RATE_EXCEEDED"
 KEY = "KEY_IN_FLIGHT"
+REGISTRY = "REGISTRY_FAILING"
 RESTS = "throttleDelaySeconds"
 """A detail of the delay of a queue that was at a limit, and would have room again."""
 
-DELAYS = frozenset({PAUSED, IN_FLIGHT, RATE, KEY})
+DELAYS = frozenset({PAUSED, IN_FLIGHT, RATE, KEY, REGISTRY})
 """The codes of decisions that a start was put off."""
 
 
 @value
 class Delay:
-    """Why a task does not start now; `queue` is whose policy says so. Nothing changes before `until`."""
+    """Why a task does not start now; `queue` is whose policy says so. Nothing changes before `until`.
+
+    `line` is where it waits out of the others' way, if not in that of its queue.
+    """
 
     code: str
     message: str
     queue: str
     details: Mapping[str, Any] = field(default_factory=dict)
     until: datetime | None = None
+    line: str | None = None
+
+
+class Door(Protocol):
+    """What else may hold a task back, such as `podling.core.registries`."""
+
+    def delay(self, task: Task) -> Delay | None: ...
+
+    def take(self, task: Task) -> None: ...
 
 
 class Flight:
@@ -194,8 +207,11 @@ class Traffic:
 class Gate:
     """Says of one page of tasks which may start; what it lets through counts at once."""
 
-    def __init__(self, rules: Rules, flight: Flight, traffic: Traffic, now: datetime) -> None:
+    def __init__(
+        self, rules: Rules, flight: Flight, traffic: Traffic, now: datetime, door: Door | None = None
+    ) -> None:
         self.rules = rules
+        self._door = door
         self._flight = flight
         self._traffic = traffic
         self._now = now
@@ -204,7 +220,8 @@ class Gate:
 
     def delay(self, task: Task) -> Delay | None:
         """Return why the task does not start now; None if it may."""
-        return self.limit(ALL_QUEUES) or self.limit(task.spec.queue) or self._key_delay(task)
+        delay = self.limit(ALL_QUEUES) or self.limit(task.spec.queue) or self._key_delay(task)
+        return self._door.delay(task) if delay is None and self._door is not None else delay
 
     def take(self, task: Task) -> None:
         """Count the task as started."""
@@ -213,6 +230,8 @@ class Gate:
         self._taken[ALL_QUEUES] += 1
         if key is not None:
             self._taken_keys[key] += 1
+        if self._door is not None:
+            self._door.take(task)
         if self.rules.shares:
             self._traffic.served(queue, self.rules.of(queue).weight or 1)
 
@@ -287,6 +306,7 @@ class Gate:
             message=f"the concurrency key {key!r} has {count} of {most} in flight",
             queue=queue,
             details={"concurrencyKey": key, "inFlight": count, "maxPerKey": most},
+            line=key_line(key),
         )
 
     def _in_flight(self, queue: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from podling.coordination.coordination import Coordination
 from podling.core.alert_policy import AlertPermissions
 from podling.core.permissions import Policy
+from podling.core.registries import Registries
 from podling.core.spec import RetryPolicy
 from podling.core.task_credential import KEY_BITS
 from podling.core.traffic import Traffic
@@ -123,6 +124,7 @@ class MasterContext:
     draw_bits: Callable[[int], int]
     cluster_id: str = ""
     epoch: int | None = None
+    registries: Registries = field(default_factory=Registries)  # of images, as the leader saw them
     traffic: Traffic = field(default_factory=Traffic)  # of the queues, as the leader's scheduler saw it
     full_for: frozenset[str] = frozenset()  # shapes that fit nowhere now, as the leader's scheduler found
     other_masters: tuple[str, ...] = ()  # where those can be reached that are alive

@@ -12,6 +12,7 @@ from podling.coordination.locks import HeldLock
 from podling.core.access import Role
 from podling.core.coordination_rules import check_key
 from podling.core.errors import (
+    Forbidden,
     InvalidInput,
     LockNotAcquired,
     LockNotHeld,
@@ -20,6 +21,7 @@ from podling.core.errors import (
     Unauthorized,
     Unavailable,
 )
+from podling.core.registries import PREFIX as REGISTRY_PREFIX
 from podling.master.api.admission import ADMISSION
 from podling.master.api.http import answer, next_page, page_limit, query, read_body, read_object
 from podling.master.api.keys import CONTEXT, PRINCIPAL, STREAMS
@@ -179,13 +181,13 @@ async def get_breaker(request: web.Request) -> web.Response:
 
 
 async def put_breaker(request: web.Request) -> web.Response:
-    key, (state, cool_down) = _key(request), wire.parse_breaker(await read_object(request))
+    key, (state, cool_down) = _breaker_to_change(request), wire.parse_breaker(await read_object(request))
     kept = await request.app[CONTEXT].coordination.breakers.set_state(key, state, cool_down)
     return answer(wire.breaker_view(kept))
 
 
 async def record_failure(request: web.Request) -> web.Response:
-    key, limits = _key(request), wire.parse_limits(await read_object(request, optional=True))
+    key, limits = _breaker_to_change(request), wire.parse_limits(await read_object(request, optional=True))
     breakers = request.app[CONTEXT].coordination.breakers
     kept = await breakers.record_failure(key, limits.max_failures, limits.cool_down_seconds)
     return answer(wire.breaker_view(kept))
@@ -193,13 +195,14 @@ async def record_failure(request: web.Request) -> web.Response:
 
 async def record_success(request: web.Request) -> web.Response:
     await _no_body(request)
-    kept = await request.app[CONTEXT].coordination.breakers.record_success(_key(request))
+    kept = await request.app[CONTEXT].coordination.breakers.record_success(_breaker_to_change(request))
     return answer(wire.breaker_view(kept))
 
 
 async def allow(request: web.Request) -> web.Response:
     await _no_body(request)
-    return answer(wire.permit_view(await request.app[CONTEXT].coordination.breakers.allow(_key(request))))
+    key = _breaker_to_change(request)
+    return answer(wire.permit_view(await request.app[CONTEXT].coordination.breakers.allow(key)))
 
 
 async def list_cached(request: web.Request) -> web.Response:
@@ -270,6 +273,14 @@ async def delete_outcome(request: web.Request) -> web.Response:
 def _key(request: web.Request) -> str:
     """Return the key in the path. Raises InvalidInput."""
     return check_key(request.match_info["key"])
+
+
+def _breaker_to_change(request: web.Request) -> str:
+    """Return the key in the path. Raises Forbidden for one of Podling's own, which hold back any task."""
+    key = _key(request)
+    if key.startswith(REGISTRY_PREFIX) and not request[PRINCIPAL].may(Role.OPERATOR):
+        raise Forbidden(f"breakers under {REGISTRY_PREFIX} are an operator's to set", code="role_needed")
+    return key
 
 
 async def _no_body(request: web.Request) -> None:

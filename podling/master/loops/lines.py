@@ -8,8 +8,9 @@ from heapq import heappop, heappush
 
 from podling.core.decision import delay_decision
 from podling.core.queue import ALL_QUEUES
+from podling.core.registries import registry_of
 from podling.core.task import Task
-from podling.core.traffic import KEY, KEYS, Delay, Gate, Rules, key_line
+from podling.core.traffic import KEYS, Delay, Gate, Rules, key_line
 from podling.core.view import Plan
 from podling.master.context import MasterContext
 from podling.master.operations.queues import traffic_of
@@ -52,7 +53,10 @@ class WaitingLines:
 
     def gate(self) -> Gate:
         context = self._context
-        return Gate(self._rules, context.view.flight, context.traffic, context.clock.now())
+        registries = context.registries if context.registries.hold else None
+        if registries is not None:
+            registries.settle(lambda task_id: context.view.task(task_id) is not None)
+        return Gate(self._rules, context.view.flight, context.traffic, context.clock.now(), registries)
 
     def forget(self) -> None:
         """Policies have changed: look at all lines anew."""
@@ -68,7 +72,7 @@ class WaitingLines:
         return True
 
     def free(self, key: str) -> None:
-        """A task with this key has ended."""
+        """A task with this key has ended, or the registry of which it is has more room."""
         self._freed.add(key)
 
     # When queues go on
@@ -168,6 +172,9 @@ class WaitingLines:
             if found.get(line, 0) < PAGE:
                 self._misplaced.discard(line)
                 self._drop([line])
+        self._freed |= {
+            line.removeprefix(KEYS) for line in rooms if line.startswith(KEYS) and found.get(line, 0) >= PAGE
+        }
         return self._keys_after is not None or PAGE in found.values()
 
     def _free_keys(self) -> dict[str, int]:
@@ -175,6 +182,8 @@ class WaitingLines:
         return {key_line(key): room for key in freed if (room := self._room_of(key)) > 0}
 
     def _room_of(self, key: str) -> int:
+        if (registry := registry_of(key)) is not None:
+            return self._context.registries.room(registry, PAGE)
         return self._rules.most_per_key - self._context.view.flight.keys[key]
 
     async def _next_keys(self) -> dict[str, int]:
@@ -249,16 +258,14 @@ class WaitingLines:
                 lines[task.task_id] = line
                 self.know(task)
         for task in heads:
-            if _waits_for_key(task, plan):
-                lines[task.task_id] = key_line(task.spec.concurrency_key or "")
+            if (own := _own_line(task, plan)) is not None:
+                lines[task.task_id] = own
         if lines and self._context.epoch is not None:
             await self._context.store.lines.set_aside(lines, self._context.epoch)
         return frozenset(lines)
 
     def _line_of(self, task: Task, plan: Plan) -> str | None:
-        if _waits_for_key(task, plan):
-            return key_line(task.spec.concurrency_key or "")
-        return self._rules.line_of(task)
+        return _own_line(task, plan) or self._rules.line_of(task)
 
     async def look(self, gate: Gate) -> None:
         """Record why the first in full queues wait, some lines at a time."""
@@ -291,9 +298,10 @@ class WaitingLines:
             self._context.decisions.note(delay_decision(task_id, delay, self._context.clock.now()))
 
 
-def _waits_for_key(task: Task, plan: Plan) -> bool:
+def _own_line(task: Task, plan: Plan) -> str | None:
+    """Return the line of its key, or of the registry of its image, if that is what it waits for."""
     delay = plan.delayed.get(task.task_id)
-    return delay is not None and delay.code == KEY
+    return None if delay is None else delay.line
 
 
 def _in_turn(names: Iterable[str], after: str) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from podling.core.errors import PodlingError
 from podling.core.lifecycle import Assign
+from podling.core.registries import key_of
 from podling.core.retry import ErrorCode
 from podling.core.task import Task, TaskStatus
 from podling.core.traffic import Gate, in_order
@@ -14,6 +15,7 @@ from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
 from podling.master.loops.blocked import BlockedShapes
 from podling.master.loops.lines import PAGE, WaitingLines
+from podling.master.loops.registries import RegistryWatch
 
 _MADE = frozenset({TaskStatus.RUNNING, TaskStatus.COMPLETED})
 _NODE_AT_FAULT = frozenset(
@@ -45,6 +47,7 @@ class Scheduler:
         self.wakeup = Wakeup()
         self._blocked = BlockedShapes(context)
         self._lines = WaitingLines(context)
+        self._registries = RegistryWatch(context)
         self._nobody_waits = False
         self._fresh: list[Task] = []  # submitted since the last pass, while nobody waited
         self._room_in_page = 0  # for more of the shapes that the cluster is full for
@@ -103,15 +106,20 @@ class Scheduler:
         )
 
     def _back_off(self, change: Applied) -> None:
-        """Keep a shape off a node that just failed to make a container of it, until it has made one."""
+        """Keep a shape off a node that just failed to make a container of it, until it has made one.
+
+        The registry of its image may be at fault, too.
+        """
         before, after = change.before, change.after
         if before is None or before.node_id is None:
             return
-        back_offs = self._context.view.back_offs
+        back_offs, registries = self._context.view.back_offs, self._context.registries
         if after.status in _MADE:
             back_offs.started(before.node_id, after.shape)
+            registries.started(after)
         elif not after.status.is_live and after.error_code in _NODE_AT_FAULT:
             back_offs.failed(before.node_id, after.shape, self._context.clock.monotonic())
+            registries.failed(after)
 
     async def run_once(self) -> float | None:
         if not self._context.leads:
@@ -119,6 +127,8 @@ class Scheduler:
         self._context.full_for = frozenset()
         await self._clear_up()
         await self._blocked.learn()
+        for registry in await self._registries.learn():
+            self._lines.free(key_of(registry))
         await self._lines.learn()
         unblocked = await self._blocked.unblock()
         has_more = await self._lines.recall() or unblocked.has_more
@@ -158,10 +168,11 @@ class Scheduler:
         return decided, await self._context.committer.apply_as_leader(_assignments(page, decided))
 
     def _gate_for(self, page: Sequence[Task]) -> Gate | None:
-        """Return None where nothing is said of any queue and no task has a key: nothing is asked then."""
-        if self._context.queues.policies or any(task.spec.concurrency_key for task in page):
+        """Return None where no queue, no registry and no task's key says anything: nothing is asked then."""
+        context = self._context
+        if context.queues.policies or context.registries.hold:
             return self._lines.gate()
-        return None
+        return self._lines.gate() if any(task.spec.concurrency_key for task in page) else None
 
     async def _place_page(self) -> bool:
         """Place one page; True if there may be more that fits. Raises StoreUnavailable, StaleEpoch."""

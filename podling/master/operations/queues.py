@@ -5,9 +5,11 @@ from collections.abc import Set as AbstractSet
 
 from podling.core.errors import NotFound
 from podling.core.queue import ALL_QUEUES, ALWAYS_THERE, Queue, QueuePolicy, check_queue
+from podling.core.registries import registry_of
 from podling.core.task import Task
-from podling.core.traffic import RATE, Delay, Gate, Traffic
+from podling.core.traffic import KEYS, RATE, Delay, Gate, Traffic
 from podling.master.context import MasterContext
+from podling.master.operations import registries
 
 MOST_COUNTED_AHEAD = 10_000
 COUNTED_SECONDS = 75.0  # a minute, and what clocks may differ
@@ -45,23 +47,26 @@ async def pause(context: MasterContext, name: str, paused: bool) -> Queue:
 
 
 async def wait_of(context: MasterContext, task: Task) -> tuple[int, Delay | None]:
-    """Return how many tasks are before a due one where it waits, and what its queue or key says."""
+    """Return how many tasks are before a due one where it waits, and what its queue, key or registry says."""
     place = await context.store.lines.place(task.task_id, MOST_COUNTED_AHEAD)
     ahead = place[1] if place else await context.store.ready_ahead_of(task, MOST_COUNTED_AHEAD)
-    rules = context.queues.rules
+    rules, door = context.queues.rules, context.registries
     traffic = context.traffic if context.leads else await traffic_of(context, {task.spec.queue, ALL_QUEUES})
-    return ahead, Gate(rules, context.view.flight, traffic, context.clock.now()).delay(task)
+    if place and not context.leads and registry_of(place[0].removeprefix(KEYS)) is not None:
+        door = await registries.seen_for(context, task)
+    return ahead, Gate(rules, context.view.flight, traffic, context.clock.now(), door).delay(task)
 
 
 def delays(context: MasterContext) -> Callable[[Task], Delay | None]:
-    """Return what says of a due task why its queue or key holds it back, as far as this master knows.
+    """Return what says of a due task why its queue, key or registry holds it back, as far as this master knows.
 
     Only the leader knows how many have begun in a minute.
     """
-    gate = Gate(context.queues.rules, context.view.flight, context.traffic, context.clock.now())
+    door = context.registries if context.registries.hold else None
+    gate = Gate(context.queues.rules, context.view.flight, context.traffic, context.clock.now(), door)
 
     def of(task: Task) -> Delay | None:
-        if not context.queues.policies and task.spec.concurrency_key is None:
+        if not context.queues.policies and door is None and task.spec.concurrency_key is None:
             return None
         delay = gate.delay(task)
         return delay if delay is None or context.leads or delay.code != RATE else None

@@ -13,6 +13,7 @@ from docker import APIClient, auth
 from docker.utils import parse_repository_tag
 
 from podling.core.errors import RuntimeFailure
+from podling.core.registries import NEXT_TRY, is_answer
 from podling.core.retry import ErrorCode
 from podling.core.spec import PullPolicy
 from podling.core.value import value
@@ -27,17 +28,6 @@ STALL_SECONDS = 120.0
 TRIES = 3
 FIRST_PAUSE = 0.5
 LONGEST_COOLDOWN = 30.0
-_FINAL = (
-    "not found",
-    "manifest unknown",
-    "unauthorized",
-    "denied",
-    "authentication required",
-    "invalid",
-    "no matching manifest",
-    "does not match",
-)
-
 
 _Wanted = tuple[str, str | None]
 """An image, and the platform it has to be for."""
@@ -123,21 +113,29 @@ class Images:
         return digest
 
     async def _pull_once(self, wanted: _Wanted) -> None:
-        """Join the pull of the image that is under way, or begin one."""
+        """Join the pull of the image that is under way, or begin one.
+
+        Who has joined one that failed is told so as who comes later is: it was one failure.
+        """
         self._refuse_while_cooling(wanted)
-        pull = self._pulls.get(wanted)
+        pull = joined = self._pulls.get(wanted)
         if pull is None:
             pull = self._pulls[wanted] = asyncio.create_task(self._pull(wanted))
             pull.add_done_callback(lambda done: self._pulls.pop(wanted, None))
             pull.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.shield(pull)
+        try:
+            await asyncio.shield(pull)
+        except RuntimeFailure:
+            if joined is not None:
+                self._refuse_while_cooling(wanted)
+            raise
 
     def _refuse_while_cooling(self, wanted: _Wanted) -> None:
         failed = self._failed.get(wanted)
         if failed is not None and time.monotonic() < failed.until:
             wait = failed.until - time.monotonic()
             raise RuntimeFailure(
-                f"{failed.failure.message} (next try in {wait:.0f} s)", code=failed.failure.code
+                f"{failed.failure.message} ({NEXT_TRY} {wait:.0f} s)", code=failed.failure.code
             )
 
     async def _pull(self, wanted: _Wanted) -> None:
@@ -152,11 +150,7 @@ class Images:
                 return
             except RuntimeFailure as problem:
                 failure = problem
-            if (
-                attempt + 1 == TRIES
-                or failure.code == ErrorCode.IMAGE_AUTH
-                or any(word in failure.message.lower() for word in _FINAL)
-            ):
+            if attempt + 1 == TRIES or failure.code == ErrorCode.IMAGE_AUTH or is_answer(failure.message):
                 break
             await asyncio.sleep(FIRST_PAUSE * 2**attempt)
         raise self._remember(wanted, failure)

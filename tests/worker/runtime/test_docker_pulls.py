@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import shutil
-import socket
-import subprocess
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -17,44 +14,23 @@ import orjson
 import pytest
 
 from podling.core.errors import RuntimeFailure
+from podling.core.registries import NEXT_TRY
 from podling.core.spec import ContainerSpec, PullPolicy
 from podling.worker.runtime.docker import DockerRuntime
 from podling.worker.runtime.docker_engine import Engine, Refused
 from podling.worker.runtime.docker_images import Images
 from tests.docker_engine import IMAGE, docker
-from tests.support import require
+from tests.docker_registry import free_port, registry_at
 from tests.worker.runtime.recorder import Recorder, work_of
 
 pytestmark = pytest.mark.docker
 USER = "puller:$2b$04$CRVeQa2o5mj7gotJXUrS2uzR7KDFxAEm0yMdjBo97zjswR8HM7Cxm"  # its password is `secret`
-CONFIGURATION = """
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+AUTH = "auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}\n"
 
 
 def log_in(folder: Path, registry: str, password: str) -> None:
     secret = b64encode(f"puller:{password}".encode()).decode()
     (folder / "config.json").write_bytes(orjson.dumps({"auths": {registry: {"auth": secret}}}))
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert process.poll() is None, "the registry ended"
-            assert time.monotonic() < deadline, "the registry does not listen"
 
 
 @pytest.fixture
@@ -68,22 +44,9 @@ def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def registry(tmp_path: Path, credentials: Path) -> Iterator[str]:
-    program = shutil.which("docker-registry")
-    require(program, "no docker-registry; it is in Debian's package of that name")
-    port = free_port()
     (tmp_path / "users").write_text(USER)
-    (tmp_path / "registry.yml").write_text(CONFIGURATION.format(folder=tmp_path, port=port))
-    process = subprocess.Popen(
-        [str(program), "serve", str(tmp_path / "registry.yml")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(port, process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with registry_at(free_port(), tmp_path, AUTH.format(folder=tmp_path)) as name:
+        yield name
 
 
 @pytest.fixture
@@ -131,6 +94,28 @@ class SlowToAnswer:
 
     async def pull(self, *_: object) -> None:
         self.pulls += 1
+
+
+class RefusesAtOnce(SlowToAnswer):
+    """An engine that has no image, and whose registry does not know any either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer.set()
+
+    async def pull(self, *_: object) -> None:
+        self.pulls += 1
+        raise RuntimeFailure("manifest unknown")
+
+
+async def test_a_pull_that_many_waited_for_has_failed_once() -> None:
+    """A leader counts failures of registries; what says when the next try is, is told again."""
+    engine = RefusesAtOnce()
+    images = Images(cast(Engine, engine))
+    asked = (images.ensure("a", PullPolicy.IF_NOT_PRESENT) for _ in range(20))
+    told = [str(one) for one in await asyncio.gather(*asked, return_exceptions=True)]
+    assert engine.pulls == 1 and all("could not be pulled: manifest unknown" in one for one in told)
+    assert sum(NEXT_TRY not in one for one in told) == 1
 
 
 async def test_an_answer_from_before_a_pull_begins_no_other_one() -> None:
