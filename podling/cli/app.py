@@ -51,6 +51,7 @@ COMMANDS = {
     "policy": "policy:app",
     "dev": "dev:dev",
     "bench": "bench:bench",
+    "demo": "demo:app",
     "db": "db:app",
     "backup": "backup:backup",
     "restore": "backup:restore",

@@ -1,40 +1,20 @@
-"""`podling bench` against a master with a worker that runs processes."""
+"""`podling bench` against a master with a worker that simulates."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli
 from tests.cli.masters import running_master
-
-WORKER = Path(__file__).parents[2] / "cmd/worker/main.py"
-
-
-@contextmanager
-def running_worker(url: str, folder: Path) -> Iterator[None]:
-    """Run one that takes simulated tasks, on a master that gives them."""
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("PODLING_")}
-    flags = ["--master-url", url, "--port", "0", "--data-dir", str(folder), "--capacity", "50"]
-    command = [sys.executable, str(WORKER), *flags, "--runtime", "simulated"]
-    with subprocess.Popen(command, env=clean, stderr=subprocess.DEVNULL) as program:
-        try:
-            yield
-        finally:
-            program.terminate()
-            program.wait(30)
+from tests.cli.workers import running_worker
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (
         running_master("memory", "--allow-simulated") as address,
-        running_worker(address, tmp_path_factory.mktemp("worker")),
+        running_worker(address, tmp_path_factory.mktemp("worker"), "simulated"),
     ):
         yield address
 
