@@ -59,7 +59,7 @@ class Retry(_Failure):
 class Fail(_Failure):
     """Raise it to fail the task at once: another attempt would end no better."""
 
-    codes = NOT_RETRIED
+    codes: tuple[ErrorCode, ...] = NOT_RETRIED
 
 
 @dataclass(frozen=True)

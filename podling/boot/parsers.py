@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from podling.core.errors import InvalidInput
 from podling.core.quantity import parse_cpu, parse_memory
+from podling.core.statements import check_database_name
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|\d+(?:\.\d+)?", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
@@ -160,6 +162,10 @@ def server_url(given: str) -> str:
 
 def named_database(given: str) -> tuple[str, str]:
     key, equals, url = given.partition("=")
-    if not equals or not _NAME.fullmatch(key):
+    try:
+        check_database_name("NAME", key)
+    except InvalidInput:
+        equals = ""
+    if not equals:
         raise ValueError("write NAME=postgres://USER:PASSWORD@HOST:5432/DATABASE")
     return key, database_url(url)

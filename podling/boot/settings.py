@@ -14,6 +14,7 @@ from podling.boot import alerts, parsers
 from podling.boot.databases import Database
 from podling.boot.options import Faults, Program, read_options
 from podling.boot.options import option as _option
+from podling.boot.statements import databases_of
 from podling.boot.store_settings import STORE, check_databases, check_store, store_notices
 from podling.core.access import NEEDS_TOKEN, is_loopback
 from podling.core.errors import ConfigurationError
@@ -110,6 +111,8 @@ class WorkerSettings:
     docker_host: str | None = None
     registry_config: Path | None = None
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    database_url: str | None = field(default=None, repr=False)
+    database_connections: int = 4
     heartbeat_interval: float | None = None
     shutdown_timeout: float = 30.0
     join: JoinToken | None = field(default=None, repr=False)
@@ -191,7 +194,7 @@ WORKER = Program(
                 field="resources", repeated=True, metavar="NAME=COUNT"),
         _option("--gpu", parsers.gpu, "a GPU's number or id, given to one task at a time; may be repeated",
                 field="gpus", repeated=True, metavar="ID"),
-        _option("--runtime", parsers.one_of(*Runtime), "docker, process, python (comma separated)",
+        _option("--runtime", parsers.one_of(*Runtime), "docker, process, python, sql (comma separated)",
                 field="runtimes", repeated=True, metavar="NAMES"),
         _option("--handlers", parsers.module, "modules that register functions; may be repeated",
                 repeated=True, metavar="MODULES"),
@@ -206,6 +209,10 @@ WORKER = Program(
                 metavar="FILE"),
         _option("--database", parsers.named_database, "a database for runtime sql; may be repeated",
                 field="databases", repeated=True, separator=" ", metavar="NAME=URL"),
+        _option("--database-url", parsers.text, "where statements run that name no database", metavar="URL",
+                variables=("DATABASE_URL", "PODLING_DATABASE_URL")),
+        _option("--database-connections", parsers.count(1, 1000), "statements at a time in each of them (4)",
+                metavar="N"),
         _option("--heartbeat-interval", parsers.seconds(0.05, 3600), "seconds, or 5s (follows the lease)"),
         _option("--shutdown-timeout", parsers.seconds(0, 3600), "how long a stop may take (30)"),
         _option("--tls-ca", parsers.path, "whom to trust, and nobody else, on https", metavar="FILE"),
@@ -260,6 +267,7 @@ def read_worker(argv: Sequence[str], environ: Mapping[str, str]) -> WorkerSettin
     if given["gpus"] and given["resources"].setdefault(GPU, len(given["gpus"])) != len(given["gpus"]):
         faults.add("--resource gpu=… says another number than --gpu names; leave the former out")
     given["runtimes"] = _runtimes(given, faults)
+    given["databases"] = databases_of(given, faults)
     settings = WorkerSettings(**given, notices=_token_notices(given))
     _check_host(settings.host, settings.token, faults)
     _check_certificate(settings, faults)

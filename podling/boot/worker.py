@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from podling import __version__
 from podling.boot.failure import run
 from podling.boot.policy import reloading
 from podling.boot.settings import WorkerSettings, read_worker
+from podling.boot.statements import running_databases
 from podling.core.errors import ConfigurationError, RuntimeFailure
-from podling.core.functions import place_of
+from podling.core.places import Kind, place_of
 from podling.core.platforms import platform_labels
 from podling.core.spec import Runtime as RuntimeName
 
@@ -77,6 +79,15 @@ def stopper(worker: "Worker") -> Callable[[str], None]:
 @asynccontextmanager
 async def opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
     """Give a worker on its data directory, ready to `run`. Raises ConfigurationError."""
+    async with (
+        running_databases(settings.databases) as databases,
+        _opened_worker(replace(settings, databases=databases)) as worker,
+    ):
+        yield worker
+
+
+@asynccontextmanager
+async def _opened_worker(settings: WorkerSettings) -> AsyncIterator["Worker"]:
     from podling.boot.certificates import reloading as certificates_reloading
     from podling.kit.clock import SystemClock
     from podling.worker.datadir import DataDirectory
@@ -119,7 +130,11 @@ async def make_options(
         slots=settings.capacity,
         cpu=settings.cpu,
         memory=settings.memory,
-        resources={**settings.resources, **await _handler_places(settings)},
+        resources={
+            **settings.resources,
+            **await _handler_places(settings),
+            **_database_places(settings),
+        },
     )
     node_id = directory.node_id(settings.node_id, new_id(clock.now()))
     return WorkerOptions(
@@ -160,7 +175,19 @@ async def _handler_places(settings: WorkerSettings) -> Mapping[str, int]:
         offers = await discover(modules)
     except RuntimeFailure as failure:
         raise ConfigurationError(f"--handlers (PODLING_HANDLERS): {failure.message}") from None
-    return {place_of(name): min(offer.concurrency or slots, slots) for name, offer in offers.items()}
+    return {
+        place_of(Kind.HANDLER, name): min(offer.concurrency or slots, slots) for name, offer in offers.items()
+    }
+
+
+def _database_places(settings: WorkerSettings) -> Mapping[str, int]:
+    """Return how many statements may run at a time in each database, as resources."""
+    if RuntimeName.SQL not in settings.runtimes:
+        return {}
+    from podling.worker.machine import DEFAULT_SLOTS
+
+    places = min(settings.database_connections, settings.capacity or DEFAULT_SLOTS)
+    return {place_of(Kind.DATABASE, name): places for name in settings.databases}
 
 
 def _own_files(settings: WorkerSettings) -> tuple[Path, ...]:
@@ -207,6 +234,17 @@ def _make_runtime(settings: WorkerSettings, name: str, cluster_id: str, node_id:
                 settings.data_dir,
                 settings.handlers,
                 processes=settings.handler_processes or len(os.sched_getaffinity(0)),
+                slots=settings.capacity or DEFAULT_SLOTS,
+            )
+        case RuntimeName.SQL:
+            from podling.worker.machine import DEFAULT_SLOTS
+            from podling.worker.runtime.sql import SqlRuntime
+
+            return SqlRuntime(
+                cluster_id,
+                settings.data_dir,
+                settings.databases,
+                connections=settings.database_connections,
                 slots=settings.capacity or DEFAULT_SLOTS,
             )
         case RuntimeName.SIMULATED:

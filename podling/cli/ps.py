@@ -16,6 +16,7 @@ from podling.core.errors import NotFound
 
 _COLUMNS = ("ID", "NAME", "STATUS", "AGE", "TOOK", "TRY", "NODE", "IMAGE", "REMARK")
 _REMARK_CHARACTERS = 80
+_STATEMENT_CHARACTERS = 30
 
 
 def ps(
@@ -77,9 +78,19 @@ def _row(item: JsonObject, ids: dict[str, str], nodes: dict[str, str], now: date
         took(item, now),
         item.get("attempt") or "-",
         nodes.get(item.get("nodeId") or ""),
-        item.get("image") or item.get("handler"),
+        _what(item),
         remark(item),
     ]
+
+
+def _what(item: JsonObject) -> str | None:
+    if statement := item.get("statement"):
+        return _cut(" ".join(visible(statement).split()), _STATEMENT_CHARACTERS)
+    return item.get("image") or item.get("handler")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def took(item: JsonObject, now: datetime) -> str:
@@ -94,8 +105,7 @@ def remark(item: JsonObject) -> str:
     """Return what a person should know of it: why it waits, or how it ended."""
     code = item.get("exitCode")
     told = item.get("held") or item.get("schedulingError") or item.get("error") or item.get("errorCode")
-    text = visible(told or (f"exit code {code}" if code else how_far(item)))
-    return text if len(text) <= _REMARK_CHARACTERS else text[: _REMARK_CHARACTERS - 1] + "…"
+    return _cut(visible(told or (f"exit code {code}" if code else how_far(item))), _REMARK_CHARACTERS)
 
 
 def how_far(item: JsonObject) -> str:

@@ -16,6 +16,7 @@ from podling.client.program import has_ended
 from podling.core.errors import Conflict, InvalidInput
 
 CANCEL_SECONDS = 60.0
+_TELLING = ("--handler", "--statement")
 
 
 class RunCommand(Command):
@@ -44,14 +45,15 @@ def _places(arguments: Sequence[str], parameters: Sequence[Any]) -> tuple[list[i
 def before_command(arguments: Sequence[str], parameters: Sequence[Any]) -> list[str]:
     """Return the arguments with a `--` put before the first word of the task's command.
 
-    That is the second word beside the options if -i, --spec or --handler names what runs, else the third. Who
-    wrote the `--` without a name or an image before it is asked which is which. Raises InvalidInput.
+    That is the second word beside the options if -i, --spec, --handler or --statement names what runs, else
+    the third. Who wrote the `--` without a name or an image before it is asked which is which. Raises
+    InvalidInput.
     """
     places, told = _places(arguments, parameters)
-    first = 1 if told & {"-i", "--image", "--spec", "--handler"} else 2
+    first = 1 if told & {"-i", "--image", "--spec", *_TELLING} else 2
     if len(places) > first:
         return [*arguments[: places[first]], "--", *arguments[places[first] :]]
-    if "--" in arguments and len(places) < first and not told & {"--spec", "--runtime", "--handler"}:
+    if "--" in arguments and len(places) < first and not told & {"--spec", "--runtime", *_TELLING}:
         raise InvalidInput(
             "name and image stand before the --: write podling run NAME -i IMAGE -- COMMAND, or "
             "podling run NAME IMAGE -- COMMAND"
@@ -163,11 +165,21 @@ def run(
         str | None, typer.Option(metavar="WORD", help="Replaces the image's entrypoint.")
     ] = None,
     network: Annotated[str | None, typer.Option(help="none, bridge or the name of a network.")] = None,
-    runtime: Annotated[str | None, typer.Option(help="docker (the default), process or python.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="docker (the default), process, python or sql.")] = None,
     handler: Annotated[
         str | None, typer.Option(metavar="JOB_TYPE", help="Run this function of a worker (runtime python).")
     ] = None,
     payload: Annotated[str | None, typer.Option(metavar="JSON", help="What the function is given.")] = None,
+    statement: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Run this in a worker's database (runtime sql).")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE", help="What stands for $1, $2, …: JSON, or else text. Repeatable."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The worker's name for where, and as whom.")
+    ] = None,
     node_selector: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="A label that the node must have. Repeatable.")
     ] = None,

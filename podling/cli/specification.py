@@ -86,6 +86,9 @@ class Wishes:
     runtime: str | None = None
     handler: str | None = None
     payload: str | None = None
+    statement: str | None = None
+    parameter: Sequence[str] | None = None
+    database: str | None = None
     node_selector: Sequence[str] | None = None
     constraint: Sequence[str] | None = None
     affinity: Sequence[str] | None = None
@@ -141,6 +144,8 @@ def specification(wishes: Wishes, base: Mapping[str, Any] | None = None) -> dict
     body = put_over(base or {}, {**_program(wishes, base), **_flags(wishes, base)})
     if wishes.payload is not None:
         body["payload"] = _payload(wishes.payload)  # whole, and also if it is empty
+    if wishes.parameter:
+        body["parameters"] = [_parameter(text) for text in wishes.parameter]
     if not body.get("name"):
         body["name"] = body.get("handler")
     if not body["name"]:
@@ -187,6 +192,7 @@ def _flags(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
         "workingDir": wishes.workdir,
         "user": wishes.user,
         "network": wishes.network,
+        "database": wishes.database,
         "placement": placement(
             selector=pairs("--node-selector", wishes.node_selector),
             constraints=wishes.constraint or (),
@@ -260,6 +266,8 @@ def _program(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
     words, told = list(wishes.words or ()), base or {}
     if wishes.handler is not None:
         return _function(wishes, words)
+    if wishes.statement is not None:
+        return _statement(wishes, words)
     if not _is_container(wishes, base):
         return {"runtime": wishes.runtime, "image": wishes.image, "command": words}
     image = wishes.image or (words.pop(0) if words and base is None else None)
@@ -276,6 +284,23 @@ def _function(wishes: Wishes, words: list[str]) -> dict[str, Any]:
     return {"runtime": runtime, "image": wishes.image, "handler": wishes.handler}
 
 
+def _statement(wishes: Wishes, words: list[str]) -> dict[str, Any]:
+    if words:
+        raise InvalidInput(f"a statement takes no command such as {words[0]}; give it --parameter VALUE")
+    runtime = wishes.runtime or Runtime.SQL.value
+    return {"runtime": runtime, "image": wishes.image, "statement": wishes.statement}
+
+
+def _parameter(text: str) -> Any:
+    """JSON where it is that, and else the text itself: `5`, `null`, `["a"]`, `2026-11-27`."""
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _payload(text: str) -> Any:
     import json
 
@@ -287,7 +312,7 @@ def _payload(text: str) -> Any:
 
 def _is_container(wishes: Wishes, base: Mapping[str, Any] | None) -> bool:
     named = wishes.runtime or (base or {}).get("runtime")
-    return wishes.handler is None and named in (None, Runtime.DOCKER)
+    return wishes.handler is None and wishes.statement is None and named in (None, Runtime.DOCKER)
 
 
 def _port(text: str) -> dict[str, Any]:

@@ -289,7 +289,7 @@ class RetryPolicy(TypedDict):
     notOn: NotRequired[list[str] | None]
 
 
-Runtime = Literal["docker", "process", "python", "simulated"]
+Runtime = Literal["docker", "process", "python", "sql", "simulated"]
 
 
 class Schedule(TypedDict):
@@ -357,6 +357,9 @@ class ScheduledTask(TypedDict):
     alerts: NotRequired["list[str | AlertWish] | None"]
     handler: NotRequired[str | None]
     payload: NotRequired[Any]
+    statement: NotRequired[str | None]
+    parameters: NotRequired[list[Any] | None]
+    database: NotRequired[str | None]
     dependsOn: NotRequired["list[Dependency] | None"]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
@@ -414,6 +417,9 @@ class ShownTask(TypedDict):
     alerts: list["AlertWish"]
     handler: str | None
     payload: Any
+    statement: str | None
+    parameters: list[Any] | None
+    database: str | None
     dependsOn: list["Dependency"]
     image: str | None
     command: list[str]
@@ -475,6 +481,9 @@ class Task(TypedDict):
     alerts: list["AlertWish"]
     handler: str | None
     payload: Any
+    statement: str | None
+    parameters: list[Any] | None
+    database: str | None
     dependsOn: list["Dependency"]
     image: str | None
     command: list[str]
@@ -554,6 +563,9 @@ class TaskFields(TypedDict):
     alerts: NotRequired["list[str | AlertWish] | None"]
     handler: NotRequired[str | None]
     payload: NotRequired[Any]
+    statement: NotRequired[str | None]
+    parameters: NotRequired[list[Any] | None]
+    database: NotRequired[str | None]
     dependsOn: NotRequired["list[Dependency] | None"]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]

@@ -178,7 +178,7 @@ class DeadLettersReplayed(TypedDict):
 
 
 class Decision(TypedDict):
-    """`at` is the last time, `door` how it came in (`submit`, `batch`, `replay`; None: not by a door)."""
+    """`at` is the last time, `door` how it came in (`submit`, `sql`, …; None: not by a door)."""
 
     decisionId: str
     at: str
@@ -315,6 +315,7 @@ class Policy(TypedDict):
     securityOptions: "AllowedByName"
     ulimits: "AllowedByName"
     limits: dict[str, "Limits"]
+    taskToken: "TaskTokenPlace"
 
 
 class PolicyInForce(TypedDict):
@@ -380,6 +381,8 @@ class ReplayedLetter(TypedDict):
 Role = Literal["reader", "submitter", "operator", "admin", "worker", "task", "join"]
 
 Severity = Literal["problem", "warning", "note"]
+
+TaskTokenPlace = Literal["env", "file"]
 
 
 class Token(TypedDict):

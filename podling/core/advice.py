@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from podling.core.functions import handler_of
 from podling.core.node import Node
+from podling.core.places import Kind, Place, named_place
 from podling.core.queue import ALL_QUEUES
 from podling.core.spec import CPU, MEMORY
+from podling.core.statements import DEFAULT_DATABASE
 from podling.core.traffic import IN_FLIGHT, PAUSED, RATE, REGISTRY, RESTS, Delay
 from podling.core.view import BACKING_OFF, NO_NODE, WhyNot
 
@@ -48,8 +49,8 @@ def delay_advice(delay: Delay) -> str:
 
 def _resource_advice(resource: str, why: WhyNot, nodes: Sequence[Node]) -> str:
     wanted = why.requirement.requests.get(resource, 0)
-    if (handler := handler_of(resource)) is not None:
-        return f"Wait until a task of handler {handler} ends, add a worker, or raise its concurrency there."
+    if (place := named_place(resource)) is not None:
+        return f"Wait until a task of {place} ends, add a worker, or raise {_BOUNDS[place.kind]}."
     most = max((node.allocatable.get(resource, 0) for node in nodes), default=0)
     unit = _UNITS.get(resource, "")
     if resource == "slots":
@@ -62,15 +63,28 @@ def _resource_advice(resource: str, why: WhyNot, nodes: Sequence[Node]) -> str:
     return f"Wait until tasks end, add a node, or lower resources.requests.{resource} ({wanted}{unit})."
 
 
+_BOUNDS = {
+    Kind.HANDLER: "its concurrency there",
+    Kind.DATABASE: "--database-connections there",
+}
+
+
+def _missing(place: Place) -> str:
+    if place.kind is Kind.HANDLER:
+        how = "with --handlers and the module that registers it"
+    elif place.name == DEFAULT_DATABASE:
+        how = "with --runtime sql and DATABASE_URL, or have the task name a database"
+    else:
+        how = f"with --runtime sql --database {place.name}=URL"
+    return f"No node has the {place}: start a worker {how}."
+
+
 def _other_advice(reason: str) -> str:
     if reason.startswith("label "):
         return f"Give a node the label it lacks, or change placement ({reason})."
-    if reason.startswith("handler "):
-        handler = reason.removeprefix("handler ").removesuffix(" missing")
-        return (
-            f"No node has the handler {handler}: start a worker with --handlers and the module that"
-            " registers it."
-        )
+    kind, _, rest = reason.partition(" ")
+    if kind in tuple(Kind):
+        return _missing(Place(kind=Kind(kind), name=rest.removesuffix(" missing")))
     if reason.startswith("host port "):
         return "Stop the task that uses the host port, or leave hostPort out."
     if reason in ("cordoned", "draining"):

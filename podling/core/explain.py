@@ -162,6 +162,7 @@ _CODES = {
     "host port ": "host_port_in_use",
     "runtime ": "runtime_missing",
     "handler ": "handler_missing",
+    "database ": "database_missing",
 }
 
 

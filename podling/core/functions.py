@@ -1,8 +1,4 @@
-"""Function tasks: what they may be, and how placement knows who can run them.
-
-A worker counts its handlers among its resources: `handler/email.send: 10` are ten places for that
-job type. So a task goes only to a node that has its handler, and never to more places than it has.
-"""
+"""Function tasks: what they may be."""
 
 import re
 from dataclasses import fields
@@ -16,23 +12,12 @@ from podling.core.value import camel_case
 MAX_ATTEMPTS = 25
 """How often a function is tried unless its task says otherwise, the first time included."""
 
-_HANDLER = "handler/"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _DEFAULT = TaskSpec(name="", containers=(ContainerSpec(),))
 _MEANT = frozenset({"name", "resources", "stop_grace_seconds"})
 _MEANINGLESS = [field.name for field in fields(ContainerSpec) if field.name not in _MEANT]
 _read_meaningless = attrgetter(*_MEANINGLESS)
 _NOTHING = _read_meaningless(_DEFAULT.main)
-
-
-def place_of(handler: str) -> str:
-    """Return the resource of which each running task of a handler takes one."""
-    return _HANDLER + handler
-
-
-def handler_of(resource: str) -> str | None:
-    """Return the handler whose places the resource counts; None for any other resource."""
-    return resource.removeprefix(_HANDLER) if resource.startswith(_HANDLER) else None
 
 
 def check_handler_name(field: str, name: str) -> None:
@@ -51,28 +36,29 @@ def check_function(spec: TaskSpec) -> None:
     if spec.handler is None:
         raise InvalidInput.field("handler", "is required for python: the job type of a registered function")
     check_handler_name("handler", spec.handler)
+    check_without_container(spec, "a function")
+
+
+def check_without_container(spec: TaskSpec, what: str) -> None:
+    """Refuse what only a container or process can have on what runs in neither. Raises InvalidInput."""
     if spec.kind is TaskKind.POD:
         raise InvalidInput.field("runtime", "a pod's containers run in docker only")
-    _check_task(spec)
-    for container in spec.containers:
-        _check_container(container)
-
-
-def _check_task(spec: TaskSpec) -> None:
     if spec.network != _DEFAULT.network:
-        raise InvalidInput.field("network", "has no meaning for a function, which uses its worker's")
+        raise InvalidInput.field("network", f"has no meaning for {what}, which uses its worker's")
     if spec.restart_policy is not RestartPolicy.NEVER:
-        problem = "must be Never for a function, which is tried again by maxAttempts and retry"
+        problem = f"must be Never for {what}, which is tried again by maxAttempts and retry"
         raise InvalidInput.field("restartPolicy", problem)
+    for container in spec.containers:
+        _check_container(container, what)
 
 
-def _check_container(container: ContainerSpec) -> None:
+def _check_container(container: ContainerSpec, what: str) -> None:
     given = _read_meaningless(container)
     if given != _NOTHING:
         name = next(
             name for name, one, none in zip(_MEANINGLESS, given, _NOTHING, strict=True) if one != none
         )
-        raise InvalidInput.field(camel_case(name), "has no meaning for a function; leave it out")
+        raise InvalidInput.field(camel_case(name), f"has no meaning for {what}; leave it out")
     if container.resources.limits:
-        problem = "cannot be kept for a function, only for a container; reserve with resources.requests"
+        problem = f"cannot be kept for {what}, only for a container; reserve with resources.requests"
         raise InvalidInput.field("resources.limits", problem)

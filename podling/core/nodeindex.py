@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Set
 from itertools import chain, islice
 
-from podling.core.functions import handler_of
 from podling.core.node import Node
 from podling.core.placement import Requirement, describe_unmet, shortage, unavailability
+from podling.core.places import named_place
 from podling.core.room import Bucket, Room, bucket_of
 from podling.core.spec import CPU, MEMORY, SLOTS, Affinity, Constraint, Operator, Placement
 
@@ -244,8 +244,8 @@ class NodeIndex:
     ) -> None:
         rooms = self.rooms
         for resource, wanted in requirement.requests.items():
-            if handler_of(resource) is not None:
-                self._count_handlers(resource, wanted, inside, counts)
+            if named_place(resource) is not None:
+                self._count_places(resource, wanted, inside, counts)
                 continue
             dimension = _DIMENSIONS.get(resource)
             size = None if dimension is None else bucket[dimension]
@@ -255,10 +255,10 @@ class NodeIndex:
                 short = len(inside) if size < wanted.bit_length() else 0
             counts[f"insufficient {resource}"] += short
 
-    def _count_handlers(
+    def _count_places(
         self, resource: str, wanted: int, inside: Collection[str], counts: Counter[str]
     ) -> None:
-        """Tell nodes without the handler from those where all its places are taken."""
+        """Tell nodes without the handler or database from those where all its places are taken."""
         for node_id in inside:
             if self.rooms[node_id].free.get(resource, 0) < wanted:
                 counts[shortage(resource, self.nodes[node_id].allocatable.get(resource, 0))] += 1

@@ -22,8 +22,8 @@ ENGINE_SOCKET = "never.engineSocket"
 def check_allowed(spec: TaskSpec, policy: Policy) -> None:
     """Raise PolicyDenied for the first thing that the operator has not allowed; limits are apart."""
     _check_runtime(spec, policy)
-    if spec.runtime is Runtime.PYTHON:
-        return  # the operator's own code, which a task names and cannot change
+    if spec.runtime in (Runtime.PYTHON, Runtime.SQL):
+        return  # the operator's own code, or a login that he listed: a task names it and cannot change it
     _check_network(spec.network, policy)
     for prefix, container in prefixed(spec):
         _check_image(container, policy, prefix)

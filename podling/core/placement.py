@@ -6,8 +6,8 @@ from dataclasses import field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
-from podling.core.functions import handler_of, place_of
 from podling.core.node import Node, NodeStatus
+from podling.core.places import Kind, named_place, place_of
 from podling.core.platforms import platform_constraints
 from podling.core.spec import (
     SLOTS,
@@ -19,6 +19,7 @@ from podling.core.spec import (
     Runtime,
     TaskSpec,
 )
+from podling.core.statements import database_of
 from podling.core.value import value
 
 UNLIMITED = 2**31  # slots of a node that names none
@@ -59,7 +60,9 @@ def requirement_of(spec: TaskSpec) -> Requirement:
     """Add up what the containers ask for; where only a limit is given, that is the request."""
     requests = {SLOTS: 1}
     if spec.handler is not None:
-        requests[place_of(spec.handler)] = 1
+        requests[place_of(Kind.HANDLER, spec.handler)] = 1
+    if spec.statement is not None:
+        requests[place_of(Kind.DATABASE, database_of(spec))] = 1
     for container in spec.containers:
         for resource, amount in _requests(container).items():
             requests[resource] = requests.get(resource, 0) + amount
@@ -236,16 +239,16 @@ def shortages(node: Node, holdings: Holdings, requirement: Requirement) -> tuple
 
 
 def _resource_lack(resource: str, wanted: int, free: int, total: int) -> Lack:
-    reason, handler = shortage(resource, total), handler_of(resource)
-    if handler is not None and total == 0:
-        return Lack(reason=reason, message=f"it has no handler {handler}")
+    reason, place = shortage(resource, total), named_place(resource)
+    if place is not None and total == 0:
+        return Lack(reason=reason, message=f"it has no {place}")
     return Lack(reason=reason, message=f"{reason}: {wanted} wanted, {max(free, 0)} of {total} free")
 
 
 def shortage(resource: str, total: int) -> str:
     """Return the reason to count by for too little of a resource, of which the node has so much in all."""
-    handler = handler_of(resource)
-    return f"insufficient {resource}" if handler is None or total else f"handler {handler} missing"
+    place = named_place(resource)
+    return f"insufficient {resource}" if place is None or total else f"{place} missing"
 
 
 def lacks_of(node: Node, holdings: Holdings, requirement: Requirement) -> tuple[Lack, ...]:

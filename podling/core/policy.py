@@ -46,6 +46,7 @@ from podling.core.spec import (
     TaskKind,
     TaskSpec,
 )
+from podling.core.statements import check_statement
 
 __all__ = [
     "MAX_CPU",
@@ -66,7 +67,7 @@ _IPV6 = re.compile(r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9_.-]{1,32})?", re
 _EXIT_ENTRY = re.compile(r"exit:(?:[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])", re.ASCII)
 
 _MAX_CONTAINERS = 64
-MOST_RESOURCES = 1000  # of a node: each handler is one
+MOST_RESOURCES = 1000  # of a node: each handler and each database is one
 _DEFAULT = Policy()
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -199,12 +200,15 @@ def _check_network(network: str) -> None:
 
 def _check_runtime(spec: TaskSpec, allow_simulated: bool) -> None:
     if spec.runtime is Runtime.SIMULATED and not allow_simulated:
-        raise InvalidInput.field("runtime", "simulated serves benchmarks only; use docker, process or python")
+        raise InvalidInput.field(
+            "runtime", "simulated serves benchmarks only; use docker, process, python or sql"
+        )
     if spec.runtime is Runtime.PROCESS and spec.kind is TaskKind.POD:
         raise InvalidInput.field("runtime", "a pod's containers run in docker only")
     if spec.runtime is Runtime.PROCESS and spec.network != "bridge":
         raise InvalidInput.field("network", "has no meaning for a process, which uses the host's")
     check_function(spec)
+    check_statement(spec)
 
 
 def _check_containers(spec: TaskSpec) -> None:

@@ -36,6 +36,8 @@ class ErrorCode(StrEnum):
     NOT_ADMITTED = "NOT_ADMITTED"
     BAD_PAYLOAD = "BAD_PAYLOAD"
     UNKNOWN_JOB_TYPE = "UNKNOWN_JOB_TYPE"
+    BAD_STATEMENT = "BAD_STATEMENT"
+    ACCESS_DENIED = "ACCESS_DENIED"
     UNKNOWN = "UNKNOWN"
 
 
@@ -60,6 +62,8 @@ FINAL = frozenset(
         ErrorCode.DEPENDENCY_UNMET,
         ErrorCode.BAD_PAYLOAD,
         ErrorCode.UNKNOWN_JOB_TYPE,
+        ErrorCode.BAD_STATEMENT,
+        ErrorCode.ACCESS_DENIED,
     }
 )
 """Never tried again, whatever the budget."""
@@ -76,7 +80,7 @@ ADVICE: dict[ErrorCode, str] = {
     ErrorCode.CREATE: "It could not be made as it was asked for; the error says what is wrong with that.",
     ErrorCode.START: "The container could not be started; check the command, user and working directory.",
     ErrorCode.POLICY_DENIED: "Its node's own policy denies it; ask the operator, or place it elsewhere.",
-    ErrorCode.EXTERNAL: "Somebody removed or stopped the container by hand.",
+    ErrorCode.EXTERNAL: "Somebody removed or stopped it by hand.",
     ErrorCode.RUNTIME: "The container engine failed or did not answer; check it on the node.",
     ErrorCode.UNKNOWN_EXIT: "Nobody saw how it ended; check its effects before you replay it.",
     ErrorCode.NODE_LOST: "Its node stopped answering; see podling nodes.",
@@ -90,13 +94,15 @@ ADVICE: dict[ErrorCode, str] = {
     "corrected, or replay it once the rule has changed.",
     ErrorCode.DEPENDENCY_UNMET: "A task that it depends on ended in another way than it wants; look at that "
     "one, and replay both.",
-    ErrorCode.DEPENDENCY_DOWN: "Something that its handler needs did not answer; bring that back.",
+    ErrorCode.DEPENDENCY_DOWN: "Something that it needs, as its database, did not answer; bring that back.",
     ErrorCode.RATE_LIMIT: "Another service asked its handler to slow down; lower the handler's concurrency.",
-    ErrorCode.DB_DEADLOCK: "Its database broke a deadlock; have handlers lock rows in one order.",
+    ErrorCode.DB_DEADLOCK: "Its database broke a deadlock; have those that do so lock rows in one order.",
     ErrorCode.SERIALIZATION: "Its transaction met another one; it is right to try it again.",
     ErrorCode.PANIC: "The process of its handler ended; look for a crash, os._exit or too little memory.",
-    ErrorCode.BAD_PAYLOAD: "Its handler cannot do anything with this payload; submit it with another one.",
+    ErrorCode.BAD_PAYLOAD: "What it was given does not fit; submit it with another payload or parameters.",
     ErrorCode.UNKNOWN_JOB_TYPE: "Its worker has no such handler; load the module that registers it there.",
+    ErrorCode.BAD_STATEMENT: "Its database cannot do this statement; the error says where it is wrong.",
+    ErrorCode.ACCESS_DENIED: "The login of its database may not do this; grant it, or name another database.",
     ErrorCode.UNKNOWN: "Read its log and the error message.",
 }
 

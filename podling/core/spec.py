@@ -18,10 +18,11 @@ class Runtime(StrEnum):
     DOCKER = "docker"
     PROCESS = "process"
     PYTHON = "python"  # functions that the worker has handlers for
+    SQL = "sql"  # statements in databases that the worker can log in to
     SIMULATED = "simulated"  # for benchmarks: nothing is run
 
 
-ENDS_WITH_WORKER = frozenset({Runtime.PYTHON})
+ENDS_WITH_WORKER = frozenset({Runtime.PYTHON, Runtime.SQL})
 """Runtimes whose tasks run inside the worker's own processes, and never outlive it."""
 
 
@@ -264,7 +265,8 @@ class TaskSpec:
     """A unit of work, complete with its defaults, as accepted.
 
     A function has a `handler`, and one container without an image, which holds its resources; its
-    `payload` is JSON text, so that it is given on as it came.
+    `payload` is JSON text, so that it is given on as it came. A statement is like it: its `parameters`
+    are the JSON text of a list, and `database` is a worker's name for where it runs, and as whom.
     """
 
     name: str
@@ -293,6 +295,9 @@ class TaskSpec:
     alerts: tuple[AlertWish, ...] = ()
     handler: str | None = None
     payload: str | None = None
+    statement: str | None = None
+    parameters: str | None = None
+    database: str | None = None
     depends_on: tuple[Dependency, ...] = ()
 
     @property

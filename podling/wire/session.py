@@ -270,6 +270,8 @@ def _for_worker(spec: TaskSpec) -> dict[str, Any]:
     del shown["alerts"], shown["dependsOn"]
     if spec.handler is None:
         del shown["handler"], shown["payload"]
+    if spec.statement is None:
+        del shown["statement"], shown["parameters"], shown["database"]
     return shown
 
 

@@ -10,6 +10,7 @@ from podling.core.errors import InvalidInput
 from podling.core.functions import MAX_ATTEMPTS
 from podling.core.quantity import parse_resource
 from podling.core.spec import ContainerSpec, Runtime, TaskKind, TaskSpec
+from podling.core.statements import MOST_PARAMETERS
 from podling.core.task import NEVER, Attempt, Task
 from podling.core.value import beyond_defaults, camel_case
 from podling.wire.alerts import parse_wishes
@@ -28,8 +29,8 @@ OUTPUT_ONLY = frozenset(
     "taskId status nodeId containerId createdAt startedAt finishedAt error healthStatus attempt exitCode"
     " errorCode deadLetterReason schedulingError replayOf progress result restartCount held".split()
 )
-_NOT_YET = frozenset("statement parameters database secrets livenessProbe readinessProbe".split())
-_FREE_FORM = frozenset({"payload", "env", "labels", "nodeSelector", "tmpfs", "extraHosts"})
+_NOT_YET = frozenset("secrets livenessProbe readinessProbe".split())
+_FREE_FORM = frozenset({"payload", "parameters", "env", "labels", "nodeSelector", "tmpfs", "extraHosts"})
 
 
 def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> TaskSpec:
@@ -45,7 +46,9 @@ def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> 
         container["resources"] = parse_resources(container["resources"])
     parse_options(container)
     if "payload" in spec:
-        spec["payload"] = orjson.dumps(given["payload"], option=orjson.OPT_SORT_KEYS).decode()
+        spec["payload"] = _json(given["payload"])
+    if "parameters" in spec:
+        spec["parameters"] = _parameters(given["parameters"])
     if spec.get("runtime") == Runtime.PYTHON:
         spec.setdefault("maxAttempts", MAX_ATTEMPTS)
     if "alerts" in spec:
@@ -65,6 +68,16 @@ def brought_by(spec: TaskSpec) -> tuple[str, int]:
     if spec.payload is not None:
         return "payload", len(spec.payload.encode())
     return "task", len(encode(beyond_defaults(spec)))
+def _parameters(plain: Any) -> str:
+    if not isinstance(plain, list):
+        raise InvalidInput.field("parameters", "must be a list: what stands for $1, $2 and so on")
+    if len(plain) > MOST_PARAMETERS:
+        raise InvalidInput.field("parameters", f"must have at most {MOST_PARAMETERS} entries")
+    return _json(plain)
+
+
+def _json(plain: Any) -> str:
+    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def parse_resources(plain: Any) -> Any:
@@ -129,7 +142,8 @@ def task_view(task: Task, scheduling_error: str | None = None) -> dict[str, Any]
         "taskId": task.task_id,
         **spec,
         **container,
-        "payload": None if task.spec.payload is None else orjson.loads(task.spec.payload),
+        "payload": _plain(task.spec.payload),
+        "parameters": _plain(task.spec.parameters),
         "runAt": None if task.run_at == NEVER else task.run_at,
         "status": task.status,
         "nodeId": task.node_id,
@@ -151,6 +165,10 @@ def task_view(task: Task, scheduling_error: str | None = None) -> dict[str, Any]
         "result": None if task.result is None else orjson.loads(task.result),
         "restartCount": task.restart_count,
     }
+
+
+def _plain(json: str | None) -> Any:
+    return None if json is None else orjson.loads(json)
 
 
 def attempt_view(attempt: Attempt) -> dict[str, Any]:

@@ -19,5 +19,8 @@ def work_of(cluster_id: str, assignment: Assignment, name: str) -> ContainerWork
         environment=assignment.environment,
         handler=spec.handler,
         payload=spec.payload,
+        statement=spec.statement,
+        parameters=spec.parameters,
+        database=spec.database,
         timeout_seconds=spec.timeout_seconds,
     )

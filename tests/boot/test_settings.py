@@ -207,6 +207,38 @@ def test_who_brings_functions_runs_them_and_nothing_else_that_was_not_named() ->
         worker("--runtime", "python")
 
 
+def test_statements_run_in_databases_that_were_listed_and_only_if_the_runtime_was_named() -> None:
+    url = "postgres://app:secret@db/shop"
+    settings = worker("--runtime", "docker,sql", "--database", f"shop={url}", "--database-connections", "9")
+    assert settings.databases == {"shop": url}
+    assert (settings.runtimes, settings.database_connections) == (("docker", "sql"), 9)
+    assert worker("--database", f"shop={url}", DATABASE_URL="mysql://x").databases == {}
+    settings = worker(
+        "--runtime", "sql", DATABASE_URL=url, PODLING_DATABASE="a=postgres://a/a b=postgres://b/b"
+    )
+    assert settings.databases == {"default": url, "a": "postgres://a/a", "b": "postgres://b/b"}
+    settings = worker("--runtime", "sql", "--database", "default=embedded:var", DATABASE_URL=url)
+    assert settings.databases == {"default": "embedded:var"}
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ((), "--runtime sql needs --database NAME=URL, or DATABASE_URL"),
+        (("--database", "shop-=postgres://a/a"), "write NAME=postgres://"),
+        (("--database", "shop=mysql://app:secret@db/shop"), "write postgres://"),
+        (("--database", "shop=postgres://app:se/cret@db/shop"), "the database shop: a password"),
+        (("--database-url", "mysql://app:secret@db/shop"), "the database default: write postgres://"),
+    ],
+)
+def test_a_database_that_cannot_be_one_ends_the_start(flags: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        worker("--runtime", "sql", *flags)
+    assert sentence in caught.value.message
+    assert "cret" not in caught.value.message
+
+
 def test_quantities_are_read_as_millicores_and_bytes() -> None:
     settings = worker("--cpu", "1500m", "--memory", "2Gi", "--capacity", "4")
     assert (settings.cpu, settings.memory, settings.capacity) == (1500, 2 * 2**30, 4)
@@ -230,6 +262,7 @@ BAD_WORKER_SETTINGS: Mapping[str, str] = {
     "--node-id": "../up",
     "--hostname": "a b",
     "--database": "postgres://localhost",
+    "--database-connections": "0",
     "--log-format": "xml",
 }
 

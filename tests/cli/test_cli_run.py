@@ -277,6 +277,19 @@ def test_the_payload_of_a_specification_is_replaced_whole(
     assert submitted(master) == spec | {"name": "email.send", "payload": {"b": 2}}
 
 
+def test_a_statement_has_parameters_that_are_json_or_else_text(cli: Cli, master: FakeMaster) -> None:
+    words = ("--statement", "SELECT $1, $2, $3", "--database", "shop")
+    given = ("--parameter", "5", "--parameter", "2026-11-27", "--parameter", '["a", null]')
+    assert cli("run", "count", *words, *given).code == 0
+    assert submitted(master) == {
+        "name": "count",
+        "runtime": "sql",
+        "statement": "SELECT $1, $2, $3",
+        "database": "shop",
+        "parameters": [5, "2026-11-27", ["a", None]],
+    }
+
+
 def test_what_a_process_reserves_is_no_limit(cli: Cli, master: FakeMaster) -> None:
     cli("run", "job", "--runtime", "process", "--cpu", "1", "--memory", "1Gi", "--", "/bin/true")
     assert submitted(master)["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}}
@@ -290,6 +303,7 @@ def test_what_a_process_reserves_is_no_limit(cli: Cli, master: FakeMaster) -> No
         (("box", "-e", "A"), "-e: 'A'"),
         (("--handler", "x", "--payload", "{"), "--payload: '{' is not JSON"),
         (("--handler", "x", "--", "ls"), "a function takes no command such as ls"),
+        (("--statement", "SELECT 1", "--", "ls"), "a statement takes no command such as ls"),
         (("box", "-p", "0:80"), "-p: '0:80'"),
         (("box", "-p", "80"), "-p: '80'"),
         (("box", "-p", "http"), "-p: 'http'"),

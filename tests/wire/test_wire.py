@@ -164,7 +164,7 @@ def test_the_oldest_protocol_is_sent_no_field_that_it_does_not_know() -> None:
 
 def test_only_a_function_has_its_fields_in_what_a_worker_is_sent() -> None:
     plain = orjson.loads(pack(Assign(items=(WORK,))).partition("\n")[2])["items"][0]["spec"]
-    assert not {"handler", "payload", "alerts"} & plain.keys()
+    assert not {"handler", "payload", "alerts", "statement", "parameters", "database"} & plain.keys()
     function = replace(
         WORK, spec=TaskSpec(name="f", containers=(ContainerSpec(),), handler="a", payload='{"b":null}')
     )
@@ -178,6 +178,21 @@ def test_a_payload_is_kept_as_it_was_sent() -> None:
     assert task_view(build_task(spec=spec))["payload"] == sent
     assert parse_task({"name": "f", "runtime": "python", "maxAttempts": 3}).max_attempts == 3
     assert task_view(build_task())["payload"] is None
+
+
+def test_a_statement_and_its_parameters_are_kept_as_they_were_sent() -> None:
+    sent = {"statement": "SELECT $1", "parameters": [None, {"b": None, "a": 1.5}], "database": "shop"}
+    spec = parse_task({"name": "s", "runtime": "sql", **sent})
+    assert spec.max_attempts == 1
+    shown = task_view(build_task(spec=spec))
+    assert {name: shown[name] for name in sent} == sent
+    assert task_view(build_task())["parameters"] is None
+    given = replace(WORK, spec=spec)
+    assert unpack(pack(Assign(items=(given,)))) == Assign(items=(given,))
+    for wrong in ({"$1": 1}, "x", [1] * 1001):
+        with pytest.raises(InvalidInput) as caught:
+            parse_task({"name": "s", "runtime": "sql", "statement": "SELECT 1", "parameters": wrong})
+        assert caught.value.details["field"] == "parameters"
 
 
 def test_what_masters_leave_for_each_other_survives_too() -> None:

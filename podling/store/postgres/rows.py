@@ -84,14 +84,17 @@ def _without_nul(item: Any) -> Any:
 
 
 def spec_json(spec: TaskSpec) -> str:
-    """Return the JSON of a spec, without what only functions and dependents have on any other task."""
+    """Return the JSON of a spec, without what only functions, statements or dependents have on any other."""
     text = to_json(spec)
     if not spec.depends_on:
         text = text.replace(_NO_PARENTS, "", 1)
+    if spec.statement is None:
+        text = text.replace(_NO_STATEMENT, "", 1)
     return text if spec.handler is not None else text.replace(_NO_FUNCTION, "", 1)
 
 
 _NO_FUNCTION = ',"handler":null,"payload":null'
+_NO_STATEMENT = ',"statement":null,"parameters":null,"database":null'
 _NO_PARENTS = ',"depends_on":[]'
 
 

@@ -3,6 +3,7 @@
 from podling.core.alert_policy import MOST_WISHES
 from podling.core.explain import Explanation
 from podling.core.spec import ContainerSpec, TaskSpec
+from podling.core.statements import MOST_PARAMETERS
 from podling.core.task import Attempt, HealthStatus, Resolution, Task, TaskStatus
 from podling.core.timeline import TimelineLine
 from podling.wire.openapi.operation import LABEL, Operation, Parameter, paged
@@ -49,6 +50,7 @@ def _spec(sent: bool) -> dict[str, Schema]:
     """Return the fields of a task and of its one container, side by side."""
     container = properties_of(ContainerSpec, sent=sent)
     fields = properties_of(TaskSpec, sent=sent) | container | {"name": STRING, "payload": ANYTHING}
+    fields["parameters"] = nullable(array(ANYTHING) | {"maxItems": MOST_PARAMETERS})
     return {name: schema for name, schema in fields.items() if name not in ("containers", "kind")}
 
 

@@ -48,6 +48,9 @@ class ContainerWork:
     gpus: tuple[str, ...] = ()
     handler: str | None = None
     payload: str | None = None  # JSON
+    statement: str | None = None
+    parameters: str | None = None  # JSON
+    database: str | None = None
     timeout_seconds: float | None = None  # the agent sees to it
     inside: Given | None = None
 

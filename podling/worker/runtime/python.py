@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -48,15 +49,26 @@ class PythonRuntime:
     """
 
     name = "python"
+    place = "handler"
+    """What a task names that has to be here, and has so many places."""
+    code_of_missing = ErrorCode.UNKNOWN_JOB_TYPE
+    directory = "functions"
     knows_every_start = False
     log_limit = None
 
     def __init__(
-        self, cluster_id: str, data_dir: Path, modules: Sequence[str], *, processes: int, slots: int
+        self,
+        cluster_id: str,
+        data_dir: Path,
+        modules: Sequence[str],
+        *,
+        processes: int,
+        slots: int,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._prefix = f"podling-{cluster_id}-"
-        directory = data_dir / "functions"
-        self._modules = Modules(names=tuple(modules), logs=directory, threads=slots)
+        directory = data_dir / self.directory
+        self._modules = Modules(names=tuple(modules), logs=directory, threads=slots, environment=environment)
         self._processes = processes
         self._slots = slots
         self._logs = FunctionLogs(directory)
@@ -173,7 +185,7 @@ class PythonRuntime:
     async def prepare(self, work: ContainerWork) -> Found:
         if work.handler not in self._offers:
             raise RuntimeFailure(
-                f"This worker has no handler {work.handler}.", code=ErrorCode.UNKNOWN_JOB_TYPE
+                f"This worker has no {self.place} {work.handler}.", code=self.code_of_missing
             )
         name = work.engine_name
         if name not in self._known:
@@ -196,7 +208,7 @@ class PythonRuntime:
         offer = self._offers[self._works[name].handler or ""]
         most = min(offer.concurrency or self._slots, self._slots)
         if self._busy[offer.name] >= most:
-            problem = f"All {most} places of handler {offer.name} are taken; it is tried again."
+            problem = f"All {most} places of {self.place} {offer.name} are taken; it is tried again."
             raise RuntimeFailure(problem, code=ErrorCode.RUNTIME)
         return offer
 

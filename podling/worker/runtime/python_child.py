@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,15 @@ class Offer:
 
 @value
 class Modules:
-    """What each process is told: `names` to import, where logs lie, how many threads it may have."""
+    """What each process is told: `names` to import, where logs lie, how many threads it may have.
+
+    `environment` is put over the worker's own, and may hold secrets.
+    """
 
     names: tuple[str, ...]
     logs: Path
     threads: int
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 OnEnd = Callable[[int, str | None, str | None], None]
@@ -72,7 +77,7 @@ class Child(asyncio.Protocol):
                 *_command(its.fileno(), modules),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
-                env=_environment(),
+                env={**_environment(), **modules.environment},
                 start_new_session=True,
             )
         self._transport, _ = await self._loop.create_unix_connection(lambda: self, sock=ours)

@@ -102,7 +102,6 @@ NOT_YET = {
     "itself as a parent": '"dependsOn":[{"taskId":"x"}]',
     "10,000 parents": '"dependsOn":[' + ",".join(['{"taskId":"x"}'] * 10_000) + "]",
     "a secret": '"secrets":[{"name":"x"}]',
-    "a statement": '"statement":"DROP TABLE tasks"',
     "a probe": '"livenessProbe":{"type":"exec","command":["x"]}',
 }
 

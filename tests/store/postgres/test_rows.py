@@ -9,9 +9,10 @@ from tests.builders import build_spec
 NULLS = ',"handler":null,"payload":null'
 
 
-def test_only_a_function_has_its_fields_there() -> None:
+def test_only_functions_and_statements_have_their_fields_there() -> None:
     plain = build_spec(labels={"a": NULLS})
-    assert not {"handler", "payload"} & json.loads(spec_json(plain)).keys()
+    its = {"handler", "payload", "statement", "parameters", "database"}
+    assert not its & json.loads(spec_json(plain)).keys()
     assert from_json(TaskSpec, spec_json(plain)) == plain
     function = build_spec(
         runtime=Runtime.PYTHON, containers=(ContainerSpec(),), handler="a", payload='{"b":null}'
@@ -19,3 +20,9 @@ def test_only_a_function_has_its_fields_there() -> None:
     assert from_json(TaskSpec, spec_json(function)) == function
     empty = build_spec(runtime=Runtime.PYTHON, containers=(ContainerSpec(),), handler="a")
     assert from_json(TaskSpec, spec_json(empty)) == empty
+    assert its & json.loads(spec_json(function)).keys() == {"handler", "payload"}
+    statement = build_spec(
+        runtime=Runtime.SQL, containers=(ContainerSpec(),), statement=NULLS, parameters="[null]"
+    )
+    assert from_json(TaskSpec, spec_json(statement)) == statement
+    assert its & json.loads(spec_json(statement)).keys() == {"statement", "parameters", "database"}
