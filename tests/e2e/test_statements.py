@@ -58,10 +58,8 @@ class Shop:
         )
 
     def until_active(self, mark: str, count: int) -> None:
-        statement = (
-            f"SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%/*{mark}*/'"
-        )
-        until(f"{count} of {mark} run", lambda: self.ask(statement) == count)
+        active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE"
+        until(f"{count} of {mark} run", lambda: self.ask(f"{active} '%/*{mark}*/'") == count)
 
 
 @pytest.fixture(scope="module", params=["memory", "postgres"])
@@ -119,6 +117,14 @@ def test_no_more_run_at_a_time_than_there_are_connections(shop: Shop) -> None:
         "SELECT max((SELECT count(*) FROM runs o WHERE o.began <= r.began AND o.ended > r.began)) FROM runs r"
     )
     assert (shop.ask("SELECT count(*) FROM runs"), shop.ask(overlap) <= CONNECTIONS) == (12, True)
+
+
+def test_the_example_runs_as_it_is_in_the_documents(shop: Shop) -> None:
+    spec = json.loads((ROOT / "examples" / "statement.json").read_text())
+    task = dict(shop.running.client.submit(spec))
+    assert shop.running.client.wait(task["taskId"], timeout_seconds=60)["status"] == "completed"
+    output = shop.podling("logs", task["taskId"]).stdout
+    assert [json.loads(line)["day"] for line in output.splitlines()] == ["2026-11-26", "2026-11-27"]
 
 
 def test_what_is_wrong_is_told_and_not_tried_again(shop: Shop) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from podling.kit import keepalive
 from podling.store.postgres.address import check_address, shown, without_timeout
 from podling.store.postgres.errors import DRIVER_ERRORS, translated
 from podling.store.postgres.hosts import connect
@@ -115,15 +115,7 @@ class Address:
 def keep_alive(connection: Connection) -> None:
     """Make the kernel notice within half a minute that the other side is gone."""
     transport = getattr(connection, "_transport", None)
-    raw = transport.get_extra_info("socket") if transport is not None else None
-    if raw is None or raw.family == socket.AF_UNIX:
-        return
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+    keepalive.keep_alive(transport.get_extra_info("socket") if transport is not None else None)
 
 
 async def _on_connect(connection: Connection) -> None:

@@ -21,6 +21,7 @@ import orjson
 
 from podling.core.retry import ErrorCode
 from podling.handlers import Context, handler
+from podling.kit.keepalive import keep_alive
 from podling.worker.runtime.sql import DATABASES
 from podling.worker.runtime.sql_errors import (
     StatementFailed,
@@ -105,13 +106,13 @@ class Outcome:
     row_count: int | None = None
 
     def tell(self) -> None:
-        """Write it to the task's log: rows to stdout, and to stderr how many of them there were."""
+        """Write it to the task's log: rows to stdout, and to stderr if there were more."""
         if self.tag is not None:
             sys.stdout.write(f"{self.tag}\n")
             return
         sys.stdout.buffer.write(b"".join(row + b"\n" for row in self.rows))
-        kept = "" if len(self.rows) == self.row_count else f", of which the first {len(self.rows)} are kept"
-        sys.stderr.write(f"{self.row_count} rows{kept}\n")
+        if len(self.rows) != self.row_count:
+            sys.stderr.write(f"{self.row_count} rows, of which the first {len(self.rows)} are kept\n")
 
 
 class Rows:
@@ -183,7 +184,7 @@ class Database:
             max_size=self._connections,
             max_inactive_connection_lifetime=IDLE_SECONDS,
             connection_class=_Connection,
-            init=prepare_connection,
+            init=_begin,
             timeout=CONNECT_SECONDS,
             statement_cache_size=0,  # nothing is left of a statement
             server_settings=_SETTINGS,
@@ -196,6 +197,12 @@ async def _give_back(pool: "asyncpg.Pool[asyncpg.Record]", connection: "Connecti
         await pool.release(connection, timeout=GIVE_UP_SECONDS)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         _log.info("a connection was given up: %s", error)
+
+
+async def _begin(connection: "Connection") -> None:
+    transport = getattr(connection, "_transport", None)  # which the driver shows in no other way
+    keep_alive(transport.get_extra_info("socket") if transport is not None else None)
+    await prepare_connection(connection)
 
 
 @contextmanager
