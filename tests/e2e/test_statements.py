@@ -68,7 +68,7 @@ def shop(request: pytest.FixtureRequest, server_of: ServerOf) -> Iterator[Shop]:
     with asyncio.Runner() as runner, ExitStack() as stack:
         dsn = runner.run(database.__aenter__())
         stack.callback(lambda: runner.run(database.__aexit__(None, None, None)))
-        started = stack.enter_context(programs(request.param, lease_seconds=30.0))
+        started: Programs = stack.enter_context(programs(request.param, lease_seconds=30.0))
         flags = ("--runtime", "sql", "--database", f"shop={dsn}")
         started.start_master()
         started.start_worker("worker", *flags, "--database-connections", str(CONNECTIONS))
@@ -96,7 +96,7 @@ def test_the_databases_are_resources_of_the_node_and_their_addresses_are_nowhere
 def test_a_database_that_nobody_has_is_explained(shop: Shop) -> None:
     task_id = shop.submit("SELECT 1", database="stock")
     assert "database stock missing" in shop.running.task(task_id)["schedulingError"]
-    told = dict(shop.running.client.send(tasks.explain(task_id)))
+    told = shop.running.client.send(tasks.explain(task_id))
     assert told["reasons"][0]["code"] == "database_missing"
     assert told["nodes"][0]["lacks"] == ["it has no database stock"]
     assert told["advice"].endswith("start a worker with --runtime sql --database stock=URL.")
@@ -121,7 +121,7 @@ def test_no_more_run_at_a_time_than_there_are_connections(shop: Shop) -> None:
 
 def test_the_example_runs_as_it_is_in_the_documents(shop: Shop) -> None:
     spec = json.loads((ROOT / "examples" / "statement.json").read_text())
-    task = dict(shop.running.client.submit(spec))
+    task: dict[str, Any] = dict(shop.running.client.submit(spec))
     assert shop.running.client.wait(task["taskId"], timeout_seconds=60)["status"] == "completed"
     output = shop.podling("logs", task["taskId"]).stdout
     assert [json.loads(line)["day"] for line in output.splitlines()] == ["2026-11-26", "2026-11-27"]

@@ -199,7 +199,7 @@ async def _give_back(pool: "asyncpg.Pool[asyncpg.Record]", connection: "Connecti
         _log.info("a connection was given up: %s", error)
 
 
-async def _begin(connection: "Connection") -> None:
+async def _begin(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     transport = getattr(connection, "_transport", None)  # which the driver shows in no other way
     keep_alive(transport.get_extra_info("socket") if transport is not None else None)
     await prepare_connection(connection)
