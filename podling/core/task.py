@@ -127,7 +127,8 @@ class Task:
     `failures` counts attempts charged to `max_attempts`, `losses` those charged to `max_losses`.
     The times, the node and the containers are those of the attempt numbered `attempt`. `held` says
     why a task whose node was lost waits for that node or an operator. `progress` (in percent) and
-    `result` (JSON) are what the last attempt said of itself.
+    `result` (JSON) are what the last attempt said of itself. `done_at` is when a statement committed its
+    end with its work, of which nobody may have heard yet.
     """
 
     task_id: str
@@ -155,6 +156,7 @@ class Task:
     containers: tuple[ContainerState, ...] = ()
     progress: float | None = None
     result: str | None = None
+    done_at: datetime | None = None
 
     @property
     def must_end(self) -> bool:

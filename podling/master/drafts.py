@@ -7,6 +7,7 @@ from datetime import datetime
 from podling.core.alerts import Alert
 from podling.core.errors import NotFound, PodlingError
 from podling.core.lifecycle import Event, Transition, apply
+from podling.core.statement_end import settled
 from podling.core.task import Task
 from podling.core.value import changed
 from podling.kit.clock import Clock
@@ -82,7 +83,7 @@ class DraftPlan:
             return
         now = self._clock.now()
         try:
-            transition = apply(task, item.event, now, self._draw())
+            transition = apply(task, settled(task, item.event), now, self._draw())
         except PodlingError as error:
             self.refused[index] = error
             return

@@ -24,8 +24,9 @@ CONNECTIONS = 3
 class Shop:
     """The programs, and the database that is no business of theirs but for statements."""
 
-    def __init__(self, running: Programs, dsn: str) -> None:
+    def __init__(self, running: Programs, store: str, dsn: str) -> None:
         self.running = running
+        self.store = store
         self.dsn = dsn
 
     def ask(self, statement: str) -> Any:
@@ -73,7 +74,7 @@ def shop(request: pytest.FixtureRequest, server_of: ServerOf) -> Iterator[Shop]:
         started.start_master()
         started.start_worker("worker", *flags, "--database-connections", str(CONNECTIONS))
         started.wait_for_workers(1)
-        yield Shop(started, dsn)
+        yield Shop(started, request.param, dsn)
 
 
 def test_a_statement_runs_by_the_command(shop: Shop) -> None:
@@ -171,6 +172,29 @@ def test_a_worker_that_is_killed_leaves_nothing_half_done_and_tells_so(shop: Sho
     again = delivery == "at_least_once"
     assert (task["status"], task["attempt"]) == (("completed", 2) if again else ("failed", 1))
     assert shop.ask(f"SELECT count(*) FROM marks WHERE delivery = '{delivery}'") == again
+
+
+def test_only_podlings_own_database_knows_what_its_worker_could_not_tell(shop: Shop) -> None:
+    """Killed between the commit and its report: there the end was committed too, elsewhere it runs again."""
+    is_home = shop.store == "postgres"
+    where = {"database": None if is_home else "shop"}
+    assert shop.end("CREATE TABLE told (id int)", **where)["status"] == "completed"
+    statement = "WITH one AS (INSERT INTO told VALUES (1)) SELECT pg_sleep(1)"
+    task_id = shop.submit(statement, retry={"baseSeconds": 0.01}, **where)
+    shop.running.until_status(task_id, "running")
+    shop.running.pause("worker")  # the statement goes on, in a process of its own
+    if is_home:
+        task = shop.running.until_status(task_id, "completed")
+        assert (task["attempt"], task["exitCode"]) == (1, 0)
+    else:
+        until("it is committed", lambda: shop.ask("SELECT count(*) FROM told") == 1)
+    shop.running.kill("worker")
+    shop.running.start_worker("worker")
+    shop.running.until_status(task_id, "completed")
+    codes = [one["errorCode"] for one in shop.running.attempts(task_id)]
+    assert codes == ([None] if is_home else ["EXTERNAL", None])
+    counted = shop.end("SELECT count(*) AS count FROM told", **where)["taskId"]
+    assert json.loads(shop.podling("logs", counted).stdout) == {"count": len(codes)}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from podling.kit.wakeup import Wakeup
 from podling.master.context import MasterContext
-from podling.master.operations import inbox
+from podling.master.operations import inbox, statement_ends
 from podling.store.ports.inbox import InboxKind
 
 PAGE = 500
@@ -28,6 +28,7 @@ class InboxLoop:
         kinds = {kind: [item for item in items if item.kind is kind] for kind in InboxKind}
         await inbox.submit_all(self._context, kinds[InboxKind.SUBMIT])
         await inbox.cancel_all(self._context, kinds[InboxKind.CANCEL])
+        await statement_ends.end_all(self._context, kinds[InboxKind.END])
         if not items:
             return 0.0 if after else None
         self._pages = (self._pages + 1) % MOST_PAGES

@@ -58,7 +58,7 @@ async def wait_of(context: MasterContext, task: Task) -> tuple[int, Delay | None
 
 
 def delays(context: MasterContext) -> Callable[[Task], Delay | None]:
-    """Return what says of a due task why its queue, key or registry holds it back, as far as this master knows.
+    """Return what says of a due task why its queue, key or registry holds it back, as far as is known here.
 
     Only the leader knows how many have begun in a minute.
     """

@@ -39,9 +39,10 @@ class TaskDetail:
     containers: tuple[ContainerState, ...] = field(default=())
     progress: float | None = None
     result: str | None = None
+    done_at: datetime | None = None
 
 
-_SAID_NAMES = ("progress", "result")  # by few tasks, so what was not said is left out
+_SAID_NAMES = ("progress", "result", "done_at")  # by few tasks, so what was not said is left out
 _DETAIL_NAMES = tuple(TaskDetail.__dataclass_fields__)
 _read_detail = attrgetter(*_DETAIL_NAMES)
 _NO_DETAIL = TaskDetail()

@@ -34,10 +34,9 @@ class SqlRuntime(PythonRuntime):
     def __init__(
         self, cluster_id: str, data_dir: Path, databases: Mapping[str, str], *, connections: int, slots: int
     ) -> None:
-        told = orjson.dumps({"databases": dict(databases), "connections": connections}).decode()
-        super().__init__(
-            cluster_id, data_dir, (MODULE,), processes=1, slots=slots, environment={DATABASES: told}
-        )
+        told = {"cluster": cluster_id, "databases": dict(databases), "connections": connections}
+        environment = {DATABASES: orjson.dumps(told).decode()}
+        super().__init__(cluster_id, data_dir, (MODULE,), processes=1, slots=slots, environment=environment)
 
     async def prepare(self, work: ContainerWork) -> Found:
         order = {

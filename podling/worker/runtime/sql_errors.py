@@ -9,6 +9,7 @@ from podling.handlers import Fail
 _BY_STATE = {
     "40001": ErrorCode.SERIALIZATION,
     "40P01": ErrorCode.DB_DEADLOCK,
+    "PDL01": ErrorCode.EXTERNAL,  # podling_end: another attempt has taken its place
     "55P03": ErrorCode.SERIALIZATION,  # it would not wait for a lock any longer
     "42501": ErrorCode.ACCESS_DENIED,
     "25006": ErrorCode.ACCESS_DENIED,  # a read-only login or server

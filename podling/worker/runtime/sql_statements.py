@@ -7,6 +7,7 @@ connection is lost before that, the server keeps nothing. One that cannot run so
 import asyncio
 import logging
 import os
+import re
 import resource
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -67,10 +68,24 @@ _NOTICE_CLIENT_GONE = """
 """
 
 
+# It has to act as its owner: anybody's function could act as this login.
+_HOME = """
+    SELECT format('%I.%I', n.nspname, p.proname)
+    FROM pg_proc p
+    JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.oid = to_regprocedure('podling_end(text, text, bigint)')
+      AND p.prosecdef
+      AND has_function_privilege(p.oid, 'EXECUTE')
+"""
+_IDS = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
 class _Connection(_Base):
+    """`home` is the function that commits an end with its work; only Podling's own database has it."""
+
+    home: str | None = None
+
     def get_reset_query(self) -> str:
         """What a statement did to its session ends with it."""
         return "DISCARD ALL"
@@ -78,11 +93,21 @@ class _Connection(_Base):
 
 @dataclass(frozen=True)
 class Order:
-    """One statement, with the time until which it may run."""
+    """One statement, whose it is, and the time until which it may run."""
 
     statement: str
     parameters: Sequence[Any]
     until: datetime | None
+    cluster_id: str
+    task_id: str
+    attempt: int
+
+    @property
+    def literals(self) -> str:
+        """Whose it is, in SQL; ids are words, and nothing else is let through."""
+        if not _IDS.fullmatch(f"{self.cluster_id}{self.task_id}"):
+            raise StatementFailed(ErrorCode.RUNTIME, "its id is none that Podling gives")
+        return f"'{self.cluster_id}', '{self.task_id}', {self.attempt:d}"
 
     @property
     def is_late(self) -> bool:
@@ -148,14 +173,16 @@ class Rows:
 class Database:
     """One database as one login, on `connections` at most."""
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, cluster_id: str) -> None:
         self._url = url
+        self._cluster_id = cluster_id
         self._connections = connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def run(self, order: Mapping[str, Any], context: Context) -> None:
         """Run the statement of a task, and write what comes of it to its log. Raises StatementFailed."""
-        wanted = Order(order["statement"], order["parameters"], context.deadline)
+        whose = (self._cluster_id, context.task_id, context.attempt)
+        wanted = Order(order["statement"], order["parameters"], context.deadline, *whose)
         try:
             async with self._connection() as connection:
                 with _noticing(connection):
@@ -203,6 +230,8 @@ async def _begin(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     transport = getattr(connection, "_transport", None)  # which the driver shows in no other way
     keep_alive(transport.get_extra_info("socket") if transport is not None else None)
     await prepare_connection(connection)
+    assert isinstance(connection, _Connection)
+    connection.home = await connection.fetchval(_HOME, timeout=PROMPT_SECONDS)
 
 
 @contextmanager
@@ -236,16 +265,16 @@ async def _in_transaction(connection: "Connection", order: Order) -> Outcome:
         outcome = await _execute(connection, order)
         if not connection.is_in_transaction():
             raise StatementFailed(ErrorCode.BAD_STATEMENT, "it must not end its transaction")
+        await _commit(connection, order)
     except BaseException:
         await _roll_back(connection)
         raise
-    await _commit(connection)
     return outcome
 
 
 async def _roll_back(connection: "Connection") -> None:
     """End what was begun; a server that does not answer is left, and does the same by itself."""
-    if connection.is_closed():
+    if connection.is_closed() or not connection.is_in_transaction():
         return
     try:
         await connection.execute("ROLLBACK", timeout=GIVE_UP_SECONDS)
@@ -253,9 +282,14 @@ async def _roll_back(connection: "Connection") -> None:
         connection.terminate()
 
 
-async def _commit(connection: "Connection") -> None:
-    """Commit, and hear of it: by now it is too late to be cancelled."""
-    committing = asyncio.ensure_future(connection.execute("COMMIT", timeout=COMMIT_SECONDS))
+async def _commit(connection: "Connection", order: Order) -> None:
+    """Commit, at home together with the end, and hear of it: by now it is too late to be cancelled.
+
+    Both in one message, since the end locks the task's row, for which masters would wait.
+    """
+    home: str | None = connection.home  # type: ignore[attr-defined]
+    end = "" if home is None else f"SELECT {home}({order.literals}); "
+    committing = asyncio.ensure_future(connection.execute(f"{end}COMMIT", timeout=COMMIT_SECONDS))
     while not committing.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait({committing})
@@ -311,7 +345,7 @@ def _register() -> None:
     settings = orjson.loads(os.environ.pop(DATABASES))
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     for name, url in settings["databases"].items():
-        database = Database(url, settings["connections"])
+        database = Database(url, settings["connections"], settings["cluster"])
         handler(name, concurrency=settings["connections"])(database.run)
 
 
