@@ -33,6 +33,7 @@ COMMANDS = {
     "dlq": "dlq:app",
     "nodes": "nodes:nodes",
     "node": "node:app",
+    "workflow": "workflow:app",
     "cron": "cron:app",
     "alert": "alert:app",
     "lock": "lock:app",

@@ -12,7 +12,7 @@ from rich.text import Text
 from podling.cli.table import Screen, cells_of
 from podling.cli.text import visible
 
-_STYLES = {
+STYLES = {
     "pending": "yellow",
     "scheduled": "cyan",
     "running": "blue",
@@ -44,7 +44,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for column in columns:
         table.add_column(Text(column), overflow="fold", no_wrap=column == "ID")
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     return table
 
 

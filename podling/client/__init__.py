@@ -7,9 +7,9 @@
 `AsyncClient` has the same methods, to be awaited; what yields many items is iterated, not awaited.
 
 The raw door, for what no method does: `send` takes the calls of the modules `tasks`, `nodes`, `events`,
-`tokens`, `alerts`, `schedules`, `decisions`, `coordination` and `cluster` (and `items` those that list),
-and gives plain JSON; `stream` gives an answer's bytes as they come. `link` and `perform` are what these
-stand on.
+`tokens`, `alerts`, `schedules`, `workflows`, `decisions`, `coordination` and `cluster` (and `items` those
+that list), and gives plain JSON; `stream` gives an answer's bytes as they come. `link` and `perform` are
+what these stand on.
 
 Every refusal is raised as the error of `podling.core.errors` that the master answered with.
 """
@@ -26,6 +26,7 @@ from podling.client import (
     schedules,
     tasks,
     tokens,
+    workflows,
 )
 from podling.client.blocking import Client
 from podling.client.blocking_events import Events
@@ -52,6 +53,7 @@ __all__ = [
     "schedules",
     "tasks",
     "tokens",
+    "workflows",
 ]
 
 

@@ -8,6 +8,7 @@ from podling.client import alerts, cluster, decisions, nodes, queues, tokens
 from podling.client.asynchronous_base import PAGE
 from podling.client.asynchronous_dead_letters import AsyncDeadLetters
 from podling.client.asynchronous_schedules import AsyncSchedules
+from podling.client.asynchronous_workflows import AsyncWorkflows
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
     Alert,
@@ -26,7 +27,7 @@ from podling.client.operator_models import (
 )
 
 
-class AsyncOperations(AsyncDeadLetters, AsyncSchedules):
+class AsyncOperations(AsyncDeadLetters, AsyncSchedules, AsyncWorkflows):
     """What an operator's program does."""
 
     def nodes(

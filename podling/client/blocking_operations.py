@@ -9,6 +9,7 @@ from podling.client import alerts, cluster, decisions, nodes, queues, tokens
 from podling.client.blocking_base import PAGE
 from podling.client.blocking_dead_letters import DeadLetters
 from podling.client.blocking_schedules import Schedules
+from podling.client.blocking_workflows import Workflows
 from podling.client.models import Cluster, Master, Node
 from podling.client.operator_models import (
     Alert,
@@ -27,7 +28,7 @@ from podling.client.operator_models import (
 )
 
 
-class Operations(DeadLetters, Schedules):
+class Operations(DeadLetters, Schedules, Workflows):
     """What an operator's program does."""
 
     def nodes(

@@ -22,6 +22,21 @@ class AlertWish(TypedDict):
     listedOnly: NotRequired[bool | None]
 
 
+class ArrayPlace(TypedDict):
+    """Which of an array's tasks one is, counted from 0; of them `max_parallel` are on nodes at a time."""
+
+    index: int
+    count: int
+    maxParallel: NotRequired[int | None]
+
+
+class ArrayWish(TypedDict):
+    """So many tasks of one kind, of which `max_parallel` are on nodes at a time."""
+
+    count: int
+    maxParallel: NotRequired[int | None]
+
+
 class Attempt(TypedDict):
     """One try at a task on one node."""
 
@@ -163,6 +178,13 @@ class Fire(TypedDict):
 
 
 HealthStatus = Literal["healthy", "unhealthy", "unknown"]
+
+
+class KeyDependency(TypedDict):
+    """A parent in the same workflow; of an array each task is one."""
+
+    key: str
+    when: NotRequired["When | None"]
 
 
 class Logging(TypedDict):
@@ -361,6 +383,7 @@ class ScheduledTask(TypedDict):
     parameters: NotRequired[list[Any] | None]
     database: NotRequired[str | None]
     dependsOn: NotRequired["list[Dependency] | None"]
+    array: NotRequired["ArrayPlace | None"]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
     args: NotRequired[list[str] | None]
@@ -421,6 +444,7 @@ class ShownTask(TypedDict):
     parameters: list[Any] | None
     database: str | None
     dependsOn: list["Dependency"]
+    array: "ArrayPlace | None"
     image: str | None
     command: list[str]
     args: list[str]
@@ -485,6 +509,7 @@ class Task(TypedDict):
     parameters: list[Any] | None
     database: str | None
     dependsOn: list["Dependency"]
+    array: "ArrayPlace | None"
     image: str | None
     command: list[str]
     args: list[str]
@@ -567,6 +592,7 @@ class TaskFields(TypedDict):
     parameters: NotRequired[list[Any] | None]
     database: NotRequired[str | None]
     dependsOn: NotRequired["list[Dependency] | None"]
+    array: NotRequired["ArrayPlace | None"]
     image: NotRequired[str | None]
     command: NotRequired[list[str] | None]
     args: NotRequired[list[str] | None]
@@ -620,3 +646,108 @@ class Ulimit(TypedDict):
 
 
 When = Literal["success", "failure", "always"]
+
+
+class Workflow(TypedDict):
+    """A workflow with its tasks, in the order of the submission."""
+
+    workflowId: str
+    name: str
+    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    createdAt: str
+    counts: dict[str, int]
+    tasks: list["WorkflowMember"]
+
+
+class WorkflowDependency(TypedDict):
+    """A parent, by its key."""
+
+    key: str
+    when: "When"
+
+
+class WorkflowMember(TypedDict):
+    """A task of a workflow; without a status if history has forgotten it."""
+
+    key: str
+    arrayIndex: int | None
+    taskId: str
+    dependsOn: list["WorkflowDependency"]
+    name: str | None
+    status: Literal["pending", "scheduled", "running", "completed", "failed", "cancelled"] | None
+    attempt: int | None
+    nodeId: str | None
+    startedAt: str | None
+    finishedAt: str | None
+    exitCode: int | None
+    errorCode: str | None
+    error: str | None
+
+
+class WorkflowOverview(TypedDict):
+    """A workflow, and how many of its tasks are in each state."""
+
+    workflowId: str
+    name: str
+    status: Literal["pending", "running", "completed", "failed", "cancelled"]
+    createdAt: str
+    counts: dict[str, int]
+
+
+class WorkflowStep(TypedDict):
+    """One task, or with `array` many that differ in `PODLING_ARRAY_INDEX`."""
+
+    name: NotRequired[str | None]
+    runtime: NotRequired["Runtime | None"]
+    labels: NotRequired[dict[str, str] | None]
+    network: NotRequired[str | None]
+    restartPolicy: NotRequired["RestartPolicy | None"]
+    queue: NotRequired[str | None]
+    priority: NotRequired[int | None]
+    runAt: NotRequired[str | None]
+    idempotencyKey: NotRequired[str | None]
+    concurrencyKey: NotRequired[str | None]
+    maxAttempts: NotRequired[int | None]
+    retry: NotRequired["RetryPolicy | None"]
+    timeoutSeconds: NotRequired[float | None]
+    queueTimeoutSeconds: NotRequired[float | None]
+    deadlineSeconds: NotRequired[float | None]
+    delivery: NotRequired["Delivery | None"]
+    onLost: NotRequired["OnLost | None"]
+    onDisconnect: NotRequired["OnDisconnect | None"]
+    maxLosses: NotRequired[int | None]
+    placement: NotRequired["Placement | None"]
+    alerts: NotRequired["list[str | AlertWish] | None"]
+    handler: NotRequired[str | None]
+    payload: NotRequired[Any]
+    dependsOn: NotRequired["list[KeyDependency] | None"]
+    array: NotRequired["ArrayWish | None"]
+    image: NotRequired[str | None]
+    command: NotRequired[list[str] | None]
+    args: NotRequired[list[str] | None]
+    env: NotRequired[dict[str, str] | None]
+    workingDir: NotRequired[str | None]
+    user: NotRequired[str | None]
+    ports: NotRequired["list[Port] | None"]
+    resources: NotRequired[dict[str, dict[str, str | float] | None] | None]
+    mounts: NotRequired["list[Mount] | None"]
+    tmpfs: NotRequired[dict[str, str] | None]
+    pullPolicy: NotRequired["PullPolicy | None"]
+    platform: NotRequired[str | None]
+    stopSignal: NotRequired[str | None]
+    stopGraceSeconds: NotRequired[float | None]
+    init: NotRequired[bool | None]
+    readOnlyRoot: NotRequired[bool | None]
+    privileged: NotRequired[bool | None]
+    capabilities: NotRequired["Capabilities | None"]
+    securityOptions: NotRequired[list[str] | None]
+    devices: NotRequired["list[Device] | None"]
+    ulimits: NotRequired["dict[str, int | Ulimit] | None"]
+    shmSize: NotRequired[str | float | None]
+    hostname: NotRequired[str | None]
+    extraHosts: NotRequired[dict[str, str] | None]
+    dns: NotRequired[list[str] | None]
+    dnsSearch: NotRequired[list[str] | None]
+    dnsOptions: NotRequired[list[str] | None]
+    logging: NotRequired["LoggingSubmission | None"]
+    key: str

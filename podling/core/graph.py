@@ -10,13 +10,17 @@ from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 
 from podling.core.errors import InvalidInput
-from podling.core.fields import check_identifier
+from podling.core.fields import check_identifier, check_number
 from podling.core.lifecycle import ParentsMet, ParentUnmet
-from podling.core.spec import Dependency, When
+from podling.core.spec import Dependency, TaskSpec, When
 from podling.core.task import Task, TaskStatus
 from podling.core.value import value
 
 MOST_PARENTS = 1000
+MOST_TASKS = 1000  # of a graph
+ARRAY_KEYS = "array/"
+"""Begins the concurrency keys of arrays, whose cap is their own."""
+
 _LONGEST_CYCLE = 20
 
 
@@ -122,12 +126,24 @@ def check_dependencies(dependencies: Sequence[Dependency]) -> None:
     check_distinct("dependsOn", [dependency.task_id for dependency in dependencies])
 
 
-def check_distinct(field: str, names: Sequence[str]) -> None:
-    """Raise InvalidInput if a parent is named twice: two conditions on one could contradict each other."""
+def check_place(spec: TaskSpec) -> None:
+    """Raise InvalidInput for a place that no array has."""
+    place = spec.array
+    assert place is not None
+    check_number("array.count", place.count, 1, MOST_TASKS)
+    check_number("array.index", place.index, 0, place.count - 1)
+    if place.max_parallel is not None:
+        check_number("array.maxParallel", place.max_parallel, 1, MOST_TASKS)
+        if not (spec.concurrency_key or "").startswith(ARRAY_KEYS):
+            raise InvalidInput.field("array.maxParallel", "needs the concurrencyKey of its array beside it")
+
+
+def check_distinct(field: str, names: Sequence[str], problem: str = "names {} twice") -> None:
+    """Raise InvalidInput if a name is there twice: two conditions on one parent may contradict each other."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InvalidInput.field(field, f"names {name} twice")
+            raise InvalidInput.field(field, problem.format(name))
         seen.add(name)
 
 

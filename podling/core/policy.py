@@ -27,7 +27,7 @@ from podling.core.fields import (
     check_text,
 )
 from podling.core.functions import check_function
-from podling.core.graph import check_dependencies
+from podling.core.graph import check_dependencies, check_place
 from podling.core.permission_rules import check_allowed, check_limits
 from podling.core.permissions import Policy, denied
 from podling.core.retry import ErrorCode
@@ -112,6 +112,8 @@ def check_form(spec: TaskSpec, *, allow_simulated: bool = False) -> TaskSpec:
     check_wishes(spec.alerts)
     if spec.depends_on:
         check_dependencies(spec.depends_on)
+    if spec.array is not None:
+        check_place(spec)
     return spec
 
 

@@ -261,6 +261,15 @@ class Dependency:
 
 
 @value
+class ArrayPlace:
+    """Which of an array's tasks one is, counted from 0; of them `max_parallel` are on nodes at a time."""
+
+    index: int
+    count: int
+    max_parallel: int | None = None
+
+
+@value
 class TaskSpec:
     """A unit of work, complete with its defaults, as accepted.
 
@@ -299,6 +308,7 @@ class TaskSpec:
     parameters: str | None = None
     database: str | None = None
     depends_on: tuple[Dependency, ...] = ()
+    array: ArrayPlace | None = None
 
     @property
     def main(self) -> ContainerSpec:

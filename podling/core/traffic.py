@@ -100,8 +100,11 @@ class Rules:
     def of(self, queue: str) -> QueuePolicy:
         return self.policies.get(queue, UNLIMITED)
 
-    def per_key(self, queue: str) -> int:
-        return self.of(queue).max_per_key or 1
+    def per_key(self, spec: TaskSpec) -> int:
+        """Return how many tasks may share the task's key: an array has its own cap."""
+        if spec.array is not None and spec.array.max_parallel is not None:
+            return spec.array.max_parallel
+        return self.of(spec.queue).max_per_key or 1
 
     def is_lined_up(self, queue: str) -> bool:
         """Whether the queue's tasks wait in lines of their own, so that they are in nobody's way."""
@@ -298,7 +301,7 @@ class Gate:
         key, queue = task.spec.concurrency_key, task.spec.queue
         if key is None:
             return None
-        most, count = self.rules.per_key(queue), self._flight.keys[key] + self._taken_keys[key]
+        most, count = self.rules.per_key(task.spec), self._flight.keys[key] + self._taken_keys[key]
         if count < most:
             return None
         return Delay(

@@ -18,7 +18,7 @@ from podling.kit.clock import Clock
 from podling.master.drafts import Applied as Applied
 from podling.master.drafts import DraftPlan, Notify
 from podling.master.drafts import Happening as Happening
-from podling.master.inserts import Insert
+from podling.master.inserts import Insert, InsertWorkflow
 from podling.master.lane import CommitLane
 from podling.store.base import Store, WriteResult, WriteStatus
 
@@ -69,6 +69,7 @@ class Committer:
         self._inserts: Batcher[_Item, _Answer] = Batcher(self._write_inserts, MOST_PER_BATCH)
         self._everyone: Batcher[_Item, _Answer] = Batcher(self._write_everyones, MOST_PER_BATCH)
         self._leader: Batcher[_Item, _Answer] = Batcher(self._write_leaders, MOST_PER_BATCH)
+        self._workflows: Batcher[InsertWorkflow, WriteResult | None] = Batcher(self._write_workflow, 1)
         self._nodes: Batcher[NodeChange, None] = Batcher(self._write_nodes, MOST_PER_BATCH)
 
     def lead(self, epoch: int | None) -> None:
@@ -85,6 +86,15 @@ class Committer:
         if self.is_behind:
             raise Unavailable("too many requests wait for the store; try again", code="overloaded")
         return self._inserts.enqueue(item)
+
+    async def insert_workflow(self, item: InsertWorkflow) -> WriteResult | None:
+        """Store a workflow with all its tasks, or nothing of it; the answer is None, or whose key it has.
+
+        Raises StoreUnavailable, InvalidInput, and Unavailable as above.
+        """
+        if self.is_behind:
+            raise Unavailable("too many requests wait for the store; try again", code="overloaded")
+        return await self._workflows.put(item)
 
     async def apply(self, task_id: str, event: Event, *, from_worker: bool = False) -> Task:
         """Return the task after the event.
@@ -133,7 +143,7 @@ class Committer:
     @property
     def is_behind(self) -> bool:
         """Whether so much waits to be written that nothing new should be taken."""
-        return self._inserts.waiting + self._everyone.waiting >= MOST_WAITING
+        return self._inserts.waiting + self._everyone.waiting + self._workflows.waiting >= MOST_WAITING
 
     @property
     def is_writing(self) -> bool:
@@ -153,6 +163,7 @@ class Committer:
     async def drain(self) -> None:
         """Wait until everything that was accepted has been written."""
         await self._inserts.drain()
+        await self._workflows.drain()
         await self._everyone.drain()
         await self._leader.drain()
         await self._nodes.drain()
@@ -160,6 +171,16 @@ class Committer:
     async def _write_inserts(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
         async with self._intake.turn:
             return await self._write(self._intake, items, None)
+
+    async def _write_workflow(self, items: Sequence[InsertWorkflow]) -> Sequence[WriteResult | None]:
+        (item,) = items
+        writes = tuple(insert.write() for insert in item.inserts)
+        async with self._intake.turn:
+            results = await self._intake.commit(writes, None, workflow=item.workflow)
+        if results[0].status is not WriteStatus.APPLIED:
+            return [results[0]]
+        self._publish([Applied(None, write.task, blocked=write.blocked) for write in writes])
+        return [None]
 
     async def _write_everyones(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
         async with self._main.turn:

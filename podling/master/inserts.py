@@ -6,6 +6,7 @@ from podling.core.lifecycle import Cancel, Deny
 from podling.core.schedule import FireWrite
 from podling.core.task import Task, TaskEvent
 from podling.core.value import changed
+from podling.core.workflow import Workflow
 from podling.store.base import TaskWrite
 
 
@@ -58,3 +59,11 @@ class Insert:
             inbox_id=self.inbox_id,
         )
         return plain if self.replays is None else self.replays.within(plain)
+
+
+@dataclass(frozen=True, slots=True)
+class InsertWorkflow:
+    """A workflow with all its tasks."""
+
+    workflow: Workflow
+    inserts: tuple[Insert, ...]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from podling.core.node import NodeChange
+from podling.core.workflow import Workflow
 from podling.kit.clock import Clock
 from podling.store.base import Batch, Store, TaskWrite, WriteResult
 
@@ -26,12 +27,16 @@ class CommitLane:
         self._unsure: set[int] = set()  # such numbers, until the feed has told what became of them
 
     async def commit(
-        self, writes: tuple[TaskWrite, ...], epoch: int | None, nodes: tuple[NodeChange, ...] = ()
+        self,
+        writes: tuple[TaskWrite, ...],
+        epoch: int | None,
+        nodes: tuple[NodeChange, ...] = (),
+        workflow: Workflow | None = None,
     ) -> Sequence[WriteResult]:
         """Have the store write the next batch. Raises StoreUnavailable, StaleEpoch, InvalidInput."""
         await self._close_doubt()
         try:
-            results = await self._send(writes, epoch, nodes)
+            results = await self._send(writes, epoch, nodes, workflow)
         except Exception:
             self._in_doubt = True
             self._unsure.add(self._number)
@@ -68,7 +73,11 @@ class CommitLane:
             self._number += 1
 
     async def _send(
-        self, writes: tuple[TaskWrite, ...], epoch: int | None, nodes: tuple[NodeChange, ...]
+        self,
+        writes: tuple[TaskWrite, ...],
+        epoch: int | None,
+        nodes: tuple[NodeChange, ...],
+        workflow: Workflow | None = None,
     ) -> Sequence[WriteResult]:
         self.in_flight = self._number
         batch = Batch(
@@ -78,6 +87,7 @@ class CommitLane:
             tasks=writes,
             epoch=epoch,
             nodes=nodes,
+            workflow=workflow,
         )
         try:
             return await self._store.commit(batch)

@@ -37,6 +37,7 @@ from podling.master.api import (
     session,
     tasks,
     tokens,
+    workflows,
 )
 from podling.master.api.access import Access
 from podling.master.api.admission import ADMISSION, Admission
@@ -337,6 +338,7 @@ def application(server: MasterServer) -> web.Application:
 def _routes() -> list[Route]:
     parts = (
         tasks,
+        workflows,
         nodes,
         logs,
         session,

@@ -37,6 +37,7 @@ from podling.store.ports.schedules import Schedules
 from podling.store.ports.submit_counts import SubmitCounts
 from podling.store.ports.task_keys import TaskKeys
 from podling.store.ports.tokens import Tokens
+from podling.store.ports.workflows import Workflows
 
 
 def ignore() -> None:
@@ -149,6 +150,7 @@ class Store(Protocol):
     lines: Lines
     submit_counts: SubmitCounts
     task_keys: TaskKeys
+    workflows: Workflows
 
     @property
     def replica(self) -> ReplicaFacts | None: ...

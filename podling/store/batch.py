@@ -8,6 +8,7 @@ from podling.core.node import NodeChange
 from podling.core.schedule import FireWrite
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
 from podling.core.value import value
+from podling.core.workflow import Workflow
 
 
 @value
@@ -66,7 +67,8 @@ class Batch:
     `master_id` names: a repeat changes nothing twice.
 
     With an `epoch` the whole batch is refused (StaleEpoch) unless that epoch still leads. `now` is
-    the wall clock by which pending tasks are ready or not yet. `nodes` is only told in the feed.
+    the wall clock by which pending tasks are ready or not yet. `nodes` is only told in the feed. With a
+    `workflow`, whose idempotency key is used already, every write is a DUPLICATE of that one's id.
     """
 
     master_id: str
@@ -75,6 +77,7 @@ class Batch:
     tasks: tuple[TaskWrite, ...]
     epoch: int | None = None
     nodes: tuple[NodeChange, ...] = ()
+    workflow: Workflow | None = None
 
 
 class WriteStatus(StrEnum):

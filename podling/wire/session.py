@@ -263,11 +263,11 @@ def _assigned(assignments: Iterable[Assignment]) -> list[Any]:
 
 
 def _for_worker(spec: TaskSpec) -> dict[str, Any]:
-    """A worker has no business with whom to tell of a task or what came before it, and the oldest refuses
+    """A worker has no business with whom to tell of a task or what belongs to it, and the oldest refuses
     those fields and others.
     """
     shown: dict[str, Any] = outside(spec)
-    del shown["alerts"], shown["dependsOn"]
+    del shown["alerts"], shown["dependsOn"], shown["array"]
     if spec.handler is None:
         del shown["handler"], shown["payload"]
     if spec.statement is None:

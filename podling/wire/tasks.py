@@ -40,6 +40,10 @@ def parse_task(plain: Mapping[str, Any], idempotency_key: str | None = None) -> 
     """
     given = {key: item for key, item in plain.items() if item is not None and key not in OUTPUT_ONLY}
     _refuse_unknown(given)
+    if isinstance(given.get("array"), dict) and "index" not in given["array"]:
+        raise InvalidInput.field(
+            "array", "many tasks are a workflow: POST /api/v1/workflows takes their count"
+        )
     container = {key: _stripped(key, item) for key, item in given.items() if key in _CONTAINER_FIELDS}
     spec = {key: _stripped(key, item) for key, item in given.items() if key in _SPEC_FIELDS}
     if "resources" in container:

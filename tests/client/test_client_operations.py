@@ -127,6 +127,10 @@ METHODS: dict[str, Callable[[Face], Any]] = {
     "POST /api/v1/schedules": lambda client: client.create_schedule(
         "x", cron="@daily", task={"image": "box"}
     ),
+    "POST /api/v1/workflows": lambda client: client.submit_workflow("x", [{"key": "a", "image": "b"}]),
+    "GET /api/v1/workflows": lambda client: next(client.workflows()),
+    "GET /api/v1/workflows/{id}": lambda client: client.workflow("x"),
+    "POST /api/v1/workflows/{id}/cancel": lambda client: client.cancel_workflow("x"),
     "GET /api/v1/schedules": lambda client: next(client.schedules()),
     "GET /api/v1/schedules/{id}": lambda client: client.schedule("x"),
     "PUT /api/v1/schedules/{id}": lambda client: client.replace_schedule("x", cron="@daily", task={}),

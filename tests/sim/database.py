@@ -21,7 +21,7 @@ from tests.sim.story import Story
 
 _PARTS = frozenset(
     "alerts audit coordination dead_letters decisions dependencies inbox lines queues schedules"
-    " submit_counts task_keys tokens".split()
+    " submit_counts task_keys tokens workflows".split()
 )
 
 HOST = "db"

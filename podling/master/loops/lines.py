@@ -35,7 +35,7 @@ class WaitingLines:
         self._context = context
         self._known: dict[str, dict[str, Task]] = {}  # by queue its lines, each with one that is or was there
         self._misplaced: set[str] = set()  # lines that are none by what is said of queues now
-        self._freed: set[str] = set()  # keys
+        self._freed: dict[str, int] = {}  # keys, and how many tasks may share each
         self._keys_after: str | None = KEYS  # the lines of keys from here on are looked at; None: all were
         self._epoch: int | None = None
         self._is_stale = True
@@ -71,9 +71,13 @@ class WaitingLines:
         self._known.setdefault(task.spec.queue, {})[line] = task
         return True
 
-    def free(self, key: str) -> None:
-        """A task with this key has ended, or the registry of which it is has more room."""
-        self._freed.add(key)
+    def free(self, task: Task) -> None:
+        """A task that has a key has ended."""
+        self._freed[task.spec.concurrency_key or ""] = self._shared_by(task)
+
+    def free_registry(self, key: str) -> None:
+        """The registry of which the key is has more room."""
+        self._freed[key] = PAGE
 
     # When queues go on
 
@@ -172,19 +176,23 @@ class WaitingLines:
             if found.get(line, 0) < PAGE:
                 self._misplaced.discard(line)
                 self._drop([line])
-        self._freed |= {
-            line.removeprefix(KEYS) for line in rooms if line.startswith(KEYS) and found.get(line, 0) >= PAGE
-        }
+        for key in (line.removeprefix(KEYS) for line, count in found.items() if count >= PAGE):
+            if registry_of(key) is not None:
+                self.free_registry(key)
         return self._keys_after is not None or PAGE in found.values()
 
     def _free_keys(self) -> dict[str, int]:
-        freed, self._freed = self._freed, set()
-        return {key_line(key): room for key in freed if (room := self._room_of(key)) > 0}
+        freed, self._freed = self._freed, {}
+        return {key_line(key): room for key, most in freed.items() if (room := self._room_of(key, most)) > 0}
 
-    def _room_of(self, key: str) -> int:
+    def _shared_by(self, task: Task) -> int:
+        """Return how many tasks may share the task's key, or one of any other queue."""
+        return max(self._rules.most_per_key, self._rules.per_key(task.spec))
+
+    def _room_of(self, key: str, most: int) -> int:
         if (registry := registry_of(key)) is not None:
             return self._context.registries.room(registry, PAGE)
-        return self._rules.most_per_key - self._context.view.flight.keys[key]
+        return most - self._context.view.flight.keys[key]
 
     async def _next_keys(self) -> dict[str, int]:
         """Look at some more lines of keys: those that a last leader left, or that have more room now."""
@@ -192,8 +200,8 @@ class WaitingLines:
             return {}
         page = await self._context.store.lines.firsts(self._keys_after, PAGE)
         self._keys_after = [*page][-1] if len(page) == PAGE else None
-        keys = (line.removeprefix(KEYS) for line in page)
-        return {key_line(key): room for key in keys if (room := self._room_of(key)) > 0}
+        keys = {line.removeprefix(KEYS): self._shared_by(task) for line, task in page.items()}
+        return {key_line(key): room for key, most in keys.items() if (room := self._room_of(key, most)) > 0}
 
     async def heads(self, gate: Gate) -> Sequence[Task]:
         """Return the first of every line, as many as may start now, and about PAGE at most."""

@@ -93,7 +93,7 @@ class Scheduler:
             self._lines.ended(after.spec.queue)
         key = after.spec.concurrency_key
         if key is not None and before is not None and before.status.is_live and not after.status.is_live:
-            self._lines.free(key)
+            self._lines.free(after)
 
     def _is_fresh(self, change: Applied, now: datetime) -> bool:
         after = change.after
@@ -128,7 +128,7 @@ class Scheduler:
         await self._clear_up()
         await self._blocked.learn()
         for registry in await self._registries.learn():
-            self._lines.free(key_of(registry))
+            self._lines.free_registry(key_of(registry))
         await self._lines.learn()
         unblocked = await self._blocked.unblock()
         has_more = await self._lines.recall() or unblocked.has_more

@@ -20,6 +20,7 @@ from podling.master.operations.alerts import check_wishes_of
 from podling.wire.tasks import brought_by
 
 SUBMIT, BATCH, REPLAY, SCHEDULE, SQL = "submit", "batch", "replay", "schedule", "sql"
+WORKFLOW = "workflow"
 
 
 @value

@@ -174,8 +174,16 @@ def assignment_of(task: Task) -> Assignment:
         attempt=task.attempt,
         spec=task.spec,
         environment={
+            **_array_env(task),
             "PODLING_TASK_ID": task.task_id,
             "PODLING_ATTEMPT": str(task.attempt),
             "PODLING_NODE_ID": task.node_id,
         },
     )
+
+
+def _array_env(task: Task) -> dict[str, str]:
+    place = task.spec.array
+    if place is None:
+        return {}
+    return {"PODLING_ARRAY_INDEX": str(place.index), "PODLING_ARRAY_COUNT": str(place.count)}

@@ -44,6 +44,7 @@ from podling.store.memory.submit_counts import SubmitCountTable
 from podling.store.memory.task_keys import TaskKeyTable
 from podling.store.memory.tasks import TaskTable
 from podling.store.memory.tokens import TokenTable
+from podling.store.memory.workflows import WorkflowTable
 from podling.store.ports.alerts import Alerts
 from podling.store.ports.audit import Audit
 from podling.store.ports.coordination import Coordination
@@ -58,6 +59,7 @@ from podling.store.ports.schedules import Schedules
 from podling.store.ports.submit_counts import SubmitCounts
 from podling.store.ports.task_keys import TaskKeys
 from podling.store.ports.tokens import Tokens
+from podling.store.ports.workflows import Workflows
 
 MOST_FORGOTTEN = 500  # ended tasks at once: a few milliseconds' work
 
@@ -106,6 +108,8 @@ class MemoryStore(Store):
         self._coordination = MemoryCoordination(clock, self._tasks.is_live)
         self.coordination: Coordination = self._coordination
         self.task_keys: TaskKeys = TaskKeyTable()
+        self._workflows = WorkflowTable(self._tasks.get)
+        self.workflows: Workflows = self._workflows
         self.submit_counts: SubmitCounts = SubmitCountTable(clock)
         self._alerts = AlertTable(self._masters.check_epoch, self._tasks.add_events, self._call)
         self.alerts: Alerts = self._alerts
@@ -194,6 +198,11 @@ class MemoryStore(Store):
             return first_answer
         if batch.epoch is not None:
             self._masters.check_epoch(batch.epoch)
+        if batch.workflow is not None and (owner := self._workflows.add(batch.workflow)) is not None:
+            refusal = WriteResult(task_id=owner, status=WriteStatus.DUPLICATE)
+            refused = (refusal,) * len(batch.tasks)
+            self._changes.add(batch, refused)
+            return refused
         new_ids = frozenset(write.task.task_id for write in batch.tasks if write.expected_version is None)
         results = tuple(self._write(write, batch.now, new_ids) for write in batch.tasks)
         for write, result in zip(batch.tasks, results, strict=True):
@@ -331,6 +340,7 @@ class MemoryStore(Store):
             if self._clock.monotonic() >= until:
                 return Maintained(is_complete=False)
             await asyncio.sleep(0)  # others have a turn
+        self._workflows.forget()
         return Maintained(is_complete=True)
 
     # Nodes

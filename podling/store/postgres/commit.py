@@ -18,7 +18,7 @@ from podling.core.dead_letters import letter_of
 from podling.core.errors import StaleEpoch, StoreUnavailable
 from podling.core.task import Task
 from podling.store.base import Batch, TaskWrite, WriteResult, WriteStatus
-from podling.store.postgres import alerts, dead_letters, dependencies, inbox, schedules
+from podling.store.postgres import alerts, dead_letters, dependencies, inbox, schedules, workflows
 from podling.store.postgres.change_rows import changes_body, read_results
 from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
@@ -116,6 +116,7 @@ class Committer:
 def _is_all_new(batch: Batch) -> bool:
     return (
         batch.epoch is None
+        and batch.workflow is None
         and bool(batch.tasks)
         and not batch.nodes
         and all(write.is_plainly_new for write in batch.tasks)
@@ -139,6 +140,10 @@ def _new_rows(writes: Sequence[TaskWrite], now: datetime) -> tuple[str, list[str
 
 async def _write(connection: Connection, batch: Batch) -> list[WriteResult]:
     results: dict[int, WriteResult] = {}
+    if batch.workflow is not None and (owner := await workflows.add(connection, batch.workflow)) is not None:
+        refused = [WriteResult(task_id=owner, status=WriteStatus.DUPLICATE)] * len(batch.tasks)
+        await _record(connection, batch, refused)
+        return refused
     for writes in _rounds(batch.tasks):
         results |= await _Round(connection, batch, writes).write()
     ordered = [results[index] for index in range(len(batch.tasks))]

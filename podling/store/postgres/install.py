@@ -57,6 +57,7 @@ RELATIONS = (
     "task_specs",
     "tasks",
     "tokens",
+    "workflows",
 )
 """Every table and view that Podling owns, partitions left out."""
 

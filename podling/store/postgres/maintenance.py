@@ -43,6 +43,7 @@ class TablesMaintained(Maintained):
     keys_removed: int
     inbox_keys_removed: int
     tasks_removed: int
+    workflows_removed: int
 
 
 async def maintain(pool: Pool, keep_ended: timedelta | None, seconds: float) -> TablesMaintained:
@@ -55,6 +56,9 @@ async def maintain(pool: Pool, keep_ended: timedelta | None, seconds: float) -> 
         "keys_removed": deletions(pool, _SQL.drop_keys),
         "inbox_keys_removed": deletions(pool, _SQL.drop_inbox_keys),
         "tasks_removed": _no_deletions() if keep_ended is None else _task_deletions(pool, keep_ended),
+        "workflows_removed": _no_deletions()
+        if keep_ended is None
+        else deletions(pool, _SQL.drop_workflows, keep_ended),
     }
     removed, is_complete = await _in_turns(removals, seconds)
     dropped = await _drop_partitions(pool)

@@ -85,8 +85,10 @@ def _without_nul(item: Any) -> Any:
 
 
 def spec_json(spec: TaskSpec) -> str:
-    """Return the JSON of a spec, without what only functions, statements or dependents have on any other."""
+    """Return the JSON of a spec, without what only some kinds of tasks have."""
     text = to_json(spec)
+    if spec.array is None:
+        text = text.replace(_NO_ARRAY, "", 1)
     if not spec.depends_on:
         text = text.replace(_NO_PARENTS, "", 1)
     if spec.statement is None:
@@ -97,6 +99,7 @@ def spec_json(spec: TaskSpec) -> str:
 _NO_FUNCTION = ',"handler":null,"payload":null'
 _NO_STATEMENT = ',"statement":null,"parameters":null,"database":null'
 _NO_PARENTS = ',"depends_on":[]'
+_NO_ARRAY = ',"array":null'
 
 
 def detail_of(task: Task) -> dict[str, Any] | None:

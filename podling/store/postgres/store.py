@@ -20,6 +20,7 @@ from podling.store.ports.schedules import Schedules
 from podling.store.ports.submit_counts import SubmitCounts
 from podling.store.ports.task_keys import TaskKeys
 from podling.store.ports.tokens import Tokens
+from podling.store.ports.workflows import Workflows
 from podling.store.postgres import diagnosis, maintenance
 from podling.store.postgres.alerts import AlertTables
 from podling.store.postgres.audit import AuditTable
@@ -48,6 +49,7 @@ from podling.store.postgres.submit_counts import SubmitCountTable
 from podling.store.postgres.task_keys import TaskKeyTable
 from podling.store.postgres.tasks import Tasks
 from podling.store.postgres.tokens import TokenTable
+from podling.store.postgres.workflows import WorkflowTable
 
 _DIAGNOSIS = load("diagnosis")
 _TASKS = load("tasks")
@@ -105,6 +107,7 @@ class PostgresStore(Tasks, Nodes, Masters, Logs):
         self.coordination: Coordination = PostgresCoordination(StoreRunner(self._pool, self._direct))
         self.submit_counts: SubmitCounts = SubmitCountTable(self._pool)
         self.task_keys: TaskKeys = TaskKeyTable(self._pool)
+        self.workflows: Workflows = WorkflowTable(self._pool)
 
     @property
     def replica(self) -> ReplicaFacts | None:

@@ -19,12 +19,13 @@ from podling.wire.openapi import (
     queues,
     schedules,
     tasks,
+    workflows,
 )
 from podling.wire.openapi.operation import Operation, Operations, Parameter
 from podling.wire.openapi.schema import INTEGER, STRING, Schema, array, closed, mapping, reference
 
 PARTS = (
-    *(tasks, queues, schedules, dead_letters, nodes, events, joining, alerts, coordination),
+    *(tasks, workflows, queues, schedules, dead_letters, nodes, events, joining, alerts, coordination),
     checkpoints,
     *(decisions, cluster, access),
 )

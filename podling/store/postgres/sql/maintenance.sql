@@ -82,6 +82,23 @@ DELETE FROM ended_tasks WHERE task_id = ANY ($1::text[])
 -- name: drop_specs
 DELETE FROM task_specs WHERE task_id = ANY ($1::text[])
 
+-- name: drop_workflows
+DELETE FROM workflows
+WHERE workflow_id IN (
+    SELECT w.workflow_id
+    FROM workflows w
+    WHERE w.created_at < now() - $1::interval
+      AND NOT EXISTS (
+          SELECT
+          FROM json_array_elements(w.body -> 'members') AS member
+          CROSS JOIN LATERAL (
+              SELECT FROM task_specs s WHERE s.task_id = member ->> 'task_id' OFFSET 0
+          ) known
+      )
+    ORDER BY w.created_at
+    LIMIT $2
+)
+
 -- name: past_partitions
 SELECT relation.relname AS name
 FROM pg_inherits

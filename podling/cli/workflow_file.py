@@ -1,0 +1,55 @@
+"""The file of `podling workflow run`: YAML, with a few short ways to write what the API takes."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from podling.core.errors import InvalidInput
+
+
+def read_workflow(path: str) -> dict[str, Any]:
+    """Return what is posted; `-` is standard input. Raises InvalidInput.
+
+    `tasks` may be a mapping from keys to tasks; a parent may be written as `KEY` or `KEY:WHEN`, and one
+    parent alone without a list.
+    """
+    plain = _load(path)
+    if not isinstance(plain, dict) or not isinstance(plain.get("tasks"), dict | list):
+        raise InvalidInput(f"{path}: must hold a name, and tasks with a key each")
+    tasks = plain["tasks"]
+    listed = tasks if isinstance(tasks, list) else [_keyed(path, *item) for item in tasks.items()]
+    name = plain.get("name") or Path(path).stem
+    return plain | {"name": name, "tasks": [_task(item) for item in listed]}
+
+
+def _load(path: str) -> Any:
+    import yaml
+
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        return yaml.safe_load(text)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not YAML: {error}") from None
+
+
+def _keyed(path: str, key: Any, task: Any) -> dict[str, Any]:
+    if not isinstance(task, dict):
+        raise InvalidInput(f"{path}: the task {key} must be a mapping, with the fields of a task")
+    return {"key": str(key)} | task
+
+
+def _task(task: Any) -> Any:
+    if not isinstance(task, dict) or task.get("dependsOn") is None:
+        return task
+    parents = task["dependsOn"]
+    listed = parents if isinstance(parents, list) else [parents]
+    return task | {"dependsOn": [_parent(parent) for parent in listed]}
+
+
+def _parent(parent: Any) -> Any:
+    if not isinstance(parent, str):
+        return parent
+    key, colon, when = parent.rpartition(":")
+    return {"key": key, "when": when} if colon else {"key": when}
