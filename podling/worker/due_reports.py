@@ -9,6 +9,7 @@ from podling.core.protocol import Report, ReportKind
 SEND_AGAIN_SECONDS = 5.0
 HOLD_SECONDS = 0.1
 LONGEST_HOLD_SECONDS = 1.0
+LEAST_WAIT_SECONDS = 0.001  # what is awaited sooner may come by the loop's clock before it does by ours
 MOST_REPORTS = 500
 
 
@@ -33,7 +34,7 @@ class DueReports:
     def take(self, state: AgentState, now: float) -> list[Report]:
         """Return what is to be sent now, as much as one message holds."""
         self._look_at_new(state, now)
-        self._let_go_of_starts(now - self._hold_seconds)
+        self._let_go_of_starts(now, self._hold_seconds)
         self._look_at_unanswered(now)
         taken: list[Report] = []
         while self._due and len(taken) < MOST_REPORTS:
@@ -47,7 +48,7 @@ class DueReports:
         """Return after how long something may be due though nothing new has come."""
         if not self._starts:
             return SEND_AGAIN_SECONDS
-        return max(0.0, self._starts[0][0] + self._hold_seconds - now)
+        return max(LEAST_WAIT_SECONDS, self._starts[0][0] + self._hold_seconds - now)
 
     @property
     def _hold_seconds(self) -> float:
@@ -65,11 +66,11 @@ class DueReports:
                 self._starts.append((now, sequence))
                 continue
             if report.kind is ReportKind.UPDATE:
-                self._let_go_of_starts(now)  # its own must come before it
+                self._let_go_of_starts(now, 0.0)  # its own must come before it
             self._due.append(sequence)
 
-    def _let_go_of_starts(self, older: float) -> None:
-        while self._starts and self._starts[0][0] <= older:
+    def _let_go_of_starts(self, now: float, hold_seconds: float) -> None:
+        while self._starts and self._starts[0][0] + hold_seconds <= now:
             self._due.append(self._starts.popleft()[1])
 
     def _look_at_unanswered(self, now: float) -> None:
