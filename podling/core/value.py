@@ -51,7 +51,7 @@ def beyond_defaults(item: Any) -> Any:
     kind = type(item)
     known = _defaults.get(kind)
     if known is None:
-        known = _defaults[kind] = tuple((field.name, _default(field)) for field in fields(item))
+        known = _defaults[kind] = tuple((field.name, default_of(field)) for field in fields(item))
     return {
         name: beyond_defaults(part)
         for name, default in known
@@ -59,7 +59,8 @@ def beyond_defaults(item: Any) -> Any:
     }
 
 
-def _default(field: Field[Any]) -> Any:
+def default_of(field: Field[Any]) -> Any:
+    """Return the field's default, MISSING if it has none."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 from podling.core.errors import InvalidInput
-from podling.core.value import camel_case
+from podling.core.value import camel_case, default_of
 
 _T = TypeVar("_T")
 
@@ -74,6 +74,41 @@ def encode(value: Any, *, sort_names: bool = False) -> bytes:
     """Return the JSON of a value of the core (or of plain data)."""
     option = _AS_WE_WRITE_IT | orjson.OPT_SORT_KEYS if sort_names else _AS_WE_WRITE_IT
     return orjson.dumps(value, default=outside, option=option)
+
+
+def encode_compactly(value: Any) -> bytes:
+    """Return JSON without the fields that are as they are by default, for a reader that knows those too."""
+    return orjson.dumps(value, default=_beyond_defaults, option=_COMPACT)
+
+
+def _beyond_defaults(value: Any) -> Any:
+    kind = type(value)
+    reader = _compact_readers.get(kind)
+    if reader is None:
+        reader = _compact_readers[kind] = _compact_reader(kind)
+    return reader(value)
+
+
+_compact_readers: dict[type[Any], Callable[[Any], Any]] = {}
+_COMPACT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+
+
+def _compact_reader(kind: type[Any]) -> Callable[[Any], Any]:
+    if not is_dataclass(kind):
+        return _reader(kind)
+    defaults = tuple(map(default_of, fields(kind)))
+    names = tuple(camel_case(field.name) for field in fields(kind))
+    read = attrgetter(*(field.name for field in fields(kind)))
+
+    def reader(value: Any) -> Any:
+        parts = read(value) if len(names) > 1 else (read(value),)
+        return {
+            name: part
+            for name, part, default in zip(names, parts, defaults, strict=True)
+            if part is not default and part != default
+        }
+
+    return reader
 
 
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}

@@ -5,7 +5,7 @@ that are not known are left aside by whoever reads them, and a new field has a d
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 from typing import Any
@@ -23,9 +23,8 @@ from podling.core.protocol import (
     ReportOutcome,
     StopOrder,
 )
-from podling.core.spec import TaskSpec
 from podling.core.value import value
-from podling.wire.codec import decode_leniently, encode, outside
+from podling.wire.codec import decode_leniently, encode_compactly
 from podling.wire.reports import read_reports
 
 # From the worker
@@ -229,50 +228,13 @@ _KINDS = {name: kind for kind, name in _NAMES.items()}
 _SEPARATOR = b"\n"
 
 
-_LATER: dict[type[Any], tuple[str, ...]] = {
-    OpenStream: ("url",),
-    Hello: ("beatsOnly",),
-    Welcome: ("secret", "taskKey"),
-}
-"""Fields that the oldest protocol does not know; they are left out while they say nothing."""
-
-
 def pack(message: WorkerMessage | MasterMessage) -> str:
-    """Return the message as one WebSocket text: its type, a newline, its JSON."""
-    shown = _shown(message)
-    for name in _LATER.get(type(message), ()):
-        if not shown[name]:
-            del shown[name]
-    return (_NAMES[type(message)].encode() + _SEPARATOR + encode(shown)).decode()
+    """Return the message as one WebSocket text: its type, a newline, its JSON.
 
-
-def _shown(message: WorkerMessage | MasterMessage) -> dict[str, Any]:
-    shown: dict[str, Any] = outside(message)
-    match message:
-        case Assign():
-            shown["items"] = _assigned(message.items)
-        case Desired():
-            shown["assign"] = _assigned(message.assign)
-        case Welcome():
-            shown["desired"] = _shown(message.desired)
-    return shown
-
-
-def _assigned(assignments: Iterable[Assignment]) -> list[Any]:
-    return [outside(assignment) | {"spec": _for_worker(assignment.spec)} for assignment in assignments]
-
-
-def _for_worker(spec: TaskSpec) -> dict[str, Any]:
-    """A worker has no business with whom to tell of a task or what belongs to it, and the oldest refuses
-    those fields and others.
+    Fields that are as they are by default are left out: there are many, and what an older peer does not
+    know it is not sent.
     """
-    shown: dict[str, Any] = outside(spec)
-    del shown["alerts"], shown["dependsOn"], shown["array"]
-    if spec.handler is None:
-        del shown["handler"], shown["payload"]
-    if spec.statement is None:
-        del shown["statement"], shown["parameters"], shown["database"]
-    return shown
+    return (_NAMES[type(message)].encode() + _SEPARATOR + encode_compactly(message)).decode()
 
 
 def version_of(subprotocol: str | None) -> int:

@@ -23,7 +23,7 @@ from podling.core.errors import ConfigurationError, Unavailable
 from podling.core.protocol import Assignment, AttemptKey, Report
 from podling.core.value import value
 from podling.kit.metrics import Instrument
-from podling.wire.codec import decode, encode
+from podling.wire.codec import decode, encode_compactly
 from podling.worker.datadir import DataDirectory
 from podling.worker.instruments import journal_writes
 
@@ -260,11 +260,11 @@ def _statement_of(write: Write) -> str:
 def _parameters(write: Write) -> tuple[Any, ...]:
     match write:
         case WriteIntent(assignment=assignment):
-            return assignment.task_id, assignment.attempt, encode(assignment)
+            return assignment.task_id, assignment.attempt, encode_compactly(assignment)
         case WriteNotes(key=key, notes=notes):
-            return encode(notes), key.task_id, key.attempt
+            return encode_compactly(notes), key.task_id, key.attempt
         case WriteExit(key=key, final=final):
-            return encode(final), key.task_id, key.attempt
+            return encode_compactly(final), key.task_id, key.attempt
         case Forget(key=key):
             return key.task_id, key.attempt
         case WriteMeta(name=name, value=text):

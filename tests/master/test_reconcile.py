@@ -9,11 +9,12 @@ import pytest
 
 from podling.core.lifecycle import apply
 from podling.core.protocol import HeldAttempt, HeldState
+from podling.core.spec import AlertWish
 from podling.core.task import TaskEvent, TaskStatus
 from podling.core.timeline import RESTORED
-from podling.master.sessions.reconcile import reconcile
+from podling.master.sessions.reconcile import assignment_of, reconcile
 from podling.store.base import Store, TaskWrite, WriteStatus
-from tests.builders import NOW, build_batch, change_of, ended
+from tests.builders import NOW, build_batch, build_spec, build_task, change_of, ended
 from tests.core.clusters import sized, wanting
 from tests.master.bare_master import Leader
 from tests.master.masters import RunningMaster
@@ -127,3 +128,9 @@ async def _note_restored(master: RunningMaster, task_id: str) -> None:
     )
     [result] = await store.commit(build_batch([write]))
     assert result.status is WriteStatus.APPLIED
+
+
+def test_a_worker_is_not_told_whom_its_tasks_tell() -> None:
+    spec = build_spec(alerts=(AlertWish(mail=("ops@example.org",)),))
+    assigned = assignment_of(build_task(spec=spec, node_id="n", attempt=1))
+    assert assigned.spec == replace(spec, alerts=())

@@ -16,8 +16,10 @@ from podling.core.protocol import (
     StopOrder,
 )
 from podling.core.retry import ErrorCode
+from podling.core.spec import TaskSpec
 from podling.core.task import LIVE, StopReason, Task
 from podling.core.timeline import RESTORED
+from podling.core.value import changed
 from podling.master.context import MasterContext
 from podling.master.sessions.returned import note_returned
 from podling.store.base import TaskQuery
@@ -172,7 +174,7 @@ def assignment_of(task: Task) -> Assignment:
     return Assignment(
         task_id=task.task_id,
         attempt=task.attempt,
-        spec=task.spec,
+        spec=_for_worker(task.spec),
         environment={
             **_array_env(task),
             "PODLING_TASK_ID": task.task_id,
@@ -180,6 +182,13 @@ def assignment_of(task: Task) -> Assignment:
             "PODLING_NODE_ID": task.node_id,
         },
     )
+
+
+def _for_worker(spec: TaskSpec) -> TaskSpec:
+    """A worker has no business with whom to tell of a task, or what belongs to it."""
+    if spec.alerts or spec.depends_on or spec.array:
+        return changed(spec, alerts=(), depends_on=(), array=None)
+    return spec
 
 
 def _array_env(task: Task) -> dict[str, str]:
