@@ -60,7 +60,7 @@ class DraftPlan:
         self, tasks: Mapping[str, Task], clock: Clock, draw: Callable[[], float], notify: Notify
     ) -> None:
         self._tasks = tasks
-        self._clock = clock
+        self._now = clock.now()
         self._draw = draw
         self._notify = notify
         self.drafts: dict[str, Draft] = {}
@@ -81,19 +81,23 @@ class DraftPlan:
         if task is None:
             self.refused[index] = NotFound.of("task")
             return
-        now = self._clock.now()
         try:
-            transition = apply(task, settled(task, item.event), now, self._draw())
+            transition = apply(task, settled(task, item.event), self._now, self._draw())
         except PodlingError as error:
             self.refused[index] = error
             return
         if transition.task is task:
             self._unchanged(index, draft, task)
             return
-        alerts = self._notify(task, transition, now)
+        alerts = self._notify(task, transition, self._now)
         if draft is None:
-            write = _grown(
-                TaskWrite(task=task, expected_version=task.version, before=task.status), transition, alerts
+            write = TaskWrite(
+                task=transition.task,
+                expected_version=task.version,
+                before=task.status,
+                attempts=() if transition.attempt is None else (transition.attempt,),
+                events=transition.events,
+                alerts=alerts,
             )
             self.drafts[item.task_id] = Draft(task, write, [index], item.from_worker)
         else:

@@ -1,7 +1,7 @@
 """JSON in and out for the core's values. Fields are camelCase, times RFC 3339 in UTC."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from operator import attrgetter
@@ -76,30 +76,42 @@ def encode(value: Any, *, sort_names: bool = False) -> bytes:
     return orjson.dumps(value, default=outside, option=option)
 
 
-def encode_compactly(value: Any) -> bytes:
-    """Return JSON without the fields that are as they are by default, for a reader that knows those too."""
-    return orjson.dumps(value, default=_beyond_defaults, option=_COMPACT)
+class Compact:
+    """JSON without the fields that are as they are by default, for a reader that knows those too.
+
+    `rename` makes a field's name outside; the fields named `always` are never left out.
+    """
+
+    def __init__(self, rename: Callable[[str], str], always: frozenset[str] = frozenset()) -> None:
+        self._rename = rename
+        self._always = always
+        self._readers: dict[type[Any], Callable[[Any], Any]] = {}
+
+    def encode(self, value: Any) -> bytes:
+        return orjson.dumps(value, default=self._shown, option=_COMPACT)
+
+    def _shown(self, value: Any) -> Any:
+        kind = type(value)
+        reader = self._readers.get(kind)
+        if reader is None:
+            reader = self._readers[kind] = self._reader(kind)
+        return reader(value)
+
+    def _reader(self, kind: type[Any]) -> Callable[[Any], Any]:
+        if not is_dataclass(kind):
+            return _reader(kind)
+        given = fields(kind)
+        names = tuple(self._rename(field.name) for field in given)
+        defaults = tuple(MISSING if field.name in self._always else default_of(field) for field in given)
+        return _compact_reader(names, defaults, attrgetter(*(field.name for field in given)))
 
 
-def _beyond_defaults(value: Any) -> Any:
-    kind = type(value)
-    reader = _compact_readers.get(kind)
-    if reader is None:
-        reader = _compact_readers[kind] = _compact_reader(kind)
-    return reader(value)
-
-
-_compact_readers: dict[type[Any], Callable[[Any], Any]] = {}
 _COMPACT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
 
 
-def _compact_reader(kind: type[Any]) -> Callable[[Any], Any]:
-    if not is_dataclass(kind):
-        return _reader(kind)
-    defaults = tuple(map(default_of, fields(kind)))
-    names = tuple(camel_case(field.name) for field in fields(kind))
-    read = attrgetter(*(field.name for field in fields(kind)))
-
+def _compact_reader(
+    names: tuple[str, ...], defaults: tuple[Any, ...], read: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
     def reader(value: Any) -> Any:
         parts = read(value) if len(names) > 1 else (read(value),)
         return {
@@ -110,6 +122,8 @@ def _compact_reader(kind: type[Any]) -> Callable[[Any], Any]:
 
     return reader
 
+
+encode_compactly = Compact(camel_case).encode
 
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 _validators: dict[type[Any], SchemaValidator] = {}

@@ -8,12 +8,22 @@ import orjson
 from podling.core.errors import InvalidInput
 from podling.core.protocol import Report
 from podling.core.task import ContainerState
-from podling.core.value import changed
+from podling.core.value import changed, value
 from podling.wire.codec import decode_leniently
 
 MOST_CONTAINERS = 64
 LONGEST_TEXT = 4096
 _HIGHEST_COUNT = 2**31 - 1
+
+
+@value
+class _Items:
+    items: tuple[Report, ...]
+
+
+def read_all(body: str) -> tuple[Report, ...]:
+    """Return the reports of a message in which every one is good. Raises InvalidInput."""
+    return tuple(map(_checked, decode_leniently(_Items, body).items))
 
 
 def read_reports(plain: Any) -> tuple[tuple[Report, ...], tuple[int, ...]]:

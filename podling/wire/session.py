@@ -25,7 +25,7 @@ from podling.core.protocol import (
 )
 from podling.core.value import value
 from podling.wire.codec import decode_leniently, encode_compactly
-from podling.wire.reports import read_reports
+from podling.wire.reports import read_all, read_reports
 
 # From the worker
 
@@ -258,6 +258,11 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def _unpack_reports(body: str) -> Reports:
+    """Read them all at once; one by one if any of them is bad."""
+    try:
+        return Reports(items=read_all(body))
+    except InvalidInput:
+        pass  # which it is, is found out below
     try:
         plain = orjson.loads(body)
     except orjson.JSONDecodeError as error:

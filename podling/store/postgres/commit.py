@@ -27,10 +27,10 @@ from podling.store.postgres.queries import load
 from podling.store.postgres.rows import (
     Row,
     attempt_columns,
+    compact_json,
     event_columns,
     live_row,
     rows_to_json,
-    spec_json,
     spec_row,
     state_row,
 )
@@ -135,7 +135,7 @@ def _new_rows(writes: Sequence[TaskWrite], now: datetime) -> tuple[str, list[str
         row["line"] = write.line if row["due"] else None
         row["blocked"] = row["due"] and (write.blocked or write.line is not None)
         rows.append(row)
-    return rows_to_json(rows), [spec_json(write.task.spec) for write in writes]
+    return rows_to_json(rows), [compact_json(write.task.spec) for write in writes]
 
 
 async def _write(connection: Connection, batch: Batch) -> list[WriteResult]:

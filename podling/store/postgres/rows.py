@@ -17,7 +17,7 @@ from podling.core.limits import deadline_at, queue_timeout_at
 from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, ContainerState, HealthStatus, StopReason, Task, TaskEvent, TaskStatus
 from podling.core.value import value
-from podling.wire.codec import validator
+from podling.wire.codec import Compact, validator
 
 _T = TypeVar("_T")
 Row = dict[str, Any]
@@ -84,22 +84,19 @@ def _without_nul(item: Any) -> Any:
     return item
 
 
-def spec_json(spec: TaskSpec) -> str:
-    """Return the JSON of a spec, without what only some kinds of tasks have."""
-    text = to_json(spec)
-    if spec.array is None:
-        text = text.replace(_NO_ARRAY, "", 1)
-    if not spec.depends_on:
-        text = text.replace(_NO_PARENTS, "", 1)
-    if spec.statement is None:
-        text = text.replace(_NO_STATEMENT, "", 1)
-    return text if spec.handler is not None else text.replace(_NO_FUNCTION, "", 1)
+def compact_json(item: Any) -> str:
+    """Return the JSON of a value without the fields that are at their defaults.
+
+    What is read again has the defaults of the version that reads: so they never change.
+    """
+    text = _compact.encode(item).decode()
+    if "\\u0000" in text:
+        return orjson.dumps(_without_nul(orjson.loads(text))).decode()
+    return text
 
 
-_NO_FUNCTION = ',"handler":null,"payload":null'
-_NO_STATEMENT = ',"statement":null,"parameters":null,"database":null'
-_NO_PARENTS = ',"depends_on":[]'
-_NO_ARRAY = ',"array":null'
+# The views for SQL show `env`, and an empty one is not null.
+_compact = Compact(str, always=frozenset({"env"}))
 
 
 def detail_of(task: Task) -> dict[str, Any] | None:
@@ -164,7 +161,7 @@ def attempt_columns(attempts: Sequence[Attempt]) -> tuple[list[Any], ...]:
         [attempt.attempt for attempt in attempts],
         [attempt.node_id for attempt in attempts],
         [attempt.status.value for attempt in attempts],
-        [to_json(attempt) for attempt in attempts],
+        [compact_json(attempt) for attempt in attempts],
     )
 
 

@@ -3,7 +3,7 @@
 import json
 
 from podling.core.spec import ContainerSpec, Runtime, TaskSpec
-from podling.store.postgres.rows import from_json, spec_json
+from podling.store.postgres.rows import compact_json, from_json
 from tests.builders import build_spec
 
 NULLS = ',"handler":null,"payload":null'
@@ -12,17 +12,17 @@ NULLS = ',"handler":null,"payload":null'
 def test_only_functions_and_statements_have_their_fields_there() -> None:
     plain = build_spec(labels={"a": NULLS})
     its = {"handler", "payload", "statement", "parameters", "database"}
-    assert not its & json.loads(spec_json(plain)).keys()
-    assert from_json(TaskSpec, spec_json(plain)) == plain
+    assert not its & json.loads(compact_json(plain)).keys()
+    assert from_json(TaskSpec, compact_json(plain)) == plain
     function = build_spec(
         runtime=Runtime.PYTHON, containers=(ContainerSpec(),), handler="a", payload='{"b":null}'
     )
-    assert from_json(TaskSpec, spec_json(function)) == function
+    assert from_json(TaskSpec, compact_json(function)) == function
     empty = build_spec(runtime=Runtime.PYTHON, containers=(ContainerSpec(),), handler="a")
-    assert from_json(TaskSpec, spec_json(empty)) == empty
-    assert its & json.loads(spec_json(function)).keys() == {"handler", "payload"}
+    assert from_json(TaskSpec, compact_json(empty)) == empty
+    assert its & json.loads(compact_json(function)).keys() == {"handler", "payload"}
     statement = build_spec(
         runtime=Runtime.SQL, containers=(ContainerSpec(),), statement=NULLS, parameters="[null]"
     )
-    assert from_json(TaskSpec, spec_json(statement)) == statement
-    assert its & json.loads(spec_json(statement)).keys() == {"statement", "parameters", "database"}
+    assert from_json(TaskSpec, compact_json(statement)) == statement
+    assert its & json.loads(compact_json(statement)).keys() == {"statement", "parameters"}
