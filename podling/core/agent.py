@@ -12,7 +12,6 @@ from typing import Any
 from podling.core import agent_advance as rules
 from podling.core import agent_learn as learn
 from podling.core import agent_lease as lease
-from podling.core.agent_advance import advance
 from podling.core.agent_attempt import Ending, Held, HeldContainer, Phase, new_held
 from podling.core.agent_events import (
     Acknowledged,
@@ -51,7 +50,7 @@ from podling.core.agent_events import (
     TimerKind,
     Vanished,
 )
-from podling.core.agent_instructions import Discard, Forget, Instruction, SetTimer, WriteExit
+from podling.core.agent_instructions import Discard, Instruction, SetTimer, WriteExit
 from podling.core.agent_restore import restore
 from podling.core.agent_turn import AgentState, Lease, Turn, held_attempts, is_idle
 from podling.core.protocol import (
@@ -104,7 +103,7 @@ def _assign(turn: Turn, assignment: Assignment) -> None:
     key = assignment.key
     held = turn.attempts.get(key)
     if held is not None:
-        turn.attempts[key] = _assigned_again(turn, held)
+        _assign_again(turn, held)
     elif key in turn.done:
         final = turn.done[key]
         if final is not None:
@@ -112,15 +111,15 @@ def _assign(turn: Turn, assignment: Assignment) -> None:
     else:
         fresh = new_held(assignment)
         order = turn.state.stopped.get(key)
-        turn.attempts[key] = advance(turn, fresh if order is None else changed(fresh, order=order))
+        rules.go_on(turn, fresh if order is None else changed(fresh, order=order))
 
 
-def _assigned_again(turn: Turn, held: Held) -> Held:
+def _assign_again(turn: Turn, held: Held) -> None:
     """The master wants what is here already; if it has ended, it is told so (again)."""
     if held.final is not None and held.is_acknowledged:
         turn.put(held.final)
-        return held
-    return advance(turn, changed(held, is_confirmed=True))
+    else:
+        rules.go_on(turn, changed(held, is_confirmed=True))
 
 
 def _stop_ordered(turn: Turn, event: StopOrdered) -> None:
@@ -304,10 +303,9 @@ def _discard(turn: Turn, unknown: Iterable[Seen]) -> None:
 
 
 def _removed(turn: Turn, event: Removed) -> None:
-    held = turn.attempts.pop(event.key, None)
+    held = turn.attempts.get(event.key)
     if held is not None:
-        turn.remember_done(event.key, held.final)
-        turn.tell(Forget(key=event.key))
+        rules.forget(turn, held)
 
 
 def _remove_failed(turn: Turn, event: RemoveFailed) -> None:
@@ -323,7 +321,7 @@ def _timer_fired(turn: Turn, event: TimerFired) -> None:
     if timer.kind is TimerKind.LEASE_KILL:
         lease.kill_late(turn)
     elif timer.key is not None and (held := turn.attempts.get(timer.key)) is not None:
-        turn.attempts[timer.key] = advance(turn, _on_timer(turn, held, timer))
+        rules.go_on(turn, _on_timer(turn, held, timer))
 
 
 def _on_timer(turn: Turn, held: Held, timer: Timer) -> Held:
@@ -351,8 +349,8 @@ def _restored(turn: Turn, event: Restored) -> None:
     _discard(turn, rest)
     if event.lease_seconds is not None:
         lease.renew(turn, lease.at_start(turn.now, event.lease_seconds, event.lease_sent_at))
-    for key, held in tuple(turn.attempts.items()):
-        turn.attempts[key] = advance(turn, held)
+    for held in tuple(turn.attempts.values()):
+        rules.go_on(turn, held)
 
 
 _HANDLERS: dict[type[Any], Callable[[Turn, Any], None]] = {

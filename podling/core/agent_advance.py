@@ -14,6 +14,7 @@ from podling.core.agent_attempt import (
     report_of,
 )
 from podling.core.agent_instructions import (
+    Forget,
     Prepare,
     Remove,
     SaveLogs,
@@ -25,7 +26,6 @@ from podling.core.agent_instructions import (
 )
 from podling.core.agent_turn import Turn
 from podling.core.protocol import AttemptKey, ReportKind, StopOrder
-from podling.core.spec import ENDS_WITH_WORKER
 from podling.core.task import StopReason
 from podling.core.value import changed
 
@@ -42,11 +42,27 @@ def advance(turn: Turn, held: Held) -> Held:
     return _clean_up(turn, held)
 
 
+def go_on(turn: Turn, held: Held) -> None:
+    """Keep the attempt, advanced; forget it if it is over and has left nothing."""
+    held = advance(turn, held)
+    if held.is_removing and held.leaves_nothing:
+        forget(turn, held)
+    else:
+        turn.attempts[held.key] = held
+
+
+def forget(turn: Turn, held: Held) -> None:
+    """Nothing is left of the attempt but its number."""
+    turn.attempts.pop(held.key, None)
+    turn.remember_done(held.key, held.final)
+    turn.tell(Forget(key=held.key))
+
+
 def go_on_after_older(turn: Turn) -> None:
     """Start what has waited for the end of an earlier attempt of the same task."""
     while turn.settled:
         for later in turn.behind(turn.settled.pop()):
-            turn.attempts[later] = advance(turn, turn.attempts[later])
+            go_on(turn, turn.attempts[later])
 
 
 # What has become of it
@@ -105,7 +121,7 @@ def _each(turn: Turn, held: Held, change: Callable[[Turn, Held, HeldContainer], 
 def _make(turn: Turn, held: Held, container: HeldContainer) -> HeldContainer:
     if container.phase is not Phase.ABSENT:
         return container
-    starts = _ends_with_worker(held) and not held.starts_once
+    starts = held.ends_with_worker and not held.starts_once
     turn.tell(Prepare(key=held.key, container=container.name, starts=starts))
     return changed(container, phase=Phase.STARTING if starts else Phase.PREPARING)
 
@@ -227,11 +243,7 @@ def _note(turn: Turn, held: Held) -> Held:
 
 def _has_notes(held: Held) -> bool:
     """Of what ends with its worker nothing is there to be found again: its intent and its end say all."""
-    return not _ends_with_worker(held) or held.starts_once or held.order is not None
-
-
-def _ends_with_worker(held: Held) -> bool:
-    return held.assignment.spec.runtime in ENDS_WITH_WORKER
+    return not held.ends_with_worker or held.starts_once or held.order is not None
 
 
 def _clean_up(turn: Turn, held: Held) -> Held:
@@ -239,7 +251,8 @@ def _clean_up(turn: Turn, held: Held) -> Held:
     is_safe = held.is_recorded and held.are_logs_saved and held.is_acknowledged
     if not is_safe or held.is_removing or any(one.phase is Phase.PREPARING for one in held.containers):
         return held
-    remove(turn, held)
+    if not held.leaves_nothing:
+        remove(turn, held)
     return changed(held, is_removing=True)
 
 
@@ -256,7 +269,7 @@ def change_one(turn: Turn, key: AttemptKey, change: Callable[[Held], Held]) -> N
     """Change the attempt, if it is still there, and do what follows."""
     held = turn.attempts.get(key)
     if held is not None:
-        turn.attempts[key] = advance(turn, change(held))
+        go_on(turn, change(held))
 
 
 def change_container(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from podling.core.agent_events import NotedContainer, Notes
 from podling.core.protocol import Assignment, AttemptKey, HeldState, Report, ReportKind, StopOrder
 from podling.core.retry import ErrorCode
-from podling.core.spec import ContainerSpec, Delivery
+from podling.core.spec import ENDS_WITH_WORKER, ContainerSpec, Delivery
 from podling.core.task import ContainerState, ContainerStatus, HealthStatus, StopReason
 from podling.core.value import changed, value
 
@@ -125,6 +125,15 @@ class Held:
     @property
     def may_have_log(self) -> bool:
         return any(container.has_run and not container.is_silent for container in self.containers)
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether nothing is left on the machine that would have to be removed."""
+        return self.ends_with_worker and all(container.is_silent for container in self.containers)
+
+    @property
+    def ends_with_worker(self) -> bool:
+        return self.assignment.spec.runtime in ENDS_WITH_WORKER
 
     @property
     def may_run(self) -> bool:

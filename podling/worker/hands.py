@@ -49,6 +49,7 @@ from podling.core.errors import RuntimeFailure, Unavailable
 from podling.core.protocol import AttemptKey
 from podling.worker.answer import answer
 from podling.worker.journal import AttemptJournal
+from podling.worker.late_starts import LateStarts
 from podling.worker.runtime.meter import Meter, metered
 from podling.worker.seen import seen_from
 from podling.worker.spans import StartSpans
@@ -76,6 +77,7 @@ class Hands:
         self._shell = shell
         self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late = LateStarts(shell.answer, shell.has_ended)
         self._unforgotten: list[Forget] = []  # the journal refused them
         self._preparing = asyncio.Semaphore(PREPARES_AT_ONCE)
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
@@ -113,6 +115,7 @@ class Hands:
 
     async def close(self) -> None:
         """Give up what is not done yet."""
+        self._late.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -194,11 +197,18 @@ class Hands:
             return
         shell.spans.put(key, StartSpans(prepare_seconds=engine.seconds))
         if instruction.starts:
-            await self._start(Start(**names, container_id=found.container_id))
+            await self._start(Start(**names, container_id=found.container_id), self._tell_late)
         else:
             shell.answer(Prepared(**names, seen=seen_from(found)))
 
-    async def _start(self, instruction: Start) -> None:
+    def _tell_late(self, started: Started) -> None:
+        """The time that it may take is counted from when its start is told."""
+        if self._shell.state.attempts[started.key].assignment.spec.timeout_seconds is None:
+            self._late.put(started)
+        else:
+            self._shell.answer(started)
+
+    async def _start(self, instruction: Start, tell: Callable[[Started], None] | None = None) -> None:
         shell, key = self._shell, instruction.key
         names: dict[str, Any] = {"key": key, "container": instruction.container}
         runtime = shell.runtime(key)
@@ -211,7 +221,7 @@ class Hands:
             shell.answer(StartFailed(**names, error_code=error.code, error=error.message))
         else:
             self._note_start(key, engine)
-            shell.answer(Started(**names, seen=seen_from(found)))
+            (tell or shell.answer)(Started(**names, seen=seen_from(found)))
 
     def _note_start(self, key: AttemptKey, engine: Meter) -> None:
         spans = self._shell.spans

@@ -290,6 +290,8 @@ class PythonRuntime:
             is_silent=name not in self._logs.there,
         )
         self._logs.tell(name)
+        if found.is_silent:
+            del self._known[name]  # nothing is left of it
         self._tell(found)
 
     async def remove(self, container_id: str) -> None:
@@ -310,8 +312,6 @@ class PythonRuntime:
     def logs(
         self, container_id: str, *, since: datetime | None = None, follow: bool = False
     ) -> AsyncIterator[LogRecord]:
-        if container_id not in self._known:
-            raise RuntimeFailure("The function is not there any more.", code=ErrorCode.EXTERNAL)
         return self._logs.read(container_id, since, lambda: container_id in self._runs, follow)
 
 
