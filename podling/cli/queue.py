@@ -39,21 +39,26 @@ def _limit(help_: str, metavar: str = "N") -> Any:
 def list_(context: typer.Context) -> None:
     """List queues that were used or declared, what runs of each, and its limits."""
     cli: Invocation = context.obj
-    listed: list[JsonObject] = []
+    found = listed(cli)
+    cli.show(found, lambda: _draw(found))
+
+
+def listed(cli: Invocation) -> list[JsonObject]:
+    """Return all queues, by their names."""
+    found: list[JsonObject] = []
     cursor: str | None = None
     while True:
         page = cli.client.send(calls.listing(cursor=cursor))
-        listed += page.items
+        found += page.items
         cursor = page.next_cursor
         if cursor is None:
-            break
-    cli.show(listed, lambda: _draw(listed))
+            return found
 
 
-def _draw(listed: list[JsonObject]) -> None:
+def _draw(found: list[JsonObject]) -> None:
     from podling.cli.table import print_table
 
-    print_table(_COLUMNS, [_row(queue) for queue in listed])
+    print_table(_COLUMNS, [_row(queue) for queue in found])
 
 
 def _row(queue: JsonObject) -> list[object]:

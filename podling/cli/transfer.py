@@ -10,11 +10,12 @@ from typing import IO, Annotated
 
 import typer
 
+from podling.cli import queue as queue_noun
 from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
 from podling.client import tasks
 from podling.client.call import JsonObject
-from podling.client.moving import Moved, move, read_export
+from podling.client.moving import Moved, limits_of, move, read_export
 from podling.core.errors import InvalidInput
 from podling.kit.files import Draft, writing
 
@@ -30,10 +31,14 @@ def export(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Ended tasks too, as history.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there already.")] = False,
 ) -> None:
-    """Write tasks that have not ended to a file, one JSON object a line, as the API gives them."""
+    """Write queues with limits and tasks that have not ended to a file, one JSON object a line, as the
+    API gives them."""
     cli: Invocation = context.obj
     counts: dict[str, int] = {}
     with _output(file, force) as out:
+        for queue in queue_noun.listed(cli):
+            if limits_of(queue):
+                out.write(json.dumps(queue, separators=(",", ":")) + "\n")
         for number, task in enumerate(_listed(cli, () if everything else _OPEN), start=1):
             out.write(json.dumps(task, separators=(",", ":")) + "\n")
             counts[task["status"]] = counts.get(task["status"], 0) + 1
@@ -80,7 +85,8 @@ def import_(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote (-: standard input).")] = "-",
 ) -> None:
-    """Submit the tasks of an export that have not ended; to do it twice makes no second task."""
+    """Take the limits of an export's queues, and submit its tasks that have not ended; to do it twice
+    makes no second task."""
     cli: Invocation = context.obj
     moved = Moved()
     with _input(file) as text:
@@ -117,4 +123,6 @@ def _draw(cli: Invocation, moved: Moved) -> None:
     for task_id in moved.started:
         cli.line(f"  left out: {task_id} is to run at most once, and has started there")
     for item in moved.refused:
-        cli.line(f"  refused: {item['taskId']}: {item.get('error')}")
+        cli.line(f"  refused: {item.get('taskId') or item.get('queue')}: {item.get('error')}")
+    for name in moved.kept:
+        cli.line(f"  queue {name} keeps the limits that it has here: podling queue show {name}")

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
-from podling.client import tasks
+from podling.client import queues, tasks
 from podling.client.call import JsonObject
 from podling.client.program import ENDED, Link, Program, Sleep, exchange, growing_pauses
-from podling.core.errors import InvalidInput, Unavailable
+from podling.core.errors import Forbidden, InvalidInput, NotFound, Unavailable
 
 PATIENCE_SECONDS = 60.0
 _MOST_ITEMS = 200
@@ -20,12 +21,18 @@ _LATER = frozenset(
     }
 )
 _STARTED = frozenset({"scheduled", "running"})
+_NO_LIMITS = frozenset({"name", "running"})
 
 
 @dataclass(slots=True)
 class Moved:
-    """What became of an export's tasks. `task_ids` leads from the id there to the id here."""
+    """What became of an export. `task_ids` leads from the id of a task there to the id here.
 
+    `queues` have the limits here that they had there, `kept` others of their own.
+    """
+
+    queues: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     task_ids: dict[str, str] = field(default_factory=dict)
     ended: int = 0
     started: list[str] = field(default_factory=list)  # at most once, and may have run: left out
@@ -38,6 +45,8 @@ class Moved:
             "ended": self.ended,
             "leftOut": self.started,
             "refused": self.refused,
+            "queues": self.queues,
+            "queuesKept": self.kept,
             "taskIds": self.task_ids,
         }
 
@@ -47,12 +56,52 @@ def move(
 ) -> Program[None]:
     """Submit what has not ended, many at once; `tell` is given how many have been accepted so far.
 
-    Every task goes over under its own idempotency key, or else one made of its id. Raises
-    InvalidInput, and Unavailable if the masters stay away.
+    Queues come before the tasks that wait in them, and get their limits first. Every task goes over
+    under its own idempotency key, or else one made of its id. Raises InvalidInput, and Unavailable if
+    the masters stay away.
     """
-    for batch in _batches(_movable(exported, moved)):
+    items = iter(exported)
+    for item in items:
+        if not is_queue(item):
+            items = chain([item], items)
+            break
+        yield from _limit(link, item, moved)
+    for batch in _batches(_movable(items, moved)):
         yield from _submit(link, batch, moved)
         tell(len(moved.task_ids))
+
+
+def is_queue(item: JsonObject) -> bool:
+    """Whether it is what `GET /queues` gives."""
+    return "taskId" not in item and "maxInFlight" in item
+
+
+def limits_of(queue: JsonObject) -> dict[str, Any]:
+    """Return what is said of the queue."""
+    return {
+        key: given for key, given in queue.items() if key not in _NO_LIMITS and given not in (None, False)
+    }
+
+
+def _limit(link: Link, queue: JsonObject, moved: Moved) -> Program[None]:
+    """Say of the queue here what was said of it there, unless something is said of it here."""
+    name, wanted = str(queue["name"]), limits_of(queue)
+    try:
+        there = limits_of((yield from exchange(link, queues.read(name).patient(PATIENCE_SECONDS))))
+    except NotFound:
+        there = {}
+    if there:
+        (moved.queues if there == wanted else moved.kept).append(name)
+        return
+    is_paused = wanted.pop("paused", False)
+    try:
+        yield from exchange(link, queues.save(name, wanted).patient(PATIENCE_SECONDS))
+        if is_paused:
+            yield from exchange(link, queues.pause(name).patient(PATIENCE_SECONDS))
+    except (InvalidInput, Forbidden) as error:
+        moved.refused.append({"queue": name, "error": error.message, "code": error.code})
+        return
+    moved.queues.append(name)
 
 
 def read_export(text: Iterable[str]) -> Iterator[JsonObject]:
@@ -74,14 +123,17 @@ def _parsed(text: str, number: int) -> Any:
 
 def _objects(items: Sequence[Any], number: int) -> Iterator[JsonObject]:
     for item in items:
-        if not isinstance(item, dict) or not isinstance(item.get("taskId"), str):
+        if not isinstance(item, dict) or not (is_queue(item) or isinstance(item.get("taskId"), str)):
             raise InvalidInput(f"line {number} is not a task with a taskId: it could become two tasks")
         yield item
 
 
 def _movable(exported: Iterable[JsonObject], moved: Moved) -> Iterator[tuple[str, JsonObject]]:
     for task in exported:
-        if task.get("status") in ENDED:
+        if is_queue(task):
+            late = "it comes after tasks, which may have started without its limits; import it first"
+            moved.refused.append({"queue": task["name"], "error": late})
+        elif task.get("status") in ENDED:
             moved.ended += 1
         elif task.get("status") in _STARTED and task.get("delivery") == "at_most_once":
             moved.started.append(task["taskId"])

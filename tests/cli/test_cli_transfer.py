@@ -73,6 +73,36 @@ def test_tasks_move_once_with_all_that_they_were_given(
     assert listed(here, "--status", "pending") == before
 
 
+def test_queues_keep_their_limits_and_their_pauses(there_and_here: tuple[Cli, Cli], tmp_path: Path) -> None:
+    there, here = there_and_here
+    slow, held, own = (f"{name}-{token_hex(4)}" for name in ("slow", "held", "own"))
+    there("queue", "set", slow, "--max-in-flight", "2", "--ageing", "5m")
+    there("queue", "set", held)
+    there("queue", "pause", held)
+    there("queue", "set", own, "--weight", "2")
+    here("queue", "set", own, "--weight", "3")
+    assert there("run", "waits", "-i", "box", "--queue", held).code == 0
+    file = tmp_path / "all.jsonl"
+    there("export", str(file))
+    for _ in range(2):
+        moved = here("import", str(file), "--json")
+        assert moved.code == 0, moved.err
+        told = json.loads(moved.out)
+        assert {slow, held} <= {*told["queues"]} and own in told["queuesKept"] and told["accepted"] == 1
+        for queue in (slow, held):
+            assert here("queue", "show", queue).out == there("queue", "show", queue).out
+        assert "weight 3" in here("queue", "show", own).out
+    late = tmp_path / "late.jsonl"
+    late.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
+    assert f"refused: {slow}: it comes after tasks" in here("import", str(late)).out
+    for cli in there_and_here:
+        for queue in (slow, held, own):
+            assert (
+                cli("queue", "set", queue, *"--max-in-flight off --ageing off --weight off".split()).code == 0
+            )
+            assert cli("queue", "resume", queue).out == f"queue {queue}: 0 running, no limits\n"
+
+
 def test_an_import_that_broke_off_is_taken_up_again(there_and_here: tuple[Cli, Cli], tmp_path: Path) -> None:
     there, here = there_and_here
     submit_some(there)

@@ -1,4 +1,4 @@
-"""What is read of lines in which tasks wait for their queue: as much as is asked for, however long they are."""
+"""What is read of lines in which tasks wait: as much as is asked for, however long they are."""
 
 import asyncpg
 import pytest
