@@ -6,14 +6,13 @@ from typing import Any
 
 import asyncpg
 
-from podling.core.task import Attempt, Task, TaskStatus
+from podling.core.task import Task
 from podling.store.ports.lines import Depths, Lines, Start
-from podling.store.postgres.change_rows import read_batch
 from podling.store.postgres.errors import translated
 from podling.store.postgres.leader import LeaderGuard
 from podling.store.postgres.pool import Pool
 from podling.store.postgres.queries import load
-from podling.store.postgres.rows import from_json, read_task
+from podling.store.postgres.rows import read_task
 from podling.store.postgres.specs import SpecCache
 
 _SQL = load("lines")
@@ -66,25 +65,5 @@ class LineTable(Lines):
         return Depths(queues=queues, whole=whole)
 
     async def starts(self, queues: Sequence[str] | None, seconds: float) -> Sequence[Start]:
-        begun: dict[tuple[str, int], None] = {}
-        for row in await self._pool.fetch(_SQL.scheduled, seconds):
-            changes = read_batch("", 0, row["body"]).changes
-            begun |= {
-                (item.task_id, item.attempt): None for item in changes if _begins(item.before, item.status)
-            }
-        ids, attempts = [task_id for task_id, _ in begun], [attempt for _, attempt in begun]
-        rows = (
-            await self._pool.fetch(_SQL.starts, ids, attempts, None if queues is None else list(queues))
-            if begun
-            else []
-        )
-        return [_start(row) for row in rows]
-
-
-def _begins(before: TaskStatus | None, after: TaskStatus) -> bool:
-    return after is TaskStatus.SCHEDULED and before is not TaskStatus.SCHEDULED
-
-
-def _start(row: asyncpg.Record) -> Start:
-    at = from_json(Attempt, row["body"]).scheduled_at
-    return Start(queue=row["queue"], task_id=row["task_id"], attempt=row["attempt"], at=at)
+        rows = await self._pool.fetch(_SQL.starts, seconds, None if queues is None else list(queues))
+        return [Start(**row) for row in rows]

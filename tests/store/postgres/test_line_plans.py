@@ -1,11 +1,13 @@
 """What is read of lines in which tasks wait: as much as is asked for, however long they are."""
 
+from typing import Any
+
 import asyncpg
 import pytest
 
 from podling.store.postgres.queries import load
 from podling.store.postgres.store import PostgresStore
-from tests.builders import build_batch, build_task, insertion
+from tests.builders import assignment, build_batch, build_task, insertion
 from tests.store.postgres.test_plans import explain_run, indexes, rows_read
 
 TASKS, LINES = load("tasks"), load("lines")
@@ -54,3 +56,24 @@ async def _last(connection: asyncpg.Connection) -> str:
             "SELECT task_id FROM live_tasks WHERE line = 'q0/shape' ORDER BY task_id DESC LIMIT 1"
         )
     )
+
+
+async def test_of_a_busy_minute_only_the_starts_that_are_asked_for_leave_the_database(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = [build_task(queue="busy") for _ in range(50)]
+    rated = build_task(queue="rated")
+    await store.commit(build_batch(map(insertion, [*busy, rated])))
+    await store.commit(build_batch(map(assignment, [*busy, rated])))
+    fetched: list[int] = []
+    fetch = store._pool.fetch
+
+    async def counted(sql: str, *arguments: Any) -> Any:
+        rows = await fetch(sql, *arguments)
+        fetched.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(store._pool, "fetch", counted)
+    (start,) = await store.lines.starts(["rated"], 60)
+    assert (start.queue, start.task_id, start.attempt) == ("rated", rated.task_id, 1)
+    assert fetched == [1]

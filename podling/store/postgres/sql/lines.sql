@@ -94,17 +94,24 @@ SELECT
 FROM live_tasks l
 WHERE l.task_id = $1 AND l.blocked AND l.line IS NOT NULL
 
--- name: scheduled
-SELECT body FROM changes WHERE committed_at >= now() - $1::double precision * interval '1 second'
-
 -- name: starts
-SELECT s.queue, a.task_id, a.attempt, a.body
-FROM unnest($1::text[], $2::bigint[]) AS begun (task_id, attempt)
-CROSS JOIN LATERAL (SELECT * FROM task_specs o WHERE o.task_id = begun.task_id OFFSET 0) s
+-- Taken apart here and not in the leader, whose loop it would hold up: a busy minute has a million changes.
+WITH begun AS (
+    SELECT DISTINCT c.item ->> 0 AS task_id, (c.item ->> 3)::bigint AS attempt
+    FROM changes r
+    CROSS JOIN LATERAL ROWS FROM (
+        json_array_elements(r.body -> 'changes'), json_array_elements_text(r.body -> 'before')
+    ) AS c (item, before)
+    WHERE r.committed_at >= now() - $1::double precision * interval '1 second'
+      AND c.item ->> 2 = 'scheduled' AND c.before IS DISTINCT FROM 'scheduled'
+)
+SELECT s.queue, a.task_id, a.attempt, (a.body ->> 'scheduled_at')::timestamptz AS at
+FROM begun
+CROSS JOIN LATERAL (SELECT queue FROM task_specs o WHERE o.task_id = begun.task_id OFFSET 0) s
 CROSS JOIN LATERAL (
     SELECT * FROM attempts o WHERE o.task_id = begun.task_id AND o.attempt = begun.attempt OFFSET 0
 ) a
-WHERE $3::text[] IS NULL OR s.queue = ANY ($3)
+WHERE $2::text[] IS NULL OR s.queue = ANY ($2)
 
 -- name: depths
 -- A task's queue is looked up by its id, whatever the planner thinks of reading all of them.
