@@ -272,7 +272,7 @@ def _program(wishes: Wishes, base: Mapping[str, Any] | None) -> dict[str, Any]:
         return {"runtime": wishes.runtime, "image": wishes.image, "command": words}
     image = wishes.image or (words.pop(0) if words and base is None else None)
     if not image and not told.get("image"):
-        raise InvalidInput("say which image to run: podling run NAME -i IMAGE, or podling run NAME IMAGE")
+        raise InvalidInput("say which image to run, with -i IMAGE or before its command")
     command = None if wishes.entrypoint is None else [wishes.entrypoint]
     return {"runtime": wishes.runtime, "image": image, "command": command, "args": words}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from datetime import datetime
 
-from podling.core.cron import Cron
+from podling.core.cron import Cron, zone_of
 from podling.core.errors import InvalidInput
 from podling.core.value import value
 
@@ -47,7 +47,7 @@ class CrontabRemark:
 def read_crontab(text: str, *, with_users: bool, now: datetime) -> Iterator[CrontabJob | CrontabRemark]:
     """Yield what each line means, in order; `with_users`: there is a user before the command."""
     reader = _Reader(with_users, now)
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             yield reader.read(number, stripped)
@@ -66,10 +66,10 @@ class _Reader:
         self._names: dict[str, int] = {}
 
     def read(self, number: int, line: str) -> CrontabJob | CrontabRemark:
-        if assignment := _ASSIGNMENT.fullmatch(line):
-            message = self._assign(assignment[1], _unquoted(assignment[2]))
-            return CrontabRemark(line=number, text=line, message=message)
         try:
+            if assignment := _ASSIGNMENT.fullmatch(line):
+                message = self._assign(assignment[1], _unquoted(assignment[2]))
+                return CrontabRemark(line=number, text=line, message=message)
             return self._job(number, line)
         except InvalidInput as error:
             return CrontabRemark(line=number, text=line, message=error.message, left_out=True)
@@ -84,7 +84,8 @@ class _Reader:
                 self._shell = given
                 return f"jobs below run in {given}"
             case "CRON_TZ":  # TZ is for the commands alone
-                self._zone = given
+                self._zone = given  # also if it is none: jobs below are rather left out than at another time
+                zone_of(given)
                 return f"jobs below fire by the clocks of {given}"
         self._env[name] = given
         return "jobs below have it in their environment"

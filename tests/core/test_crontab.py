@@ -39,6 +39,19 @@ def test_assignments_hold_for_the_lines_below_them() -> None:
     )
 
 
+def test_a_zone_that_is_none_is_told_in_its_line_and_nothing_fires_by_another() -> None:
+    zone, job, known, again = read("CRON_TZ=Mars/Phobos\n@daily one\nCRON_TZ=UTC\n@daily two\n")
+    for left in (zone, job):
+        assert isinstance(left, CrontabRemark) and left.left_out and "Mars/Phobos" in left.message
+    assert isinstance(known, CrontabRemark) and not known.left_out
+    assert isinstance(again, CrontabJob) and again.time_zone == "UTC"
+
+
+def test_a_line_ends_where_cron_says_and_nowhere_else() -> None:
+    (job,) = read("@daily printf 'a\x0bb\x0cc\u2028d\x85e'\r\n")
+    assert isinstance(job, CrontabJob) and job.command == "printf 'a\x0bb\x0cc\u2028d\x85e'"
+
+
 def test_an_empty_mailto_tells_nobody() -> None:
     *_, job = read('MAILTO=me\nMAILTO=""\n@daily x')
     assert isinstance(job, CrontabJob) and job.mail == ()
