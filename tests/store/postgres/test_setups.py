@@ -1,5 +1,6 @@
 """From an empty server to an open store, by the ways that are documented, and the refusals."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -249,3 +250,18 @@ async def test_a_store_shows_its_password_nowhere(dsn: str) -> None:
 async def test_a_store_that_is_not_open_says_so() -> None:
     with pytest.raises(PodlingError, match="not available"):
         await PostgresStore("postgres://u:hidden@127.0.0.1:1/db").ping()
+
+
+async def test_a_database_that_isolates_more_strictly_loses_nothing(postgres_server: PostgresServer) -> None:
+    """What is said in one statement each must not fail because others say it, too."""
+    async with postgres_server.empty_database() as dsn:
+        name = urlsplit(dsn).path.removeprefix("/")
+        await run(dsn, f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'")
+        store = PostgresStore(dsn)
+        await store.open()
+        try:
+            breakers = store.coordination.breakers
+            await asyncio.gather(*(breakers.record_failure("b", 1000, 30.0) for _ in range(50)))
+            assert (await breakers.find("b")).failure_count == 50
+        finally:
+            await store.close()
