@@ -1,10 +1,13 @@
 """When a breaker opens, half opens and closes: what `sql/breakers.sql` says in one statement each."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from podling.core.coordination import Breaker, BreakerState
 from podling.core.value import value
+
+FORGOTTEN_AFTER = timedelta(days=30)
+"""Without a failure and a success: a breaker that nobody uses any more is as one that nobody has used."""
 
 
 @value
@@ -70,6 +73,15 @@ def put(
 def probing(record: BreakerRecord, now: float) -> BreakerRecord:
     """Note that somebody tries, with one cool-down's time to tell what came of it."""
     return replace(record, probe_until=now + record.cool_down_seconds)
+
+
+def is_forgotten(record: BreakerRecord, now: float, at: datetime) -> bool:
+    """Whether it is so long that anybody has used it that it is as good as new."""
+    breaker = record.breaker
+    times = (breaker.last_failure_at, breaker.last_success_at, breaker.opened_at)
+    is_recent = any(time is not None and time > at - FORGOTTEN_AFTER for time in times)
+    is_over = record.half_open_from < now - FORGOTTEN_AFTER.total_seconds()
+    return not is_recent and (is_over or breaker.state is BreakerState.CLOSED)
 
 
 def _opened(record: BreakerRecord, now: float, at: datetime) -> BreakerRecord:

@@ -17,6 +17,9 @@ _TIMES = (
     ("podling_lock_waiters", "alive_until"),
     ("podling_breakers", "half_open_from"),
     ("podling_breakers", "probe_until"),
+    ("podling_breakers", "last_failure_at"),
+    ("podling_breakers", "last_success_at"),
+    ("podling_breakers", "opened_at"),
     ("podling_cache", "expires_at"),
     ("podling_idempotency", "expires_at"),
 )

@@ -164,3 +164,17 @@ async def test_ten_thousand_failures_at_once_are_ten_thousand(ground: Ground) ->
     assert {breaker.failure_count for breaker in seen} == set(range(1, 10_001))
     assert [breaker.state for breaker in seen].count(OPEN) == 1
     assert (await breakers.get_state("b")).failure_count == 10_000
+
+
+async def test_one_that_nobody_uses_any_more_is_forgotten(ground: Ground) -> None:
+    breakers, day = ground.coordination.breakers, 86400.0
+    await breakers.record_failure("long ago", 2)
+    await breakers.set_state("open for long", "open", 300 * day)
+    await ground.pass_time(31 * day)
+    await breakers.record_success("of today")
+    await breakers.record_failure("again", 2)
+    await ground.pass_time(day)
+    assert await ground.coordination.forget() == 1
+    assert [one.key for one in await breakers.list()] == ["again", "of today", "open for long"]
+    assert (await breakers.get_state("long ago")).failure_count == 0
+    assert (await breakers.get_state("open for long")).state == "open"

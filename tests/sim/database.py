@@ -22,7 +22,7 @@ from tests.sim.story import Story
 _PARTS = frozenset(
     "alerts audit coordination dead_letters decisions dependencies inbox lines queues schedules"
     " submit_counts task_keys tokens workflows".split()
-)
+) | {f"coordination.{name}" for name in "breakers cache checkpoints idempotency locks".split()}
 
 HOST = "db"
 ANSWER_SECONDS = 5.0
@@ -207,7 +207,8 @@ class _Part:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        return partial(self._connection._call, f"{self._name}.{name}")
+        whole = f"{self._name}.{name}"
+        return _Part(self._connection, whole) if whole in _PARTS else partial(self._connection._call, whole)
 
 
 def _copied(argument: Any) -> Any:

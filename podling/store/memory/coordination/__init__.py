@@ -19,7 +19,8 @@ class MemoryCoordination:
         self.idempotency = IdempotencyTable(clock)
 
     async def forget(self) -> int:
-        return await self.cache.prune("") + self.idempotency.prune() + self.locks.prune()
+        more = self.idempotency.prune() + self.locks.prune() + self.breakers.prune()
+        return await self.cache.prune("") + more
 
     async def close(self) -> None:
         pass

@@ -50,6 +50,14 @@ class BreakerTable:
         )
         return [self._records[key].seen_at(now) for key in keys[:limit]]
 
+    def prune(self) -> int:
+        """Forget those that nobody uses any more; return how many."""
+        now, at = self._clock.monotonic(), self._clock.now()
+        gone = [key for key, record in self._records.items() if rules.is_forgotten(record, now, at)]
+        for key in gone:
+            del self._records[key]
+        return len(gone)
+
     async def changes(self, key: str) -> AsyncIterator[Breaker]:
         told = None
         with self._watching(key) as changed:

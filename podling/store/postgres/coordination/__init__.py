@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from podling.core.breaker import FORGOTTEN_AFTER
 from podling.store.postgres.coordination.breakers import BreakerTable
 from podling.store.postgres.coordination.cache import CacheTable
 from podling.store.postgres.coordination.checkpoints import CheckpointTable
@@ -15,6 +16,7 @@ from podling.store.postgres.queries import load
 _LOCKS = load("locks")
 _CACHE = load("cache")
 _IDEMPOTENCY = load("idempotency")
+_BREAKERS = load("breakers")
 _BATCH = 1000
 _FORGETTING_SECONDS = 5.0
 
@@ -38,6 +40,7 @@ class PostgresCoordination:
             (_IDEMPOTENCY.forget, (_BATCH,)),
             (_LOCKS.forget_locks, (_BATCH,)),
             (_LOCKS.forget_waiters, (_BATCH,)),
+            (_BREAKERS.forget, (_BATCH, FORGOTTEN_AFTER)),
         )
         until = asyncio.get_running_loop().time() + _FORGETTING_SECONDS
         forgotten = 0

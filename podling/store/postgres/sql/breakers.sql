@@ -136,3 +136,19 @@ WITH changed AS (
     RETURNING *
 )
 -- include: told
+
+-- name: forget
+WITH gone AS (
+    DELETE FROM podling_breakers
+    WHERE key IN (
+        SELECT kept.key FROM podling_breakers kept
+        WHERE greatest(kept.last_failure_at, kept.last_success_at, kept.opened_at, kept.half_open_from)
+              IS NULL
+           OR greatest(kept.last_failure_at, kept.last_success_at, kept.opened_at, kept.half_open_from)
+              < clock_timestamp() - $2::interval
+        LIMIT $1
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING key
+)
+SELECT count(*) AS count FROM gone
