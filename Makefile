@@ -4,6 +4,8 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 SOAK_MINUTES ?= 60
 SOAK_FLAGS ?=
+CHAOS_MINUTES ?= 1
+CHAOS_FLAGS ?=
 SCENARIO ?=
 STORE ?= postgres
 PYTEST_FLAGS ?=
@@ -11,7 +13,7 @@ SQL_FLAGS ?=
 TEST_PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak sql-install
+.PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak chaos sql-install
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +67,11 @@ soak: setup ## the long runs: an hour of faults under load, fifty kills, every f
 
 sql-install: setup ## the schema into the database DATABASE_URL, by psql; SQL_FLAGS=--broker-names
 	@bin/podling db install --script $(SQL_FLAGS) | bin/podling db psql -X -q -f -
+
+chaos: setup ## load while the database is killed and restarted, CHAOS_MINUTES=1; exit code 1 if anything is wrong
+	@bin/prepare-tests
+	@$(PYTHON) -m tests.soak --only PostgreSQL --minutes $(CHAOS_MINUTES) --without-docker --streams 50 \
+		--warm-up 10 --idle 10 $(CHAOS_FLAGS)
 
 clean: ## remove what was built or cached, and the stopped cluster's files; .venv stays
 	@bin/cluster stop

@@ -27,7 +27,7 @@ def _draw(cli: Invocation, explanation: JsonObject) -> None:
     names = hosts(cli)
     cli.line(with_hosts(explanation["summary"], names))
     for reason in map(described, explanation.get("reasons") or ()):
-        if reason not in explanation["summary"]:
+        if reason.lower() not in explanation["summary"].lower():
             cli.line(f"  - {with_hosts(reason, names)}")
     _draw_nodes(cli, explanation.get("nodes") or [], names)
     if explanation.get("queuePosition") is not None:

@@ -207,15 +207,14 @@ def _live(task: Task, attempts: Sequence[Attempt], view: View, now: datetime) ->
     if task.restart_count:
         count = {"restartCount": task.restart_count}
         reasons.append(Reason(code="restarted", message="containers were started again", details=count))
-    last = last_ended(attempts)
-    reasons += history(task, last)
+    reasons += history(task, last_ended(attempts))
     return Explanation(
         task_id=task.task_id,
         status=task.status,
         summary=summary,
         reasons=tuple(reasons),
         next_event_at=_next(task, now),
-        advice=_held_advice(task) if task.held is not None else advice_of(last),
+        advice=_held_advice(task) if task.held is not None else None,
     )
 
 

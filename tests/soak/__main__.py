@@ -78,6 +78,9 @@ async def _run(settings: Settings) -> int:
     if run.violations:
         _tell_violations(run.violations, started.directory)
         return 1
+    if " verdict=passed " not in report.verdict(result):
+        print("nothing was tried: no task was accepted, or no fault happened", file=sys.stderr, flush=True)
+        return 1
     if not settings.keep:
         remove_files(started.directory)
     return 0
@@ -88,7 +91,7 @@ def _tell(result: dict[str, Any], settings: Settings) -> None:
     report.write_json(result, settings.result)
     if settings.docs is not None:
         settings.docs.write_text(report.page(result))
-    print(f"\nresult in {settings.result}", flush=True)
+    print(f"\nresult in {settings.result}\n{report.verdict(result)}", flush=True)
 
 
 def _tell_violations(violations: dict[str, list[str]], directory: Path) -> None:

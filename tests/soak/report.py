@@ -39,6 +39,28 @@ def text(result: Result) -> str:
     return "\n".join(f"\n{title}\n{_columns(head, rows)}" for title, head, rows in tables(result))
 
 
+def verdict(result: Result) -> str:
+    """Return the outcome in one line for scripts. A run in which nothing happened has not passed."""
+    tasks, faults = sum(result["tasks"].values()), sum(result["faults"].values())
+    passed = not result["violations"] and tasks and faults
+    findings, times = result["findings"], result["times"]
+    back = times.get("first commit after PostgreSQL's return", {}).get("max")
+    told = {
+        "verdict": "passed" if passed else "failed" if result["violations"] else "nothing_happened",
+        "seed": result["seed"],
+        "tasks": tasks,
+        "faults": faults,
+        "lost": findings["lost"],
+        "doubled": findings["doubled"],
+        "stale_accepted": result["staleAccepted"],
+        "wrong_end": findings["wrongEnd"],
+        "left_behind": result["leftBehind"],
+        "not_healed": len(result["failures"]),
+        "first_commit_s_max": "none" if back is None else f"{back:.2f}",
+    }
+    return "CHAOS_RESULT " + " ".join(f"{name}={item}" for name, item in told.items())
+
+
 Row = tuple[str, ...]
 
 

@@ -23,6 +23,7 @@ def test_nothing_is_lost_or_doubled_in_a_short_run(tmp_path: Path) -> None:
         [sys.executable, "-m", "tests.soak", *flags], check=False, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    assert "\nCHAOS_RESULT verdict=passed seed=1 tasks=" in done.stdout
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["violations"] == {}
     assert set(result["tasks"]) == {"process", "simulated"}
