@@ -5,9 +5,10 @@ from typing import Any
 
 from podling.core.policy import validate_spec
 from podling.wire.tasks import parse_task
-from tests.soak.check import Accepted, Findings, StoredAttempt, StoredTask, check
+from tests.soak.check import Accepted, Findings, StoredAttempt, StoredTask, as_dict, check
 from tests.soak.ledger import Ledger, parse
 from tests.soak.mix import BEHAVIOURS, Work, draw, spec_of, wanted_end
+from tests.soak.report import verdict
 
 TASK = "task-1"
 
@@ -165,3 +166,14 @@ def test_every_work_becomes_a_task_that_podling_takes() -> None:
         spec = parse_task(spec_of(one, "/tmp/ledger", "volume", ("MARK", "1")), one.name)
         assert validate_spec(spec, allow_simulated=True).name == one.name
         assert wanted_end(one)
+
+
+def test_a_run_in_which_nothing_happened_has_not_passed() -> None:
+    empty: dict[str, Any] = {"tasks": {}, "faults": {}, "violations": {}, "times": {}, "failures": []}
+    empty |= {"seed": 7, "staleAccepted": 0, "leftBehind": 0, "findings": as_dict(Findings())}
+    busy = empty | {"tasks": {"process": 3}, "faults": {"PostgreSQL killed": 1}}
+    back = {"first commit after PostgreSQL's return": {"max": 1.5}}
+    assert verdict(empty).startswith("CHAOS_RESULT verdict=nothing_happened seed=7 tasks=0 faults=0 lost=0 ")
+    assert verdict(busy | {"times": back}).startswith("CHAOS_RESULT verdict=passed seed=7 tasks=3 faults=1 ")
+    assert verdict(busy | {"times": back}).endswith(" first_commit_s_max=1.50")
+    assert " verdict=failed " in verdict(busy | {"violations": {"lost": ["task 1"]}})
