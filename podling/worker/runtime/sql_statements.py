@@ -46,7 +46,7 @@ else:  # generic in its stubs alone
 MOST_ROWS = 1000
 MOST_ROW_BYTES = 64 * 1024
 """Of a result; what comes after is counted where it is, and not fetched."""
-MOST_MEMORY_BYTES = 1 << 30
+MOST_MEMORY_BYTES = 1 << 29
 """Of this process: a value larger than that ends what runs in it, and not the machine."""
 
 CONNECT_SECONDS = 10.0
@@ -76,6 +76,7 @@ _HOME = """
     WHERE p.oid = to_regprocedure('podling_end(text, text, bigint)')
       AND p.prosecdef
       AND has_function_privilege(p.oid, 'EXECUTE')
+      AND current_setting('transaction_read_only') = 'off'
 """
 _IDS = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
 _log = logging.getLogger(__name__)

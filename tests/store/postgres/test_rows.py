@@ -3,8 +3,8 @@
 import json
 
 from podling.core.spec import ContainerSpec, Runtime, TaskSpec
-from podling.store.postgres.rows import compact_json, from_json
-from tests.builders import build_spec
+from podling.store.postgres.rows import compact_json, detail_of, from_json
+from tests.builders import NOW, build_spec, build_task
 
 NULLS = ',"handler":null,"payload":null'
 
@@ -26,3 +26,9 @@ def test_only_functions_and_statements_have_their_fields_there() -> None:
     )
     assert from_json(TaskSpec, compact_json(statement)) == statement
     assert its & json.loads(compact_json(statement)).keys() == {"statement", "parameters"}
+
+
+def test_only_a_statement_that_is_done_says_when() -> None:
+    assert detail_of(build_task()) is None
+    assert "done_at" not in (detail_of(build_task(failures=1)) or {})
+    assert (detail_of(build_task(done_at=NOW)) or {})["done_at"] == NOW
