@@ -177,6 +177,9 @@ def test_dev_passes_everything_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
 class Schema:
     """Answers `podling db` by the name of the database."""
 
+    def install(self, url: str, broker_names: bool) -> Json:
+        return self.verify(f"{url} with broker names" if broker_names else url)
+
     def verify(self, url: str) -> Json:
         return {
             "server_version": "15.1",
@@ -205,6 +208,22 @@ def test_db_tells_whether_something_has_to_be_done(cli: Cli) -> None:
     assert (old.code, "0002_nodes; run podling db migrate" in old.out) == (1, True)
     broken = cli("db", "verify", "--database-url", "broken", "--json")
     assert (broken.code, json.loads(broken.out)["problems"]) == (1, ["the index x is not valid"])
+
+
+@pytest.mark.usefixtures("schema")
+def test_db_install_does_what_it_is_told_and_no_more(cli: Cli) -> None:
+    assert "with broker names" in cli("db", "install", "--database-url", "new", "--broker-names").out
+    assert "with broker names" not in cli("db", "install", "--database-url", "new").out
+    checked = cli("db", "install", "--verify-only", "--database-url", "old")
+    assert (checked.code, "0002_nodes" in checked.out) == (1, True)
+    refused = cli("db", "install", "--verify-only", "--broker-names", "--database-url", "new")
+    assert (refused.code, "--verify-only changes nothing" in refused.err) == (2, True)
+
+
+def test_db_install_prints_a_script_and_needs_no_database(cli: Cli) -> None:
+    plain, more = cli("db", "install", "--script"), cli("db", "install", "--script", "--broker-names")
+    assert (plain.code, plain.err) == (0, "") and "CREATE TABLE inbox (" in plain.out
+    assert "broker_add_job" not in plain.out and "FUNCTION broker_add_job(" in more.out
 
 
 @pytest.mark.usefixtures("schema")
