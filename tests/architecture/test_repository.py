@@ -91,7 +91,9 @@ def test_a_helper_is_executable_and_parses(name: str) -> None:
         compile(text_of(path), str(path), "exec")
 
 
-TARGETS = "setup demo run test lint fmt build dev clean run-cluster stop-cluster bench soak chaos".split()
+TARGETS = (
+    "setup demo run test lint fmt build dev clean run-cluster stop-cluster bench soak chaos sql-install".split()
+)
 
 
 @pytest.mark.parametrize("target", TARGETS)
