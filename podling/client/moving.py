@@ -139,7 +139,12 @@ def _movable(exported: Iterable[JsonObject], moved: Moved) -> Iterator[tuple[str
             moved.started.append(task["taskId"])
         else:
             key = task.get("idempotencyKey") or _made_key(task["taskId"])
-            yield task["taskId"], {**task, "idempotencyKey": key}
+            yield task["taskId"], {**task, **_wait_of(task), "idempotencyKey": key}
+
+
+def _wait_of(task: JsonObject) -> JsonObject:
+    """Who was let go there waits for nobody here; who still waits does so by ids, which are others here."""
+    return {} if task.get("runAt") is None else {"dependsOn": []}
 
 
 def _made_key(task_id: str) -> str:

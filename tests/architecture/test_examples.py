@@ -1,5 +1,6 @@
 """The examples are accepted by the same door as any submit."""
 
+import json
 import os
 import socket
 import subprocess
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from podling.cli.workflow_file import read_workflow
 from podling.core.permissions import Policy
 from podling.core.policy import validate_spec
 from podling.core.spec import Runtime
+from podling.core.workflow import check_workflow
 from podling.wire.policy import read_policy
 from podling.wire.tasks import load_object, parse_task
+from podling.wire.workflows import parse_workflow
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -24,7 +28,14 @@ def test_an_example_is_a_task_that_is_accepted(name: str) -> None:
     assert spec.main.image == ("podling-busybox:local" if spec.runtime is Runtime.DOCKER else None)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.yaml")))
+def test_the_example_of_a_workflow_is_a_graph_that_is_taken() -> None:
+    plain = read_workflow(str(EXAMPLES / "workflow.yaml"))
+    submission = parse_workflow(load_object(json.dumps(plain).encode()))
+    check_workflow(submission.name, submission.steps)
+    assert [step.key for step in submission.steps] == ["prepare", "square", "report", "clean-up"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("policy*.yaml")))
 def test_an_example_of_a_policy_is_valid(name: str) -> None:
     assert read_policy((EXAMPLES / name).read_text()) != Policy()
 

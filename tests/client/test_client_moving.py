@@ -74,3 +74,14 @@ def test_lines_and_a_list_are_read_alike() -> None:
     assert list(read_export(json.dumps(tasks, indent=1).splitlines(keepends=True))) == tasks
     with pytest.raises(InvalidInput, match="line 1 is not a task"):
         list(read_export(["3"]))
+
+
+def test_who_was_let_go_there_waits_for_nobody_here() -> None:
+    performer = Performer(answer([{"taskId": "new-a"}, {"taskId": "new-b"}]))
+    parents = [{"taskId": "old", "when": "success"}]
+    moved_by(
+        performer,
+        task("a", runAt="2026-03-01T12:00:00.000000Z", dependsOn=parents),
+        task("b", runAt=None, dependsOn=parents),
+    )
+    assert [item["dependsOn"] for item in performer.sent[0].request.body["tasks"]] == [[], parents]

@@ -1,6 +1,7 @@
 """Tasks that wait for others: let go, ended, and decided again after a master's death. On both stores."""
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +15,7 @@ from podling.master.loops import dependents
 from podling.master.loops.dependents import LOOK_SECONDS, Dependents
 from podling.master.loops.election import Election
 from podling.master.operations import tasks as operations
+from podling.store.base import Store
 from tests.builders import build_dependent, ended
 from tests.master.masters import Masters, RunningMaster, task_body
 from tests.master.world import LEASE, Faulty, World, away, insert
@@ -304,8 +306,7 @@ async def test_while_nobody_waits_the_store_is_not_asked(world: World) -> None:
     await loop.run_once()
     await end(leader, await insert(leader))
     world.clock.passed += LOOK_SECONDS * 2
-    leader.store = Faulty(world.store)  # type: ignore[assignment]
-    leader.store.dependencies = None  # type: ignore[attr-defined]
+    leader.store = cast(Store, SimpleNamespace())
     assert not await loop.wakeup.wait(0)
     assert await loop.run_once() is None
 
