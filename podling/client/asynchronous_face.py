@@ -11,7 +11,7 @@ from podling.client.asynchronous_checkpoints import AsyncCheckpointing
 from podling.client.asynchronous_coordination import AsyncCoordination
 from podling.client.asynchronous_events import AsyncEvents
 from podling.client.asynchronous_operations import AsyncOperations
-from podling.client.models import Attempt, Explanation, Task, TaskFields, TimelineLine
+from podling.client.models import Attempt, Explanation, Parent, Task, TaskFields, TimelineLine
 from podling.core.errors import PodlingError, Unavailable
 from podling.wire.logs import CUT_OFF
 
@@ -73,6 +73,11 @@ class AsyncTaskHandle:
         """Yield everything that happened to it, or the first `limit` of it, page by page."""
         listing = partial(tasks.timeline, self.id)
         return cast(AsyncIterator[TimelineLine], self._client.items(listing, limit=limit, page=page))
+
+    def parents(self, *, limit: int | None = None, page: int = PAGE) -> AsyncIterator[Parent]:
+        """Yield what it depends on, in that order, with their results."""
+        listing = partial(tasks.parents, self.id)
+        return cast(AsyncIterator[Parent], self._client.items(listing, limit=limit, page=page))
 
     def attempts(self, *, limit: int | None = None, page: int = PAGE) -> AsyncIterator[Attempt]:
         """Yield every try at it, or the first `limit`, the oldest first, page by page."""

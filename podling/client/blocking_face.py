@@ -12,7 +12,7 @@ from podling.client.blocking_checkpoints import Checkpointing
 from podling.client.blocking_coordination import Coordination
 from podling.client.blocking_events import Events
 from podling.client.blocking_operations import Operations
-from podling.client.models import Attempt, Explanation, Task, TaskFields, TimelineLine
+from podling.client.models import Attempt, Explanation, Parent, Task, TaskFields, TimelineLine
 from podling.core.errors import PodlingError, Unavailable
 from podling.wire.logs import CUT_OFF
 
@@ -74,6 +74,11 @@ class TaskHandle:
         """Yield everything that happened to it, or the first `limit` of it, page by page."""
         listing = partial(tasks.timeline, self.id)
         return cast(Iterator[TimelineLine], self._client.items(listing, limit=limit, page=page))
+
+    def parents(self, *, limit: int | None = None, page: int = PAGE) -> Iterator[Parent]:
+        """Yield what it depends on, in that order, with their results."""
+        listing = partial(tasks.parents, self.id)
+        return cast(Iterator[Parent], self._client.items(listing, limit=limit, page=page))
 
     def attempts(self, *, limit: int | None = None, page: int = PAGE) -> Iterator[Attempt]:
         """Yield every try at it, or the first `limit`, the oldest first, page by page."""

@@ -262,6 +262,19 @@ OnLost = Literal["retry", "fail", "hold"]
 Operator = Literal["in", "notIn", "exists", "doesNotExist"]
 
 
+class Parent(TypedDict):
+    """A task that another one depends on; without a status if history has forgotten it."""
+
+    taskId: str
+    when: "When"
+    name: str | None
+    arrayIndex: int | None
+    status: Literal["pending", "scheduled", "running", "completed", "failed", "cancelled"] | None
+    exitCode: int | None
+    errorCode: str | None
+    result: Any
+
+
 class Placement(TypedDict):
     """Where a task may run (selector, constraints) and should run (affinity, spread, strategy)."""
 

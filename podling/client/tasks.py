@@ -67,6 +67,11 @@ def read(task_id: str) -> Call[JsonObject]:
     return get(path_of("tasks", task_id), json_object)
 
 
+def parents(task_id: str, limit: int | None = None, cursor: str | None = None) -> Call[Page]:
+    """List what the task depends on, in that order, with their results."""
+    return get(path_of("tasks", task_id, "parents"), json_page, limit=limit, cursor=cursor)
+
+
 def attempts(task_id: str, limit: int | None = None, cursor: str | None = None) -> Call[Page]:
     """List the tries at the task, oldest first."""
     return get(path_of("tasks", task_id, "attempts"), json_page, limit=limit, cursor=cursor)

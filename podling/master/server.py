@@ -32,6 +32,7 @@ from podling.master.api import (
     metrics,
     nodes,
     openapi,
+    parents,
     queues,
     schedules,
     session,
@@ -338,6 +339,7 @@ def application(server: MasterServer) -> web.Application:
 def _routes() -> list[Route]:
     parts = (
         tasks,
+        parents,
         workflows,
         nodes,
         logs,

@@ -7,13 +7,13 @@ import orjson
 
 from podling.core.errors import InvalidInput
 from podling.core.graph import MOST_TASKS
-from podling.core.spec import TaskSpec
+from podling.core.spec import Dependency, TaskSpec
 from podling.core.task import Task
 from podling.core.value import value
 from podling.core.workflow import ArrayWish, KeyDependency, Member, Progress, Step, Workflow
 from podling.wire.body import refuse_unknown
 from podling.wire.codec import decode
-from podling.wire.tasks import parse_task
+from podling.wire.tasks import parse_task, task_view
 
 _FIELDS = frozenset({"name", "tasks", "idempotencyKey"})
 OUTPUT_ONLY = frozenset({"workflowId", "status", "createdAt", "counts"})
@@ -86,6 +86,20 @@ def _spec(item: Mapping[str, Any], key: str) -> TaskSpec:
 def _within(place: str, error: InvalidInput) -> InvalidInput:
     field = f"{place}.{error.details.get('field', '')}".rstrip(".")
     return InvalidInput(f"{place}.{error.message}", code=error.code, details=error.details | {"field": field})
+
+
+def parent_view(dependency: Dependency, task: Task | None) -> dict[str, Any]:
+    """Return what a dependent wants to know of a parent; one that history has forgotten has no status."""
+    return {
+        "taskId": dependency.task_id,
+        "when": dependency.when,
+        "name": task and task.spec.name,
+        "arrayIndex": task and task.spec.array and task.spec.array.index,
+        "status": task and task.status,
+        "exitCode": task and task.exit_code,
+        "errorCode": task and task.error_code,
+        "result": task and task_view(task)["result"],
+    }
 
 
 def workflow_view(workflow: Workflow, progress: Progress) -> dict[str, Any]:

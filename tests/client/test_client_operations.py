@@ -58,6 +58,7 @@ METHODS: dict[str, Callable[[Face], Any]] = {
     "POST /api/v1/tasks:batch": lambda client: client.submit_many([{"name": "x"}]),
     "GET /api/v1/tasks": lambda client: next(client.tasks()),
     "GET /api/v1/tasks/{id}": lambda client: task(client).refresh(),
+    "GET /api/v1/tasks/{id}/parents": lambda client: next(task(client).parents()),
     "GET /api/v1/tasks/{id}/attempts": lambda client: next(task(client).attempts()),
     "GET /api/v1/tasks/{id}/timeline": lambda client: next(task(client).timeline()),
     "GET /api/v1/tasks/{id}/explain": lambda client: task(client).explain(),

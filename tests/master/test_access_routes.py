@@ -33,6 +33,7 @@ ROUTES: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/tasks:batch"): SUBMIT,
     ("GET", "/api/v1/tasks/{id}"): READ,
     ("GET", "/api/v1/tasks/{id}/attempts"): READ,
+    ("GET", "/api/v1/tasks/{id}/parents"): READ | {Role.TASK},
     ("GET", "/api/v1/tasks/{id}/timeline"): READ,
     ("GET", "/api/v1/tasks/{id}/explain"): READ,
     ("GET", "/api/v1/tasks/{id}/logs"): READ,

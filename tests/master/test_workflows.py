@@ -116,6 +116,34 @@ async def test_an_array_knows_its_places_and_keeps_its_cap(master: RunningMaster
     assert one["array"] == {"index": 0, "count": 6, "maxParallel": 2}
 
 
+async def test_a_dependent_reads_what_its_parents_left(master: RunningMaster) -> None:
+    worker = await master.worker(slots=9)
+    made = await submit(
+        master, task("work", array={"count": 3}), task("sum", dependsOn=[{"key": "work", "when": "always"}])
+    )
+    ids = [item["taskId"] for item in made["tasks"]]
+    for number, task_id in enumerate(ids[:3]):
+        await worker.end(await worker.assigned(task_id), exit_code=number)
+    await worker.assigned(ids[3])
+    first = await master.api.get(f"/tasks/{ids[3]}/parents", limit=2)
+    rest = await master.api.get(f"/tasks/{ids[3]}/parents", limit=2, cursor=first.headers["X-Next-Cursor"])
+    assert "X-Next-Cursor" not in rest.headers
+    parents = first.json + rest.json
+    assert [parent["taskId"] for parent in parents] == ids[:3]
+    assert parents[1] == {
+        "taskId": ids[1],
+        "when": "always",
+        "name": "work-1",
+        "arrayIndex": 1,
+        "status": "failed",
+        "exitCode": 1,
+        "errorCode": "EXIT_CODE",
+        "result": None,
+    }
+    assert (await master.api.get(f"/tasks/{ids[0]}/parents")).json == []
+    assert (await master.api.get("/tasks/nobody/parents")).code == "task_not_found"
+
+
 async def test_the_same_key_gives_the_same_workflow(master: RunningMaster) -> None:
     body = {"name": "nightly", "tasks": [task("a"), task("b", "a")]}
     headers = {"Idempotency-Key": "night-1"}

@@ -202,6 +202,7 @@ class _Conversation:
             if not self._is_over:
                 _tell(error, self._session.node_id)
         finally:
+            self._is_over = True  # what fails from here on ends nothing any more
             await self._session.outgoing.end()
             await self._work.end()
 

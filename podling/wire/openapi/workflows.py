@@ -6,6 +6,7 @@ from podling.core.workflow import ArrayWish, KeyDependency, WorkflowStatus
 from podling.wire.openapi import tasks
 from podling.wire.openapi.operation import Operation, Parameter, paged
 from podling.wire.openapi.schema import (
+    ANYTHING,
     INTEGER,
     STRING,
     TIME,
@@ -80,9 +81,28 @@ _OVERVIEW: dict[str, Schema] = {
     "createdAt": TIME,
     "counts": mapping(INTEGER),
 }
+
+
+def _parent() -> Schema:
+    return closed(
+        "A task that another one depends on; without a status if history has forgotten it.",
+        {
+            "taskId": STRING,
+            "when": reference("When"),
+            "name": nullable(STRING),
+            "arrayIndex": nullable(INTEGER),
+            "status": nullable({"enum": list(map(str, TaskStatus))}),
+            "exitCode": nullable(INTEGER),
+            "errorCode": nullable(STRING),
+            "result": ANYTHING,
+        },
+    )
+
+
 SCHEMAS = components_of(KeyDependency, ArrayWish, sent=True)
 del SCHEMAS["When"]
 SCHEMAS |= {
+    "Parent": _parent(),
     "WorkflowStep": _step(),
     "WorkflowSubmission": _submission(),
     "WorkflowDependency": closed("A parent, by its key.", {"key": STRING, "when": reference("When")}),
@@ -111,6 +131,15 @@ _EXAMPLE = {
 _BASE = "/api/v1/workflows"
 _ONE = f"{_BASE}/{{id}}"
 OPERATIONS = {
+    "GET /api/v1/tasks/{id}/parents": Operation(
+        summary="List what a task depends on, and what came of that",
+        tag=tasks.TAG,
+        description="In the order of its `dependsOn`, 100 at most on a page. A running task reads those of "
+        "its own.",
+        parameters=paged(100, "first"),
+        answers={200: array(reference("Parent"))},
+        is_list=True,
+    ),
     f"POST {_BASE}": Operation(
         summary="Submit a workflow",
         tag=TAG,
