@@ -18,9 +18,10 @@ import aiohttp
 import orjson
 
 from podling.core.agent_attempt import Held
-from podling.core.errors import StaleAttempt, Unauthorized
+from podling.core.errors import RuntimeFailure, StaleAttempt, Unauthorized
 from podling.core.permissions import Policy, TaskTokenPlace
 from podling.core.protocol import AttemptKey
+from podling.core.retry import ErrorCode
 from podling.core.spec import Runtime as RuntimeName
 from podling.core.task_credential import is_made_with, make_credential, read_claim
 from podling.core.value import value
@@ -81,7 +82,15 @@ class KeptDoor:
         if port in (None, self.port) and key in (None, self.key):
             return
         self.port, self.key = port or self.port, key or self.key
-        kept = {"port": self.port, "key": self.key and self.key.hex()}
+        self._write()
+
+    def forget_key(self) -> None:
+        """Hold none: it was another cluster's. Addresses stay what they are."""
+        self.key = None
+        self._write()
+
+    def _write(self) -> None:
+        kept = {"port": self.port, "key": None if self.key is None else self.key.hex()}
         self._journal.write_later(WriteMeta(name=_META, value=orjson.dumps(kept).decode()))
 
 
@@ -178,7 +187,7 @@ class Inside:
         return f"http://{f'[{host}]' if ':' in host else host}:{self._kept.port}/api/v1"
 
     async def given(self, work: ContainerWork, runtime: str) -> ContainerWork:
-        """Return the work with what its attempt may speak with."""
+        """Return the work with what its attempt may speak with. Raises RuntimeFailure."""
         await self._ready.wait()
         key_of_node = self._kept.key
         if self._door is None or key_of_node is None or runtime in self._speaking:
@@ -205,7 +214,11 @@ class Inside:
         if not (by_socket or hidden):
             return Given(environment=environment)
         directory = self._directory_of(key)
-        await asyncio.to_thread(_write, directory, secret if hidden else None)
+        try:
+            await asyncio.to_thread(_write, directory, secret if hidden else None)
+        except OSError as error:
+            problem = f"The directory that the task speaks by cannot be made: {error.strerror}."
+            raise RuntimeFailure(problem, code=ErrorCode.CREATE) from None
         if by_socket:
             await self._let_in(door, key, directory)
         return Given(environment=environment, directory=str(directory.resolve()), mounted_at=MOUNTED_AT)
@@ -216,9 +229,9 @@ class Inside:
         except OSError as error:
             _log.warning("task %s has no socket to speak by: %s", key.task_id, error.strerror)
 
-    def check(self, claim: str, key: AttemptKey | None) -> None:
+    def check(self, secret: str, key: AttemptKey | None) -> None:
         """See `door.Check`."""
-        found = self._found(claim)
+        found = self._found(secret)
         if found is None or key not in (None, found):
             raise Unauthorized("this is the credential of no attempt here", code="unknown_token")
         if (held := self._held(found)) is None or held.final is not None:

@@ -204,6 +204,7 @@ class Worker:
         _log.info("node %s is of cluster %s", self._options.node_id, cluster_id)
         self._kept_lease.forget()
         await self._journal.write(Clear())
+        self._kept_door.forget_key()
         await self._journal.write(WriteMeta(name="clusterId", value=cluster_id))
 
     async def _serve(self, cluster_id: str, http: aiohttp.ClientSession) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
+from podling.core.errors import RuntimeFailure
 from podling.core.permissions import Policy, TaskTokenPlace
 from podling.core.protocol import AttemptKey
 from podling.core.spec import ContainerSpec
@@ -237,6 +238,14 @@ async def test_addresses_and_sockets_outlive_the_worker_s_program(ground: Ground
     assert len(ground.asked) == 2
 
 
+async def test_a_key_of_another_cluster_is_forgotten_and_the_port_is_not(ground: Ground) -> None:
+    kept = KeptDoor(ground.notes)  # type: ignore[arg-type]
+    ground.notes.kept.clear()  # the journal's, when it leaves a cluster
+    kept.forget_key()
+    again = KeptDoor(ground.notes)  # type: ignore[arg-type]
+    assert again.key is None and again.port == kept.port and again.port is not None
+
+
 async def test_what_an_ended_attempt_left_is_removed(ground: Ground) -> None:
     await ground.environment(ONE, "docker", "none")
     await ground.environment(OTHER, "docker", "none")
@@ -259,6 +268,14 @@ async def test_the_policy_puts_the_token_into_a_file(ground: Ground) -> None:
     assert "PODLING_TOKEN" in (
         await ground.environment(OTHER)
     )  # a process: nobody else reads its environment
+
+
+async def test_a_full_disk_is_a_reason(ground: Ground) -> None:
+    ground.directory.parent.mkdir(exist_ok=True)
+    ground.directory.write_text("a file is in the way")
+    with pytest.raises(RuntimeFailure, match="cannot be made") as failed:
+        await ground.environment(ONE, "docker", "none")
+    assert failed.value.code == "CREATE"
 
 
 async def test_without_a_way_nothing_is_given(ground: Ground) -> None:
