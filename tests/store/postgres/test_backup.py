@@ -219,6 +219,18 @@ async def test_a_restore_gives_no_token_out_again(dsn: str, tmp_path: Path) -> N
             assert again is not None and again.token > ahead
 
 
+async def test_a_backup_has_no_key_of_credentials(dsn: str, tmp_path: Path) -> None:
+    key, later = b"k" * 32, b"l" * 32
+    async with opened(dsn) as store:
+        assert await store.task_keys.shared(key) == key
+    await backup(dsn, tmp_path / "all")
+    with zipfile.ZipFile(tmp_path / "all") as archive:
+        assert not [name for name in archive.namelist() if key.hex().encode() in archive.read(name)]
+    await restore(dsn, tmp_path / "all", replace=True)
+    async with opened(dsn) as restored:
+        assert await restored.task_keys.shared(later) == later
+
+
 async def test_history_keeps_its_months(dsn: str, postgres_server: PostgresServer, tmp_path: Path) -> None:
     async with opened(dsn) as store, postgres_server.empty_database() as new:
         task = build_task()
