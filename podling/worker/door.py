@@ -38,7 +38,7 @@ OVERRIDE = "X-HTTP-Method-Override"
 """With a POST, for tools that can do no PUT, as busybox's wget cannot."""
 
 _OVERRIDING = frozenset({"PUT", "DELETE"})
-_ASKED = ("Content-Type", "Accept", "Content-Encoding")
+_ASKED = ("Content-Type", "Accept")
 _ANSWERED = ("Content-Type", "Retry-After", "Link", "X-Next-Cursor", "Allow")
 
 _log = logging.getLogger(__name__)

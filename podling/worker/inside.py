@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from ssl import SSLContext
 from typing import Protocol, runtime_checkable
 
 import aiohttp
@@ -25,7 +26,7 @@ from podling.core.retry import ErrorCode
 from podling.core.spec import Runtime as RuntimeName
 from podling.core.task_credential import is_made_with, make_credential, read_claim
 from podling.core.value import value
-from podling.worker.door import Door
+from podling.worker.door import MOST_CONNECTIONS, Door
 from podling.worker.journal import AttemptJournal, WriteMeta
 from podling.worker.runtime.base import ContainerWork, Given, Runtime, Speech
 
@@ -261,16 +262,16 @@ class Inside:
 
 @asynccontextmanager
 async def opened_door(
-    http: aiohttp.ClientSession, master: Callable[[], str | None], inside: Inside
+    tls: SSLContext | None, master: Callable[[], str | None], inside: Inside
 ) -> AsyncIterator[Door]:
-    """Give a door that shows no credential but those of attempts."""
-    session = aiohttp.ClientSession(connector=http.connector, connector_owner=False)
-    door = Door(session, master, inside.check)
-    try:
-        yield door
-    finally:
-        await door.close()
-        await session.close()
+    """Give a door that shows no credential but those of attempts, and takes no connection from the worker."""
+    connector = aiohttp.TCPConnector(ssl=tls or True, limit=MOST_CONNECTIONS)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        door = Door(http, master, inside.check)
+        try:
+            yield door
+        finally:
+            await door.close()
 
 
 def _write(directory: Path, secret: str | None) -> None:

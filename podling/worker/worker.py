@@ -242,7 +242,9 @@ class Worker:
         loops.append(Loop("inside", inside.sweep, SWEEP_SECONDS))
         session = self._session(cluster_id, http, shell, streams, inside, wakeups)
         async with AsyncExitStack() as stack:
-            door = await stack.enter_async_context(opened_door(http, lambda: session.url, inside))
+            door = await stack.enter_async_context(
+                opened_door(self._options.tls, lambda: session.url, inside)
+            )
             stack.push_async_callback(shell.close)
             if not await self._open(cluster_id, http, shell):
                 return
