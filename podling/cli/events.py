@@ -76,7 +76,8 @@ def _about(event: Event) -> str:
         return "  ".join(_words(event.get("nodeId"), event.get("reason")))
     attempt = f"attempt {event['attempt']}" if event.get("attempt") else None
     place = f"on {event['nodeId']}" if event.get("nodeId") else None
-    return "  ".join(_words(event["taskId"], event.get("name"), attempt, place))
+    done = f"{event['progress']:g} % done" if "progress" in event else None
+    return "  ".join(_words(event["taskId"], event.get("name"), attempt, place, done))
 
 
 def _words(*given: Any) -> list[str]:

@@ -148,6 +148,7 @@ class Event(TypedDict):
     status: NotRequired[str | None]
     before: NotRequired[str | None]
     attempt: NotRequired[int | None]
+    progress: NotRequired[float | None]
     nodeId: NotRequired[str | None]
     reason: NotRequired[str | None]
 

@@ -45,6 +45,8 @@ async def _run_a_little(url: str) -> str:
 def test_checkpoints_are_listed_shown_and_removed(cli: Cli, url: str) -> None:
     task_id = asyncio.run(_run_a_little(url))
     assert "35 % done" in cli("ps").out
+    told = cli("events", "--since", "5m", "-n", "6").out
+    assert f"task.updated     {task_id}  long  attempt 1  on node-1  35 % done" in told
     listed = json.loads(cli("checkpoint", "ls", "long", "--json").out)
     assert [(one["taskId"], one["sequence"]) for one in listed] == [(task_id, n) for n in (3, 2, 1)]
     table = cli("checkpoint", "ls", task_id, "--limit", "1").out.splitlines()

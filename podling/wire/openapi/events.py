@@ -2,7 +2,7 @@
 
 from podling.core.happened import TYPES
 from podling.wire.openapi.operation import LABEL, Operation, Parameter
-from podling.wire.openapi.schema import INTEGER, STRING, TIME, Schema, closed, reference
+from podling.wire.openapi.schema import INTEGER, NUMBER, STRING, TIME, Schema, closed, reference
 
 TAG = "events"
 ABOUT = "What happens to tasks and nodes, as it happens."
@@ -10,6 +10,7 @@ ABOUT = "What happens to tasks and nodes, as it happens."
 _OPTIONAL: dict[str, Schema] = {
     **dict.fromkeys(("taskId", "name", "queue", "status", "before"), STRING),
     "attempt": INTEGER,
+    "progress": NUMBER,
     **dict.fromkeys(("nodeId", "reason"), STRING),
 }
 SCHEMAS = {
