@@ -47,6 +47,7 @@ from podling.core.spec import (
     TaskSpec,
 )
 from podling.core.statements import check_statement
+from podling.core.value import changed
 
 __all__ = [
     "MAX_CPU",
@@ -83,21 +84,53 @@ def validate_spec(
 
     Limits bind whoever submits it by one of the `roles`; a worker, which knows nobody, gives none.
     """
-    check_form(spec, allow_simulated=allow_simulated)
-    check_allowed(spec, policy)
-    if roles is not None:
-        check_limits(spec, policy, roles)
+    _check_names(spec)
+    _passed.check(spec, policy, roles, allow_simulated)
     return spec
 
 
 def check_form(spec: TaskSpec, *, allow_simulated: bool = False) -> TaskSpec:
     """Return `spec` if it is one, whatever an operator may say about it. Raises InvalidInput."""
+    _check_names(spec)
+    _check_form(spec, allow_simulated)
+    return spec
+
+
+class _Passed:
+    """Remembers what has passed last: of a thousand tasks most differ in name, key and payload alone."""
+
+    def __init__(self) -> None:
+        self._last: tuple[TaskSpec, Policy, frozenset[Role] | None, bool] | None = None
+
+    def check(
+        self, spec: TaskSpec, policy: Policy, roles: frozenset[Role] | None, allow_simulated: bool
+    ) -> None:
+        """Raise as `validate_spec` does, but for name and key."""
+        payload = None if spec.payload is None else ""
+        rest = changed(spec, name="", idempotency_key=None, payload=payload)
+        asked = rest, policy, roles, allow_simulated
+        if asked == self._last:
+            return
+        _check_form(spec, allow_simulated)
+        check_allowed(spec, policy)
+        if roles is not None:
+            check_limits(spec, policy, roles)
+        self._last = asked
+
+
+_passed = _Passed()
+
+
+def _check_names(spec: TaskSpec) -> None:
     check_text("name", spec.name, MAX_NAME_CHARACTERS)
+    if spec.idempotency_key is not None:
+        check_text("idempotencyKey", spec.idempotency_key, 255)
+
+
+def _check_form(spec: TaskSpec, allow_simulated: bool) -> None:
     check_labels("labels", spec.labels)
     check_identifier("queue", spec.queue)
     check_number("priority", spec.priority, -(2**31), 2**31 - 1)
-    if spec.idempotency_key is not None:
-        check_text("idempotencyKey", spec.idempotency_key, 255)
     if spec.concurrency_key is not None:
         check_text("concurrencyKey", spec.concurrency_key, 255)
     if spec.replay_of is not None:
@@ -114,7 +147,6 @@ def check_form(spec: TaskSpec, *, allow_simulated: bool = False) -> TaskSpec:
         check_dependencies(spec.depends_on)
     if spec.array is not None:
         check_place(spec)
-    return spec
 
 
 def _check_times(spec: TaskSpec) -> None:

@@ -181,6 +181,9 @@ class Hands:
     # The runtimes
 
     async def _prepare(self, instruction: Prepare) -> None:
+        if instruction.starts:
+            await self._begin(instruction)
+            return
         shell, key = self._shell, instruction.key
         names: dict[str, Any] = {"key": key, "container": instruction.container}
         try:
@@ -194,21 +197,31 @@ class Hands:
                 shell.gpus.adopt((found,))
         except RuntimeFailure as error:
             shell.answer(PrepareFailed(**names, error_code=error.code, error=error.message))
-            return
-        shell.spans.put(key, StartSpans(prepare_seconds=engine.seconds))
-        if instruction.starts:
-            await self._start(Start(**names, container_id=found.container_id), self._tell_late)
         else:
+            shell.spans.put(key, StartSpans(prepare_seconds=engine.seconds))
             shell.answer(Prepared(**names, seen=seen_from(found)))
 
-    def _tell_late(self, started: Started) -> None:
-        """The time that it may take is counted from when its start is told."""
-        if self._shell.state.attempts[started.key].assignment.spec.timeout_seconds is None:
-            self._late.put(started)
-        else:
-            self._shell.answer(started)
+    async def _begin(self, instruction: Prepare) -> None:
+        """Make it and start it in one go, if there is nothing to be staged.
 
-    async def _start(self, instruction: Start, tell: Callable[[Started], None] | None = None) -> None:
+        The time that it may take is counted from when its start is told.
+        """
+        shell, key, name = self._shell, instruction.key, instruction.container
+        given = shell.state.attempts[key].assignment
+        runtime = shell.runtime(key)
+        container_id = None
+        try:
+            work = work_of(shell.cluster_id, await answer(shell.admission.admit(given)), name)
+            container_id = (await answer(runtime.prepare(work))).container_id
+            found = await answer(runtime.start(container_id))
+        except RuntimeFailure as error:
+            failed = PrepareFailed if container_id is None else StartFailed
+            shell.answer(failed(key=key, container=name, error_code=error.code, error=error.message))
+            return
+        tell = self._late.put if given.spec.timeout_seconds is None else shell.answer
+        tell(Started(key=key, container=name, seen=seen_from(found)))
+
+    async def _start(self, instruction: Start) -> None:
         shell, key = self._shell, instruction.key
         names: dict[str, Any] = {"key": key, "container": instruction.container}
         runtime = shell.runtime(key)
@@ -221,7 +234,7 @@ class Hands:
             shell.answer(StartFailed(**names, error_code=error.code, error=error.message))
         else:
             self._note_start(key, engine)
-            (tell or shell.answer)(Started(**names, seen=seen_from(found)))
+            shell.answer(Started(**names, seen=seen_from(found)))
 
     def _note_start(self, key: AttemptKey, engine: Meter) -> None:
         spans = self._shell.spans
