@@ -84,14 +84,14 @@ def validate_spec(
 
     Limits bind whoever submits it by one of the `roles`; a worker, which knows nobody, gives none.
     """
-    _check_names(spec)
+    _check_called(spec)
     _passed.check(spec, policy, roles, allow_simulated)
     return spec
 
 
 def check_form(spec: TaskSpec, *, allow_simulated: bool = False) -> TaskSpec:
     """Return `spec` if it is one, whatever an operator may say about it. Raises InvalidInput."""
-    _check_names(spec)
+    _check_called(spec)
     _check_form(spec, allow_simulated)
     return spec
 
@@ -121,7 +121,7 @@ class _Passed:
 _passed = _Passed()
 
 
-def _check_names(spec: TaskSpec) -> None:
+def _check_called(spec: TaskSpec) -> None:
     check_text("name", spec.name, MAX_NAME_CHARACTERS)
     if spec.idempotency_key is not None:
         check_text("idempotencyKey", spec.idempotency_key, 255)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from podling.core.alerts import Alert
 from podling.core.node import NodeChange
@@ -98,9 +99,11 @@ class WriteResult:
     same_body: bool = True
 
 
-@value
-class Change:
-    """What the feed tells of an applied write; for more, load the task."""
+class Change(NamedTuple):
+    """What the feed tells of an applied write; for more, load the task.
+
+    A tuple, since every master reads those of all masters.
+    """
 
     task_id: str
     version: int

@@ -46,14 +46,11 @@ def read_batch(master_id: str, number: int, body: str) -> ChangeBatch:
 
 def _change(parts: Sequence[Any], before: str | None) -> Change:
     task_id, version, status, attempt, node_id = parts
-    return Change(
-        task_id=task_id,
-        version=version,
-        status=TaskStatus(status),
-        attempt=attempt,
-        node_id=node_id,
-        before=None if before is None else TaskStatus(before),
-    )
+    was = None if before is None else _STATUSES[before]
+    return Change(task_id, version, _STATUSES[status], attempt, node_id, was)
+
+
+_STATUSES = {status.value: status for status in TaskStatus}
 
 
 def read_results(body: str) -> list[WriteResult]:
