@@ -22,11 +22,18 @@ _WIRE_CONFIG: dict[str, Any] = {
 }
 
 
+MANY_FIELDS = 6
+"""From so many on the way round pays."""
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def value(cls: type[_T]) -> type[_T]:
     """Make `cls` a frozen, slotted dataclass with keyword arguments, readable from camelCase JSON."""
     cls.__pydantic_config__ = _WIRE_CONFIG  # type: ignore[attr-defined]
-    return dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    if len(fields(made)) >= MANY_FIELDS and not hasattr(made, "__post_init__"):  # type: ignore[arg-type]
+        made.__init__ = _maker(made)  # type: ignore[method-assign]
+    return made
 
 
 def changed(item: _T, **parts: Any) -> _T:
@@ -68,25 +75,54 @@ _defaults: dict[type[Any], tuple[tuple[str, Any], ...]] = {}
 
 
 def _copier(kind: type[Any]) -> Callable[[Any, dict[str, Any]], Any]:
-    """Return a function that copies a value with other parts.
-
-    Nothing but plain assignment is fast, and a frozen class has none: so a class with the same slots takes
-    them, and becomes the frozen one. The function is made from text, as a dataclass's own are.
-    """
-    names = [field.name for field in fields(kind)]
-    thawed = type(kind.__name__, (), {"__slots__": tuple(names)})
+    """Return a function that copies a value with other parts. See `_thawed`."""
     lines = [
-        "def copy(item, parts):",
-        "    made = new(thawed)",
-        *(f"    made.{name} = item.{name}" for name in names),
-        "    for name, part in parts.items():",
-        "        setattr(made, name, part)",
-        "    made.__class__ = kind",
-        "    return made",
+        "def copy(_item, _parts):",
+        "    _made = _new(_thawed)",
+        *(f"    _made.{field.name} = _item.{field.name}" for field in fields(kind)),
+        "    for _name, _part in _parts.items():",
+        "        setattr(_made, _name, _part)",
+        "    _made.__class__ = _kind",
+        "    return _made",
     ]
-    scope: dict[str, Any] = {"new": object.__new__, "thawed": thawed, "kind": kind}
+    return _function("copy", lines, {"_new": object.__new__, "_thawed": _thawed(kind), "_kind": kind})
+
+
+def _maker(kind: type[Any]) -> Callable[..., None]:
+    """Return an `__init__` that takes half the time of the dataclass's own. See `_thawed`."""
+    scope: dict[str, Any] = {"_set": object.__setattr__, "_thawed": _thawed(kind), "_kind": kind}
+    arguments, lines = [], []
+    for field in fields(kind):
+        name = field.name
+        if field.default_factory is not MISSING:
+            scope[f"_make_{name}"] = field.default_factory
+            arguments.append(f"{name}=_set")
+            lines.append(f"    self.{name} = _make_{name}() if {name} is _set else {name}")
+            continue
+        if field.default is not MISSING:
+            scope[f"_default_{name}"] = field.default
+        arguments.append(name if field.default is MISSING else f"{name}=_default_{name}")
+        lines.append(f"    self.{name} = {name}")
+    head = [f"def __init__(self, *, {', '.join(arguments)}):", "    _set(self, '__class__', _thawed)"]
+    made = _function("__init__", [*head, *lines, "    self.__class__ = _kind"], scope)
+    made.__annotations__ = kind.__init__.__annotations__
+    made.__qualname__ = kind.__init__.__qualname__
+    return made
+
+
+def _thawed(kind: type[Any]) -> type[Any]:
+    """Return a class with the same slots that is not frozen.
+
+    Nothing but plain assignment is fast, and a frozen class has none: so this one takes the parts, and
+    becomes the frozen one.
+    """
+    return type(kind.__name__, (), {"__slots__": tuple(field.name for field in fields(kind))})
+
+
+def _function(name: str, lines: list[str], scope: dict[str, Any]) -> Callable[..., Any]:
+    """Make a function from text, as those of a dataclass are, of the names of fields alone."""
     exec("\n".join(lines), scope)
-    made: Callable[[Any, dict[str, Any]], Any] = scope["copy"]
+    made: Callable[..., Any] = scope[name]
     return made
 
 

@@ -23,6 +23,8 @@ MOST_LOG_BYTES = 64 * 1024 * 1024
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 _own = logging.getLogger(__name__)
 
 current: ContextVar["Log | None"] = ContextVar("podling_log", default=None)
@@ -39,7 +41,7 @@ class Log:
         self._rests = {Stream.STDOUT: b"", Stream.STDERR: b""}
         self._lock = threading.Lock()
         self._file: int | None = None
-        self._last = datetime.min.replace(tzinfo=UTC)
+        self._last = _NEVER
         self._is_closed = False
 
     def write(self, stream: int, text: str | bytes) -> None:
@@ -55,8 +57,9 @@ class Log:
     def flush(self) -> None:
         with self._lock:
             for stream, rest in self._rests.items():
-                self._put(stream, [rest])
-                self._rests[stream] = b""
+                if rest:
+                    self._put(stream, [rest])
+                    self._rests[stream] = b""
 
     def close(self) -> None:
         """Write what is left. What a thread that outlives the function prints later is still taken."""
