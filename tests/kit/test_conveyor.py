@@ -113,3 +113,14 @@ async def test_its_end_cancels_what_is_worked_on_and_leaves_the_rest(mill: Mill)
     mill.conveyor.put("c")
     assert asyncio.all_tasks() == before
     assert (mill.begun, mill.finished, mill.failures) == (["a"], [], [])
+
+
+async def test_who_works_on_one_may_take_what_waits_behind_it(mill: Mill) -> None:
+    mill.begin()
+    mill.conveyor.put("a")
+    await mill.until_begun("a")
+    for item in ("b", "c", "other", "d"):
+        mill.conveyor.put(item)
+    assert mill.conveyor.take_while(lambda item: len(item) == 1) == ["b", "c"]
+    mill.may_go_on.set()
+    await mill.until_begun("a", "other", "d")

@@ -53,6 +53,18 @@ async def test_callers_that_are_ready_together_share_a_batch_of_bounded_size() -
     assert writer.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+async def test_what_is_put_together_is_answered_together_in_its_order() -> None:
+    writer = Writer()
+    writer.gate.set()
+    batcher: Batcher[int, int] = Batcher(writer, 2)
+    answers = await batcher.put_all([1, -1, 3])
+    assert [answer if isinstance(answer, int) else type(answer) for answer in answers] == [2, NotFound, 6]
+    assert writer.batches == [[1, -1], [3]]
+    assert await batcher.put_all([]) == ()
+    answers = await batcher.put_all([13, 4])
+    assert [type(answer) for answer in answers] == [StoreUnavailable, StoreUnavailable]
+
+
 async def test_an_error_of_one_item_is_raised_to_its_caller_alone() -> None:
     writer = Writer()
     writer.gate.set()
