@@ -24,8 +24,9 @@ from podling.core.spec import Runtime as RuntimeName
 if TYPE_CHECKING:
     from podling.kit.clock import Clock
     from podling.worker.datadir import DataDirectory
+    from podling.worker.options import WorkerOptions
     from podling.worker.runtime.base import Runtime
-    from podling.worker.worker import Worker, WorkerOptions
+    from podling.worker.worker import Worker
 
 EXIT_AT_ONCE = 1
 
@@ -123,7 +124,7 @@ async def make_options(
     from podling.kit.ids import new_id
     from podling.worker.inside import DoorOptions
     from podling.worker.machine import capacity_of
-    from podling.worker.worker import WorkerOptions
+    from podling.worker.options import WorkerOptions
 
     capacity, allocatable = capacity_of(
         _detected(settings),

@@ -4,10 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from ssl import SSLContext
 from typing import Any
 
 import aiohttp
@@ -17,7 +15,6 @@ from podling.core.agent_events import Draining, Reconciled
 from podling.core.errors import Unavailable
 from podling.core.permissions import Policy
 from podling.core.protocol import PROTOCOL_VERSION, HeldAttempt
-from podling.core.value import value
 from podling.kit.clock import Clock
 from podling.kit.loop import Loop
 from podling.kit.wakeup import Wakeup
@@ -25,11 +22,10 @@ from podling.wire.credentials import headers_of
 from podling.wire.session import Hello, Welcome
 from podling.worker.admission import Admission
 from podling.worker.api import WorkerApi, check_address
-from podling.worker.credential import NodeCredential
 from podling.worker.datadir import DataDirectory
 from podling.worker.facts import FACTS_SECONDS, FactsSender
 from podling.worker.gpus import Gpus
-from podling.worker.inside import DoorOptions, Inside, KeptDoor, opened_door
+from podling.worker.inside import Inside, KeptDoor, opened_door
 from podling.worker.joining import CHECK_SECONDS, Renewal
 from podling.worker.journal import Clear, Journal, WriteMeta
 from podling.worker.kept_lease import KeptLease, boot_id
@@ -38,6 +34,7 @@ from podling.worker.log_files import LogFiles
 from podling.worker.logs import Logs
 from podling.worker.masters import Masters, refuse_two_clusters
 from podling.worker.measures import worker_metrics
+from podling.worker.options import WorkerOptions
 from podling.worker.runtime.base import Runtime
 from podling.worker.session import Session, SessionOptions, learn_cluster
 from podling.worker.shell import Shell
@@ -58,33 +55,6 @@ STOPPING = "the worker is shutting down"
 _log = logging.getLogger(__name__)
 
 MakeRuntimes = Callable[[str], Mapping[str, Runtime]]
-
-
-@value
-class WorkerOptions:
-    """`instance` is new at every start; the rest is what the operator chose or the machine has."""
-
-    node_id: str
-    instance: str
-    hostname: str
-    host: str
-    port: int
-    master_urls: tuple[str, ...]
-    capacity: Mapping[str, int]
-    allocatable: Mapping[str, int]
-    labels: Mapping[str, str]
-    runtimes: tuple[str, ...]
-    heartbeat_interval: float | None
-    shutdown_timeout: float
-    token: str | None
-    version: str
-    policy: Policy = field(default_factory=Policy)
-    has_api: bool = True
-    own_files: tuple[Path, ...] = ()
-    gpus: tuple[str, ...] = ()  # their ids
-    credential: NodeCredential | None = None  # this node's own; then `token` is None
-    tls: SSLContext | None = None  # whom to trust, and what to show; None: whom this machine trusts
-    door: DoorOptions = field(default_factory=DoorOptions)
 
 
 class _LeftCluster(Exception):

@@ -92,7 +92,8 @@ def test_a_helper_is_executable_and_parses(name: str) -> None:
 
 
 TARGETS = (
-    "setup demo run test lint fmt build dev clean run-cluster stop-cluster bench soak chaos sql-install".split()
+    "setup demo run test lint fmt build dev clean run-cluster stop-cluster bench soak chaos"
+    " sql-install".split()
 )
 
 

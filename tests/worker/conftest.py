@@ -14,8 +14,9 @@ from podling.kit.clock import SystemClock
 from podling.wire.session import Assign
 from podling.worker.datadir import DataDirectory
 from podling.worker.journal import Journal
+from podling.worker.options import WorkerOptions
 from podling.worker.runtime.base import Runtime
-from podling.worker.worker import Worker, WorkerOptions
+from podling.worker.worker import Worker
 from tests.worker.memory_runtime import MemoryRuntime
 from tests.worker.small_master import SmallMaster, small_master
 
