@@ -113,6 +113,17 @@ async def test_what_the_door_refuses_is_explained_and_listed_with_the_dead_lette
     assert [line["type"] for line in timeline] == ["submitted", "failed"]
 
 
+async def test_a_key_that_was_used_by_http_leads_to_that_task_from_then_on(
+    masters: Masters, connection: asyncpg.Connection
+) -> None:
+    master = await masters.start(poll_seconds=SLOW_POLL_SECONDS)
+    first = (await master.api.submit(idempotencyKey="key"))["taskId"]
+    second = await submit(connection, idempotencyKey="key")
+    await admitted(connection, second)
+    assert (await status(connection, second))["error"].startswith(f"the same as task {first}")
+    assert await submit(connection, idempotencyKey="key") == first
+
+
 async def test_plain_psql_submits_in_a_transaction_of_its_own(
     masters: Masters, connection: asyncpg.Connection, dsn: str, tmp_path: Path
 ) -> None:

@@ -23,13 +23,26 @@ WHERE i.inbox_id = ANY ($1::bigint[])
   AND NOT EXISTS (SELECT FROM inbox s WHERE s.task_id = i.task_id AND s.kind = 'submit')
 
 -- name: take
--- Returns those that were there. What was refused ($2) gives up its idempotency key: it may come again, corrected.
+-- Returns those that were there. What was refused ($2) gives up its key: it may come again, corrected.
 WITH taken AS (
-    DELETE FROM inbox WHERE inbox_id = ANY ($1::bigint[]) RETURNING inbox_id, task_id, body ->> 'idempotencyKey' AS key
+    DELETE FROM inbox
+    WHERE inbox_id = ANY ($1::bigint[])
+    RETURNING inbox_id, task_id, body ->> 'idempotencyKey' AS key
 ),
 given_up AS (
     DELETE FROM inbox_keys k
     USING taken t
     WHERE k.key = t.key AND k.task_id = t.task_id AND t.inbox_id = ANY ($2::bigint[])
+),
+-- What is the same as a task that another door has let in leaves its key to that.
+left_to_the_first AS (
+    UPDATE inbox_keys k
+    SET task_id = o.task_id
+    FROM taken t
+    JOIN idempotency_keys o ON o.key = t.key
+    WHERE k.key = t.key
+      AND k.task_id = t.task_id
+      AND o.task_id <> k.task_id
+      AND t.inbox_id <> ALL ($2::bigint[])
 )
 SELECT inbox_id FROM taken
