@@ -24,7 +24,7 @@ from podling.store.ports.decisions import DecisionQuery
 from podling.store.ports.inbox import InboxKind
 from podling.wire.tasks import parse_task
 from tests.master.masters import Masters, eventually
-from tests.master.world import World
+from tests.master.world import Faulty, World
 
 JOB = {"name": "job", "image": "busybox:local"}
 SUBMIT, CANCEL = InboxKind.SUBMIT, InboxKind.CANCEL
@@ -262,6 +262,28 @@ async def test_a_store_that_goes_away_in_the_middle_loses_and_doubles_nothing(wo
     await drain(reader)
     statuses = [task.status for task in await found(context, *ids)]
     assert statuses == [TaskStatus.CANCELLED] + [TaskStatus.PENDING] * 5
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_commit_whose_answer_is_lost_makes_every_task_once(world: World, when: str) -> None:
+    faulty = Faulty(world.store)
+    context = await world.leader(store=faulty)
+    ids = [f"task-{number}" for number in range(4)]
+    for task_id in ids:
+        await leave(context, task_id)
+
+    async def fail_once() -> None:
+        getattr(faulty, when).clear()
+        raise StoreUnavailable("the answer was lost")
+
+    getattr(faulty, when)["commit"] = fail_once
+    reader = InboxLoop(context)
+    with pytest.raises(StoreUnavailable):
+        await drain(reader)
+    assert await waiting(context) == ([] if when == "after" else ids)
+    await drain(reader)
+    assert [task.task_id for task in await context.store.ready_page(10)] == ids
+    assert await waiting(context) == []
 
 
 async def test_two_leaders_at_once_make_each_task_once(world: World) -> None:
