@@ -8,7 +8,7 @@ from typing import Any
 
 from podling.core.access import LOCAL
 from podling.core.errors import IdempotencyMismatch, InvalidInput, Unavailable
-from podling.core.spec import TaskSpec
+from podling.core.spec import Dependency, TaskSpec, When
 from podling.core.task import Task
 from podling.master.operations import tasks
 from podling.master.operations.admission import Entry
@@ -41,12 +41,14 @@ class Clients:
         self.unanswered: dict[str, TaskSpec] = {}
         self.submitted = 0
         self.crowds = False  # every second task takes a machine for itself
+        self.graphs = False  # some tasks wait for others
         self._masters = masters
         self._loop = loop
         self._network = network
         self._story = story
         self._laws = laws
         self._chance = random.Random(f"{seed} clients")
+        self._links = random.Random(f"{seed} links")
         self._accepted: list[tuple[str, TaskSpec]] = []
 
     def act(self) -> None:
@@ -54,7 +56,8 @@ class Clients:
         dice = self._chance.random()
         if dice < 0.6 or not ids:
             spec = random_spec(self._chance)
-            self._submit_new(filling(spec) if self.crowds and self.submitted % 2 else spec)
+            spec = filling(spec) if self.crowds and self.submitted % 2 else spec
+            self._submit_new(self._linked(spec, ids) if self.graphs else spec)
         elif dice < 0.7:
             self.cancel(self._chance.choice(ids))
         elif dice < 0.78:
@@ -84,6 +87,12 @@ class Clients:
         self.unanswered[key] = spec
         for _ in range(2 if self._chance.random() < 0.1 else 1):
             self._submit(key)
+
+    def _linked(self, spec: TaskSpec, ids: list[str]) -> TaskSpec:
+        """Have it wait for one or two of these tasks, or for none."""
+        chosen = self._links.sample(ids, min(len(ids), self._links.choice((0, 0, 1, 2))))
+        links = (Dependency(task_id=each, when=self._links.choice(list(When))) for each in chosen)
+        return replace(spec, depends_on=tuple(links))
 
     def _submit(self, key: str) -> None:
         spec = self.unanswered.get(key)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from podling.core.graph import Outlook, end_of, outlook
 from podling.core.lifecycle import TABLE
 from podling.core.placement import requirement_of
 from podling.core.spec import Delivery, OnDisconnect
@@ -183,6 +184,7 @@ class Laws:
             self._story.violation("I21", f"{task.task_id} assigned under {batch.epoch}, not {self._epoch}")
         if known.stop_reason is not None:
             self._story.violation("I13", f"{task.task_id} assigned after {known.stop_reason.value}")
+        self._check_parents(task)
         if known.status.is_live:
             self._story.violation("I6", f"{task.task_id} assigned while attempt {known.attempt} was live")
         closed_at = self._closed_at.get(task.node_id or "")
@@ -191,6 +193,16 @@ class Laws:
             if seconds > KNOWN_SECONDS:
                 text = f"{task.task_id} assigned to {task.node_id}, closed for {seconds:.1f} s"
                 self._story.violation("I19", text)
+
+    def _check_parents(self, task: Task) -> None:
+        """I29: whoever starts has parents that have all ended as it wants."""
+        links = task.spec.depends_on
+        parents = run_at_once(self._store.load_tasks([link.task_id for link in links])) if links else {}
+        for link in links:
+            end = end_of(parents[link.task_id].status)
+            if outlook(link.when, end) is not Outlook.MET:
+                text = f"{task.task_id} started, and {link.task_id}, wanted {link.when.value}, is {end}"
+                self._story.violation("I29", text)
 
     def _told(self, batch: Batch, write: TaskWrite, row: Attempt) -> None:
         """Note who said that an attempt is over; what its worker says is true of what ran."""

@@ -9,8 +9,11 @@ import pytest
 from podling.core import agent_lease, lifecycle, nodeindex, placement
 from podling.core.agent_instructions import WriteExit, WriteIntent
 from podling.core.agent_turn import Turn
+from podling.core.graph import Links
+from podling.core.lifecycle import ParentsMet
 from podling.core.node import Node
 from podling.master.committer import Committer
+from podling.master.loops import dependents
 from podling.master.loops.election import Election
 from podling.store.base import Batch, Leadership, TaskWrite, WriteResult
 from podling.store.memory.changes import ChangeTable
@@ -142,6 +145,10 @@ def _unavailability_but_for_drains(node: Node) -> placement.Lack | None:
     return placement.unavailability(replace(node, cordoned=False, drain=None))
 
 
+def _let_go(links: Sequence[Links]) -> ParentsMet:
+    return ParentsMet(parents=len(links))
+
+
 def _allow(*_: Any) -> None:
     """Check nothing, do nothing, refuse nothing."""
 
@@ -188,6 +195,7 @@ FAULTS = {
         "I17", part=agent_lease, rule="_stop_leased", favours=("isolate",)
     ),
     "a drained worker that starts what it has": Fault("I19", part=Turn, rule="refusal", favours=("isolate",)),
+    "a dependent that does not wait": Fault("I29", part=dependents, rule="decide", instead=_let_go),
     "a planner that overlooks a drain": Fault(
         "I19|I3", part=nodeindex, rule="unavailability", instead=_unavailability_but_for_drains
     ),

@@ -91,6 +91,7 @@ class World:
         self.laws.orders = {worker.name: worker.orders for worker in self.workers}
         self.clients = Clients(self.masters, self.loop, self.network, self.story, self.laws, name)
         self.clients.crowds = "catch_blocks" in favours or random.Random(f"{name} crowds").random() < 0.3
+        self.clients.graphs = random.Random(f"{name} graphs").random() < 0.3
         self._page = SMALL_PAGE if self.clients.crowds else scheduler.PAGE
         node_ids = [worker.name for worker in self.workers]
         self.operators = Operators(self.clients, self.store, node_ids, self.story, name)
