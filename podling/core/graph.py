@@ -46,6 +46,7 @@ _MEETS = {
     When.FAILURE: frozenset({ParentEnd.FAILED}),
     When.ALWAYS: frozenset(ParentEnd),
 }
+_VERBS = {When.SUCCESS: "complete", When.FAILURE: "fail", When.ALWAYS: "end"}
 _WISHES = {
     When.SUCCESS: "starts only when task {} has completed",
     When.FAILURE: "starts only when task {} has failed",
@@ -106,14 +107,13 @@ def waits_clause(task: Task) -> str:
     """Return in a few words what a task waits for, without a look at how far that is."""
     count = len(task.spec.depends_on)
     if count == 1:
-        return f"waits for {wish_of(task.spec.depends_on[0])}"
-    return f"waits for {count} tasks that it depends on"
+        return f"task {task.spec.depends_on[0].task_id} has to {_VERBS[task.spec.depends_on[0].when]} first"
+    return f"{count} tasks that it depends on have to end first"
 
 
 def wish_of(dependency: Dependency) -> str:
     """Return a clause that says what is waited for."""
-    verb = {When.SUCCESS: "complete", When.FAILURE: "fail", When.ALWAYS: "end"}[dependency.when]
-    return f"task {dependency.task_id} to {verb}"
+    return f"task {dependency.task_id} to {_VERBS[dependency.when]}"
 
 
 def check_dependencies(dependencies: Sequence[Dependency]) -> None:

@@ -26,7 +26,7 @@ def test_a_task_starts_after_another(cli: Cli) -> None:
     assert made.code != 0 and f"names {parent} twice" in made.err
     made = cli("run", "second", "-i", "busybox:local", "--after", "first:failure", "--json")
     assert json.loads(made.out)["dependsOn"] == [{"taskId": parent, "when": "failure"}]
-    assert f"waits for task {parent} to fail" in cli("ps").out.replace("\n", " ")
+    assert f"task {parent} has to fail first" in cli("ps").out.replace("\n", " ")
     assert f"It waits for task {parent} to fail, which is pending." in cli("explain", "second").out
 
 

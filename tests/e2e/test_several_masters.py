@@ -5,10 +5,12 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from podling.client import tasks
+from podling.client.models import WorkflowStep
 from tests.e2e.cluster import Cluster, several_masters
 from tests.e2e.programs import until
 from tests.support import IN_SOAK
@@ -149,6 +151,36 @@ def test_a_leader_that_is_killed_is_followed_after_its_lease_and_clients_move_on
     cluster.start_master(pair.leader)
     assert not cluster.leads(pair.leader)
     assert _ends_well(cluster, cluster.run_process(pair.leader, "true"), pair.leader)
+
+
+def test_a_graph_whose_parent_ends_while_nobody_leads_goes_on_under_the_next_leader(
+    cluster: Cluster, pair: Pair
+) -> None:
+    """Killed between the parent's end and the release of who waits: each starts once, in its order."""
+    go, ledger = cluster.directory / "graph-go", cluster.directory / "graph-ledger"
+    there = {"runtime": "process", "placement": {"nodeSelector": {"worker": "far"}}}
+
+    def step(key: str, script: str, **more: Any) -> WorkflowStep:
+        return cast(WorkflowStep, {"key": key, "command": ["sh", "-c", script]} | there | more)
+
+    wait = f"while [ ! -e {go} ]; do sleep 0.05; done"
+    made = cluster.client(pair.follower).submit_workflow(
+        "graph",
+        [
+            step("first", f"{wait}; echo first >> {ledger}"),
+            step("second", f"echo second >> {ledger}", dependsOn=[{"key": "first"}]),
+            step("third", f"echo third >> {ledger}", dependsOn=[{"key": "second"}]),
+            step("never", f"echo never >> {ledger}", dependsOn=[{"key": "first", "when": "failure"}]),
+        ],
+    )
+    ids = {task["key"]: task["taskId"] for task in made["tasks"]}
+    cluster.until_status(ids["first"], "running", pair.follower)
+    cluster.kill(pair.leader)
+    go.touch()
+    assert _runs_once(cluster, ids["third"], pair.follower)
+    cluster.until_status(ids["never"], "cancelled", pair.follower)
+    assert ledger.read_text().split() == ["first", "second", "third"]
+    assert cluster.client(pair.follower).workflow(made["workflowId"])["status"] == "completed"
 
 
 def _ends_well(cluster: Cluster, task_id: str, asked: str) -> bool:

@@ -33,7 +33,7 @@ async def test_a_dependent_starts_when_its_parent_has_completed_and_not_before(m
     worker = await master.worker(slots=9)
     parent = await master.api.submit()
     child = await master.api.submit(**after(parent))
-    clause = f"waits for task {parent['taskId']} to complete"
+    clause = f"task {parent['taskId']} has to complete first"
     assert (child["status"], child["runAt"], child["schedulingError"]) == ("pending", None, clause)
     assert child["dependsOn"] == [{"taskId": parent["taskId"], "when": "success"}]
     work = await worker.assigned(parent["taskId"])
