@@ -67,6 +67,10 @@ async def test_every_door_refuses_the_same_by_the_same_rule(shared_master: Runni
     batch = (await master.api.post("/tasks:batch", {"tasks": [task_body(**GOOD), body]})).json
     assert "taskId" in batch[0]
     assert batch[1] == refused.json
+    graph = {"name": "n", "tasks": [task_body(key="a", **GOOD), task_body(key="b", **fields)]}
+    whole = await master.api.post("/workflows", graph)
+    assert (whole.status, whole.json["details"]) == (403, refused.json["details"] | {"key": "b"})
+    assert whole.json["error"] == f"task b: {refused.json['error']}"
     # An import is a batch of what an export gave, and the worker is a door of its own.
     with pytest.raises(RuntimeFailure) as failure:
         await Admission(STRICT).admit(Assignment(task_id="t", attempt=1, spec=parse_task(body)))

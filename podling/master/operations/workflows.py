@@ -6,14 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from podling.core.access import Principal
-from podling.core.errors import IdempotencyMismatch, IllegalTransition, NotFound
+from podling.core.errors import (
+    IdempotencyMismatch,
+    IllegalTransition,
+    InvalidInput,
+    NotFound,
+    PolicyDenied,
+    TooManyRequests,
+)
 from podling.core.fields import check_text
 from podling.core.lifecycle import Cancel
 from podling.core.page import Place
 from podling.core.spec import TaskSpec
 from podling.core.task import Task
 from podling.core.value import beyond_defaults
-from podling.core.workflow import Progress, Workflow, check_workflow, members_of, specs_of
+from podling.core.workflow import Member, Progress, Workflow, check_workflow, members_of, specs_of
 from podling.master.context import MasterContext
 from podling.master.inserts import InsertWorkflow
 from podling.master.operations.admission import WORKFLOW, Entry, admit, admit_batch
@@ -39,7 +46,7 @@ async def submit(context: MasterContext, submission: Submission, actor: Principa
     admit_batch(context, sum(step.size for step in steps), actor)
     now, workflow_id = context.clock.now(), context.new_id()
     members = members_of(steps, iter(context.new_id, None))
-    specs = await _admitted(context, specs_of(workflow_id, steps, members), actor)
+    specs = await _admitted(context, members, specs_of(workflow_id, steps, members), actor)
     workflow = Workflow(
         workflow_id=workflow_id,
         name=submission.name,
@@ -57,12 +64,17 @@ async def submit(context: MasterContext, submission: Submission, actor: Principa
 
 
 async def _admitted(
-    context: MasterContext, specs: Sequence[TaskSpec], actor: Principal
+    context: MasterContext, members: Sequence[Member], specs: Sequence[TaskSpec], actor: Principal
 ) -> Sequence[TaskSpec]:
-    """Ask of each what is asked at every door; beats are answered in between."""
+    """Ask of each what is asked at every door, and say whose fault it is; beats are answered in between."""
     admitted = []
-    for index, spec in enumerate(specs):
-        admitted.append(await admit(context, spec, Entry(actor=actor, door=WORKFLOW)))
+    for index, (member, spec) in enumerate(zip(members, specs, strict=True)):
+        try:
+            admitted.append(await admit(context, spec, Entry(actor=actor, door=WORKFLOW)))
+        except (InvalidInput, PolicyDenied, TooManyRequests) as refusal:
+            refusal.message = f"task {member.key}: {refusal.message}"
+            refusal.details["key"] = member.key
+            raise
         if index % AT_A_TIME == AT_A_TIME - 1:
             await asyncio.sleep(0)
     return admitted

@@ -2,7 +2,7 @@
 
 import json
 
-from podling.core.spec import ContainerSpec, Runtime, TaskSpec
+from podling.core.spec import ArrayPlace, ContainerSpec, Dependency, Runtime, TaskSpec
 from podling.store.postgres.rows import compact_json, detail_of, from_json
 from tests.builders import NOW, build_spec, build_task
 
@@ -32,3 +32,13 @@ def test_only_a_statement_that_is_done_says_when() -> None:
     assert detail_of(build_task()) is None
     assert "done_at" not in (detail_of(build_task(failures=1)) or {})
     assert (detail_of(build_task(done_at=NOW)) or {})["done_at"] == NOW
+
+
+def test_what_only_tasks_of_graphs_have_is_left_out_of_all_others() -> None:
+    plain = build_spec(labels={"a": '","depends_on":[],"array":null'})
+    assert not {"depends_on", "array"} & json.loads(compact_json(plain)).keys()
+    assert from_json(TaskSpec, compact_json(plain)) == plain
+    place = ArrayPlace(index=1, count=2)
+    for fields in ({"depends_on": (Dependency(task_id="a"),)}, {"array": place}):
+        spec = build_spec(**fields)
+        assert from_json(TaskSpec, compact_json(spec)) == spec
