@@ -49,18 +49,21 @@ class Dependents:
         epoch = self._context.epoch
         if epoch is None:
             return None
-        self._begin(epoch)
-        await self._follow_ends(epoch)
-        await self._look_at_heard(epoch)
-        await self._walk(epoch)
+        if self._epoch != epoch:
+            self._epoch = epoch
+            self._start_over()
+        try:
+            await self._follow_ends(epoch)
+            await self._look_at_heard(epoch)
+            await self._walk(epoch)
+        except BaseException:
+            self._start_over()  # what was noted may not have been decided
+            raise
         is_behind = self._ended or self._heard or (self._first_walk and self._after is not None)
         return 0.0 if is_behind else None
 
-    def _begin(self, epoch: int) -> None:
-        """Under a new epoch everything is looked at."""
-        if self._epoch == epoch:
-            return
-        self._epoch = epoch
+    def _start_over(self) -> None:
+        """Look at everything."""
         self._after, self._first_walk = "", True
         self._anybody_waits, self._walk_found = True, False
 
@@ -69,7 +72,7 @@ class Dependents:
         if not parents:
             return
         children = await self._context.store.dependencies.note_ends(parents, MOST_LINKS, epoch)
-        await self._decide(list(dict.fromkeys(children)))
+        self._heard |= dict.fromkeys(children)
         if len(children) < MOST_LINKS:
             for parent in parents:
                 self._ended.pop(parent, None)
