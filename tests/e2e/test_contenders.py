@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.xdist_group("contenders"), pytest.mark.timeout(PATIENC
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    with several_masters(lease_seconds=15.0) as found:
+    with several_masters(lease_seconds=60.0) as found:
         found.start_master("master-1")
         found.start_master("master-2")
         yield found

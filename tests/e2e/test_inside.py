@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-inside")]
 @pytest.fixture(scope="module")
 def running(engine: None) -> Iterator[Programs]:
     started: Programs
-    with programs("postgres", lease_seconds=15) as started:
+    with programs("postgres", lease_seconds=60) as started:
         started.start_master()
         started.start_worker("worker", "--runtime", "docker,process", "--allow-root-processes")
         started.wait_for_workers(1)

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-inside")]
 @pytest.fixture
 def running(engine: None) -> Iterator[Programs]:
     started: Programs
-    with programs("postgres", lease_seconds=15) as started:
+    with programs("postgres", lease_seconds=60) as started:
         started.start_master()
         started.start_worker("worker")
         started.wait_for_workers(1)

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("docker-resumes"), pyt
 @pytest.fixture(scope="module", params=["memory", "postgres"] if IN_SOAK else ["postgres"])
 def running(request: pytest.FixtureRequest, engine: None) -> Iterator[Programs]:
     started: Programs
-    with programs(request.param, lease_seconds=15) as started:
+    with programs(request.param, lease_seconds=60) as started:
         started.start_master()
         started.start_worker("worker")
         started.wait_for_workers(1)
