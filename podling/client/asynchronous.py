@@ -115,10 +115,11 @@ class AsyncClient(AsyncFace):
 
     async def _open(self, request: Request, address: str) -> aiohttp.ClientResponse:
         if self._session is None:
-            # The deadlines are set around each request; a stream may last as long as it likes.
+            # The deadlines are set around each request; a stream may last as long as it likes. Who waits for
+            # a lock keeps a connection, so a bound on them would keep its holder from giving it back.
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(),
-                connector=aiohttp.TCPConnector(ssl=self.link.tls or True),
+                connector=aiohttp.TCPConnector(ssl=self.link.tls or True, limit=0),
             )
         return await self._session.request(
             request.method,

@@ -10,8 +10,8 @@ import pytest
 from tests.e2e.cluster import ROOT, Cluster, several_masters
 from tests.support import IN_SOAK
 
-PROGRAMS = 4
-CONTENDERS = 1000 if IN_SOAK else 40
+PROGRAMS = 4 if IN_SOAK else 2
+CONTENDERS = 1000 if IN_SOAK else 240  # more in each program than a client has connections by default
 PATIENCE = 900 if IN_SOAK else 90
 
 pytestmark = [pytest.mark.xdist_group("contenders"), pytest.mark.timeout(PATIENCE + 60)]
