@@ -16,6 +16,7 @@ from podling.cli.task_options import takes_task_options
 from podling.cli.text import parse_duration, parse_time, span
 from podling.client import schedules as calls
 from podling.client.call import JsonObject
+from podling.client.program import new_key
 from podling.core.errors import InvalidInput
 
 _COLUMNS = ("NAME", "CRON", "ZONE", "NEXT", "LAST", "RESULT")
@@ -236,7 +237,7 @@ def run(
     """Start its task now, perhaps with other fields."""
     cli: Invocation = context.obj
     overrides = (read_spec(spec) if spec else {}) | given_only({"env": pairs("-e", env), "args": arguments})
-    task = cli.client.send(calls.run(name, overrides))
+    task = cli.client.send(calls.run(name, overrides, new_key()))
     cli.show(task, lambda: cli.line(task["taskId"]))
 
 

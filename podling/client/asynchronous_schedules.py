@@ -7,6 +7,7 @@ from typing import Any, Unpack, cast
 from podling.client import schedules
 from podling.client.asynchronous_base import PAGE, AsyncCaller
 from podling.client.models import Fire, Schedule, ScheduleFields, Task
+from podling.client.program import new_key
 
 
 class AsyncSchedules(AsyncCaller):
@@ -41,11 +42,12 @@ class AsyncSchedules(AsyncCaller):
         return cast(Schedule, await self.send(schedules.resume(schedule)))
 
     async def run_schedule(self, schedule: str, **overrides: Any) -> Task:
-        """Start its task now, with other fields if they are given; return the task.
+        """Start its task now, with other fields if they are given; return the task. A reply that is lost is
+        asked for again, and starts nothing twice.
 
         Raises Conflict where its tasks run one at a time and the last one has not ended.
         """
-        return cast(Task, await self.send(schedules.run(schedule, overrides)))
+        return cast(Task, await self.send(schedules.run(schedule, overrides, new_key())))
 
     def fires(
         self, schedule: str, *, outcome: str | None = None, limit: int | None = None, page: int = PAGE

@@ -8,6 +8,7 @@ from typing import Any, Unpack, cast
 from podling.client import schedules
 from podling.client.blocking_base import PAGE, Caller
 from podling.client.models import Fire, Schedule, ScheduleFields, Task
+from podling.client.program import new_key
 
 
 class Schedules(Caller):
@@ -42,11 +43,12 @@ class Schedules(Caller):
         return cast(Schedule, self.send(schedules.resume(schedule)))
 
     def run_schedule(self, schedule: str, **overrides: Any) -> Task:
-        """Start its task now, with other fields if they are given; return the task.
+        """Start its task now, with other fields if they are given; return the task. A reply that is lost is
+        asked for again, and starts nothing twice.
 
         Raises Conflict where its tasks run one at a time and the last one has not ended.
         """
-        return cast(Task, self.send(schedules.run(schedule, overrides)))
+        return cast(Task, self.send(schedules.run(schedule, overrides, new_key())))
 
     def fires(
         self, schedule: str, *, outcome: str | None = None, limit: int | None = None, page: int = PAGE

@@ -48,6 +48,15 @@ def resume(schedule: str) -> Call[JsonObject]:
     return post(path_of("schedules", schedule, "resume"), json_object)
 
 
-def run(schedule: str, overrides: Mapping[str, Any] | None = None) -> Call[JsonObject]:
-    """Start its task now, perhaps with other fields; the answer is the task."""
-    return post(path_of("schedules", schedule, "run"), json_object, dict(overrides) if overrides else None)
+def run(
+    schedule: str, overrides: Mapping[str, Any] | None = None, key: str | None = None
+) -> Call[JsonObject]:
+    """Start its task now, perhaps with other fields; the answer is the task.
+
+    `key` makes it safe to send again: the same key gives the same task.
+    """
+    call = post(path_of("schedules", schedule, "run"), json_object, dict(overrides) if overrides else None)
+    if key is None:
+        return call
+    request = replace(call.request, headers={"Idempotency-Key": key}, repeatable=True)
+    return replace(call, request=request)

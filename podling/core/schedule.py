@@ -299,7 +299,11 @@ def has_waited(previous: Task, since: datetime) -> bool:
     return previous.status is TaskStatus.CANCELLED and (previous.finished_at or since) >= since
 
 
-def digest_of(schedule: Schedule, fire_time: datetime) -> int:
-    """Return DIGEST_BITS that are the same for this fire wherever it is asked for, and no other's."""
-    key = f"{schedule.schedule_id}\0{fire_time.isoformat()}".encode()
+def digest_of(schedule: Schedule, fire: datetime | str) -> int:
+    """Return DIGEST_BITS that are the same for this fire wherever it is asked for, and no other's.
+
+    It is known by its time, or by the key of who runs it by hand.
+    """
+    told = f"key {fire}" if isinstance(fire, str) else fire.isoformat()
+    key = f"{schedule.schedule_id}\0{told}".encode(errors="replace")
     return int.from_bytes(hashlib.sha256(key).digest(), "big") >> (256 - DIGEST_BITS)

@@ -49,16 +49,16 @@ def in_task(error: InvalidInput) -> InvalidInput:
     return InvalidInput(f"task.{error.message}", code=error.code, details=details)
 
 
-def overridden(task: TaskSpec, given: Mapping[str, Any]) -> TaskSpec:
+def overridden(task: TaskSpec, given: Mapping[str, Any], idempotency_key: str | None = None) -> TaskSpec:
     """Return the task with other fields; `env` and `labels` are added to its own. Raises InvalidInput."""
-    if not given:
+    if not given and idempotency_key is None:
         return task
     shown = to_plain(spec_view(task))
     changed = {key: item for key, item in given.items() if item is not None}
     for key in _ADDED:
         if isinstance(changed.get(key), dict):
             changed[key] = shown[key] | changed[key]
-    return parse_task(shown | changed)
+    return parse_task(shown | changed, idempotency_key)
 
 
 def spec_view(spec: TaskSpec) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`/api/v1/schedules`, as a program sees it."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -149,11 +150,30 @@ async def test_it_is_run_by_hand_with_other_fields(master: RunningMaster) -> Non
     ]
     for fields, field in (
         ({"image": "-v"}, "image"),
-        ({"idempotencyKey": "k"}, "idempotencyKey"),
         ({"x": 1}, "x"),
     ):
         refused = await master.api.post("/schedules/nightly/run", fields)
         assert (refused.status, refused.field) == (400, field)
+
+
+async def test_run_by_hand_under_one_key_is_one_run(master: RunningMaster) -> None:
+    await make(master, name="alone", overlap="skip")
+    await make(master, name="other")
+    first = await master.api.post("/schedules/alone/run", {"idempotencyKey": "today"})
+    again = await master.api.post("/schedules/alone/run", headers={"Idempotency-Key": "today"})
+    assert (first.status, again.status) == (201, 200)
+    assert first.json["taskId"] == again.json["taskId"]
+    assert len((await master.api.get("/schedules/alone/fires")).json) == 1
+    different = await master.api.post("/schedules/alone/run", {"idempotencyKey": "today", "priority": 3})
+    assert (different.status, different.code) == (409, "idempotency_mismatch")
+    await master.api.post(f"/tasks/{first.json['taskId']}/cancel")
+    later = [await master.api.post(f"/schedules/{name}/run", {"idempotencyKey": key})
+             for name, key in (("alone", "today"), ("alone", "tomorrow"), ("other", "today"))]  # fmt: skip
+    assert [answer.status for answer in later] == [200, 201, 201]
+    both = await asyncio.gather(
+        *(master.api.post("/schedules/other/run", {"idempotencyKey": "twice"}) for _ in range(2))
+    )
+    assert len({answer.json["taskId"] for answer in both}) == 1
 
 
 async def test_run_by_hand_keeps_to_the_overlap(master: RunningMaster) -> None:

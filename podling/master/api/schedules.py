@@ -12,6 +12,7 @@ from podling.core.page import Place
 from podling.core.schedule import Fire, Outcome, ScheduleEntry
 from podling.master.api.http import (
     answer,
+    header,
     page_after,
     page_headers,
     page_limit,
@@ -97,10 +98,10 @@ async def resume_schedule(request: web.Request) -> web.Response:
 
 async def run_schedule(request: web.Request) -> web.Response:
     given = await read_object(request, optional=True)
-    override = partial(overridden, given=given)
-    task = await schedules.run(request.app[CONTEXT], _id(request), override, request[PRINCIPAL])
+    override = partial(overridden, given=given, idempotency_key=header(request, "Idempotency-Key"))
+    task, is_new = await schedules.run(request.app[CONTEXT], _id(request), override, request[PRINCIPAL])
     request[AUDITED]["taskId"] = task.task_id
-    return answer(task_view(task), 201)
+    return answer(task_view(task), 201 if is_new else 200)
 
 
 async def list_fires(request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from podling.core.access import Principal
 from podling.core.cron import Cron
-from podling.core.errors import Conflict, InvalidInput, NotFound
+from podling.core.errors import Conflict, IdempotencyMismatch, InvalidInput, NotFound
 from podling.core.lifecycle import Cancel
 from podling.core.page import Place
 from podling.core.schedule import (
@@ -20,15 +20,17 @@ from podling.core.schedule import (
     ScheduleEntry,
     ScheduleRule,
     check_schedule,
+    digest_of,
     fired_event,
     ruled,
 )
 from podling.core.spec import TaskSpec
 from podling.core.task import Task
 from podling.core.transition import Actor
+from podling.kit.ids import new_id
 from podling.master.context import MasterContext
-from podling.master.operations.admission import SCHEDULE, Entry, admit, check
-from podling.master.operations.tasks import insert_of, new_task
+from podling.master.operations.admission import SCHEDULE, Entry, check, let_in
+from podling.master.operations.tasks import hash_of, insert_of, new_task
 from podling.store.ports.schedules import FireQuery
 from podling.wire.schedules import in_task
 
@@ -123,20 +125,49 @@ async def remove(context: MasterContext, id_or_name: str) -> None:
 
 async def run(
     context: MasterContext, id_or_name: str, override: Callable[[TaskSpec], TaskSpec], actor: Principal
-) -> Task:
-    """Start its task now, perhaps with other fields, by what the actor may do.
+) -> tuple[Task, bool]:
+    """Start its task now, perhaps with other fields, by what the actor may do; return it, and whether it is
+    new: an idempotency key gives the same task again.
 
-    Raises NotFound, InvalidInput, PolicyDenied, Conflict where its tasks run alone and one still runs.
+    Raises NotFound, InvalidInput, PolicyDenied, IdempotencyMismatch, Conflict where its tasks run alone and
+    one still runs.
     """
     entry = await get(context, id_or_name)
-    schedule, now = entry.schedule, context.clock.now()
-    spec = override(schedule.task)
-    if spec.idempotency_key is not None:
-        raise InvalidInput.field("idempotencyKey", "has no place here: every run is one of its own")
-    spec = await admit(context, spec, Entry(actor=actor, door=SCHEDULE))
+    schedule, door = entry.schedule, Entry(actor=actor, door=SCHEDULE)
+    keyed = await check(context, override(schedule.task), door)
+    spec, key = replace(keyed, idempotency_key=None), keyed.idempotency_key
+    task_id = context.new_id() if key is None else _run_id(schedule, key)
+    if key is not None and (earlier := await _earlier(context, task_id, spec)) is not None:
+        return earlier, False
+    await let_in(context, spec, door)
     if schedule.runs_alone:
         await _make_room(context, entry)
-    task = new_task(context.new_id(), spec, now)
+    answer = await _run(context, entry, new_task(task_id, spec, context.clock.now()))
+    if answer is None and key is not None and (earlier := await _earlier(context, task_id, spec)) is not None:
+        return earlier, False
+    if answer is None:
+        raise Conflict("the schedule has just fired or was changed; look at it, and try again")
+    return answer, True
+
+
+def _run_id(schedule: Schedule, key: str) -> str:
+    return new_id(schedule.created_at, lambda _: digest_of(schedule, key))
+
+
+async def _earlier(context: MasterContext, task_id: str, spec: TaskSpec) -> Task | None:
+    """Return the task that was started under the same key. Raises IdempotencyMismatch."""
+    task = (await context.store.load_tasks([task_id])).get(task_id)
+    if task is not None and hash_of(task.spec) != hash_of(spec):
+        raise IdempotencyMismatch(
+            "the idempotency key was used to run this schedule with another task; use a new key",
+            details={"taskId": task_id},
+        )
+    return task
+
+
+async def _run(context: MasterContext, entry: ScheduleEntry, task: Task) -> Task | None:
+    """Insert the task and the record of its fire; None if the schedule is not what it was any more."""
+    schedule, now = entry.schedule, task.created_at
     fire = Fire(
         schedule_id=schedule.schedule_id,
         fire_time=now,
@@ -150,9 +181,7 @@ async def run(
     )
     events = (fired_event(schedule, fire, str(Actor.CLIENT)),)
     answer = await context.committer.insert(insert_of(context, task, fire=write, events=events))
-    if not isinstance(answer, Task):
-        raise Conflict("the schedule has just fired or was changed; look at it, and try again")
-    return answer
+    return answer if isinstance(answer, Task) else None
 
 
 async def _make_room(context: MasterContext, entry: ScheduleEntry) -> None:

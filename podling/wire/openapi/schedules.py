@@ -145,9 +145,10 @@ OPERATIONS = {
         tag=TAG,
         description="Also while it is paused. 409 `schedule_overlap` where its tasks run one at a time and "
         "the last one has not ended; with `replace` that is stopped first.",
+        parameters=(tasks.KEY,),
         body=reference("ScheduleOverrides"),
         example={"env": {"DAY": "2026-03-01"}},
         body_optional=True,
-        answers={201: _TASK},
+        answers={201: _TASK, 200: _TASK},
     ),
 }

@@ -120,7 +120,7 @@ SCHEMAS |= {
 for _inner in ("TaskSpec", "ContainerSpec", "TaskKind", "StopReason"):  # shown as parts of Task
     del SCHEMAS[_inner]
 
-_KEY = Parameter(
+KEY = Parameter(
     name="Idempotency-Key",
     place="header",
     description="The same key gives the same task, however often it is sent; with another body: 409.",
@@ -158,7 +158,7 @@ OPERATIONS = {
         summary="Submit a task",
         tag=TAG,
         description="A task that fits nowhere is created all the same, with `schedulingError`.",
-        parameters=(_KEY,),
+        parameters=(KEY,),
         body=reference("TaskSubmission"),
         example={"name": "hello", "image": "busybox", "args": ["echo", "hello"]},
         answers={201: _TASK, 200: _TASK},
