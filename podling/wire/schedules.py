@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from podling.core.errors import InvalidInput
+from podling.core.errors import InvalidInput, PodlingError
 from podling.core.schedule import Fire, Schedule, ScheduleEntry, ScheduleRule
 from podling.core.spec import TaskSpec
 from podling.core.value import camel_case
@@ -43,10 +43,12 @@ def _parsed(task: Mapping[str, Any]) -> TaskSpec:
         raise in_task(error) from None
 
 
-def in_task(error: InvalidInput) -> InvalidInput:
+def in_task(error: PodlingError) -> PodlingError:
     """Name the task's fields as they were sent: `task.image`, not `image`."""
-    details = error.details | {"field": f"task.{error.details.get('field', '')}".rstrip(".")}
-    return InvalidInput(f"task.{error.message}", code=error.code, details=details)
+    if "field" not in error.details:
+        return error
+    details = error.details | {"field": f"task.{error.details['field']}"}
+    return type(error)(f"task.{error.message}", code=error.code, details=details)
 
 
 def overridden(task: TaskSpec, given: Mapping[str, Any], idempotency_key: str | None = None) -> TaskSpec:

@@ -85,6 +85,17 @@ async def test_bad_input_is_refused_by_field(master: RunningMaster) -> None:
         assert (answer.status, answer.field) == (400, field), answer.text
 
 
+async def test_a_task_that_may_not_be_submitted_is_refused_as_at_its_own_door(master: RunningMaster) -> None:
+    denied = await master.api.post("/schedules", body(task={"image": "box", "privileged": True}))
+    assert (denied.status, denied.code, denied.field) == (403, "policy_denied", "task.privileged")
+    await master.api.put("/queues/default", {"maxPayloadBytes": 100, "maxSubmitsPerMinute": 1})
+    large = await master.api.post("/schedules", body(task={"image": "box", "env": {"A": "x" * 200}}))
+    assert (large.status, large.code) == (413, "payload_too_large")
+    assert large.json["error"].startswith("the task has")
+    for name in ("one", "two"):  # to make a schedule is no submit
+        await make(master, name=name)
+
+
 async def test_a_task_is_needed_and_names_are_unique(master: RunningMaster) -> None:
     without = await master.api.post("/schedules", {"name": "nightly", "cron": "@daily"})
     assert (without.status, without.field) == (400, "task")

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from podling.core.access import Principal
 from podling.core.cron import Cron
-from podling.core.errors import Conflict, IdempotencyMismatch, InvalidInput, NotFound
+from podling.core.errors import Conflict, IdempotencyMismatch, InvalidInput, NotFound, PolicyDenied
 from podling.core.lifecycle import Cancel
 from podling.core.page import Place
 from podling.core.schedule import (
@@ -70,7 +70,7 @@ async def _checked(context: MasterContext, schedule: Schedule, actor: Principal)
     check_schedule(schedule, context.clock.now())
     try:
         await check(context, schedule.task, Entry(actor=actor, door=SCHEDULE))
-    except InvalidInput as error:
+    except (InvalidInput, PolicyDenied) as error:
         raise in_task(error) from None
     return replace(schedule, owner=actor.name, roles=tuple(sorted(actor.roles)))
 
