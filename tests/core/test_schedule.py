@@ -110,8 +110,16 @@ def test_what_waited_for_the_end_of_another_was_not_missed() -> None:
 
 def test_a_denial_is_told_of_each_time() -> None:
     refused = denied(schedule(), plan(schedule(), NOW, NOW + HOUR), NOW + HOUR, "no")
-    (fire,) = refused.before
+    (fire,) = refused.after
     assert refused.start == () and (fire.outcome, fire.message) == (Outcome.DENIED, "no")
+
+
+def test_what_was_let_in_before_a_denial_starts_and_the_times_stay_in_order() -> None:
+    wanted, now = schedule(catch_up=CatchUp.ALL), NOW + 4 * HOUR
+    found = plan(wanted, NOW, now)
+    some = denied(wanted, found, now, "no", let_in=3)
+    assert some.start == found.start[:3] and [fire.fire_time for fire in some.after] == [now]
+    assert some.times() == found.times() == [NOW + hours * HOUR for hours in range(1, 5)]
 
 
 def test_jitter_is_the_same_for_everybody_and_within_its_bounds() -> None:
