@@ -4,12 +4,17 @@ from typing import Any
 
 import pytest
 
+from podling.coordination.breakers import MOST_LISTED
 from podling.core.access import Role
 from podling.core.retry import ErrorCode
+from podling.core.spec import ContainerSpec
 from podling.master.loops import lines, scheduler
+from podling.master.operations.registries import breakers_of, seen_for
+from tests.builders import build_task
 from tests.master.fake_worker import FakeWorker
 from tests.master.masters import Masters, RunningMaster, eventually
 from tests.master.tokens import add_token, showing
+from tests.master.world import World
 
 IMAGE = "r.test:5000/shop:1"
 BREAKER = "/breakers/registry%2Fr.test:5000"
@@ -152,3 +157,12 @@ async def test_its_breaker_is_an_operators_to_set(master: RunningMaster) -> None
         assert (await api.get(BREAKER)).json["state"] == "closed"
     async with showing(master, operator) as api:
         assert (await api.put(BREAKER, {"state": "open"})).status == 200
+
+
+async def test_the_last_of_very_many_is_known_too(world: World) -> None:
+    context = world.context()
+    for number in range(MOST_LISTED):
+        await breakers_of(context).record_failure(f"{number:03}.test")
+    await breakers_of(context).record_failure("z.test", 1)
+    seen = await seen_for(context, build_task(containers=(ContainerSpec(image="z.test/shop:1"),)))
+    assert seen.hold and seen.room("000.test", 1) == 1 and seen.room("z.test", 1) == 0

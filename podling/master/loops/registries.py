@@ -2,7 +2,7 @@
 
 from podling.core.registries import COOL_DOWN_SECONDS, MAX_FAILURES
 from podling.master.context import MasterContext
-from podling.master.operations.registries import breakers_of
+from podling.master.operations.registries import breakers_of, read
 
 LEARN_SECONDS = 10.0
 _OPEN_SECONDS = 1.0  # one that is open half opens by itself
@@ -15,7 +15,7 @@ class RegistryWatch:
         self._context = context
         self._breakers = breakers_of(context)
         self._epoch: int | None = None
-        self._learned_at = 0.0
+        self._learned_at = float("-inf")
 
     async def learn(self) -> frozenset[str]:
         """Tell the store what has happened, and learn what it says if that is due.
@@ -23,21 +23,24 @@ class RegistryWatch:
         Returns the registries of which more may start now. Raises StoreUnavailable.
         """
         registries, now = self._context.registries, self._context.clock.monotonic()
-        is_news = self._epoch == self._context.epoch and await self._tell()
-        pause = _OPEN_SECONDS if registries.is_open else LEARN_SECONDS
-        if not is_news and self._epoch == self._context.epoch and now - self._learned_at < pause:
-            return frozenset()
-        if self._epoch != self._context.epoch:
+        if self._epoch == self._context.epoch:
+            await self._tell()
+        else:
             registries.told()  # what the leader before has counted
-        freed = registries.learn(await self._breakers.list())
+            self._learned_at = float("-inf")
+        pause = _OPEN_SECONDS if registries.is_open else LEARN_SECONDS
+        if now - self._learned_at < pause:
+            return frozenset()
+        freed = registries.learn(await read(self._breakers))
         self._epoch, self._learned_at = self._context.epoch, now
         return freed
 
-    async def _tell(self) -> bool:
+    async def _tell(self) -> None:
         failures, answered = self._context.registries.told()
+        if failures or answered:
+            self._learned_at = float("-inf")
         for registry, count in failures.items():
             for _ in range(count):
                 await self._breakers.record_failure(registry, MAX_FAILURES, COOL_DOWN_SECONDS)
         for registry in answered:
             await self._breakers.record_success(registry)
-        return bool(failures or answered)
