@@ -161,7 +161,7 @@ def attempt_columns(attempts: Sequence[Attempt]) -> tuple[list[Any], ...]:
         [attempt.attempt for attempt in attempts],
         [attempt.node_id for attempt in attempts],
         [attempt.status.value for attempt in attempts],
-        [compact_json(attempt) for attempt in attempts],
+        [to_json(attempt) for attempt in attempts],  # whole, or it would outgrow its place at its end
     )
 
 
