@@ -49,8 +49,8 @@ def failure_of(error: Exception, is_late: bool) -> StatementFailed:
         return StatementFailed(ErrorCode.BAD_PAYLOAD, error.message)
     if isinstance(error, asyncpg.PostgresError) and not is_lost(error):
         return StatementFailed(_code(error, is_late), _sentence(error))
-    if isinstance(error, asyncpg.UnsupportedClientFeatureError):
-        return StatementFailed(ErrorCode.BAD_STATEMENT, str(error))
+    if isinstance(error, asyncpg.UnsupportedClientFeatureError | asyncpg.InternalClientError):
+        return StatementFailed(ErrorCode.BAD_STATEMENT, f"{error}; have it cast to text")
     if is_lost(error) or isinstance(error, asyncpg.InterfaceError):
         problem = f"the database did not answer, and has done nothing of it: {error or 'no answer in time'}"
         return StatementFailed(ErrorCode.DEPENDENCY_DOWN, problem)
@@ -67,7 +67,7 @@ def is_lost(error: Exception) -> bool:
     """Whether the connection went, as against the server's having said no."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(("08", "57P"))
-    return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
+    return isinstance(error, OSError | TimeoutError)
 
 
 def wants_no_transaction(error: Exception) -> bool:

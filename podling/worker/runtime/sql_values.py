@@ -24,13 +24,24 @@ _AS_TEXT = tuple(
     "numeric date time timetz timestamp timestamptz interval uuid inet cidr macaddr macaddr8 bytea money bit"
     " varbit point line lseg box path polygon circle".split()
 )
-_NATIVE = frozenset({*_WHOLE, *_REAL, *_JSON, *_AS_TEXT, "bool", "text", "varchar", "bpchar", "name", "char"})
+_RANGES = {
+    "int4range": 3904, "numrange": 3906, "tsrange": 3908, "tstzrange": 3910, "daterange": 3912,
+    "int8range": 3926, "int4multirange": 4451, "nummultirange": 4532, "tsmultirange": 4533,
+    "tstzmultirange": 4534, "datemultirange": 4535, "int8multirange": 4536,
+}  # fmt: skip
+_NATIVE = frozenset(
+    {*_RANGES, *_WHOLE, *_REAL, *_JSON, *_AS_TEXT, "bool", "text", "varchar", "bpchar", "name", "char"}
+)
 
 
 async def prepare_connection(connection: "Connection") -> None:
     """Have it speak of values as JSON can hold them."""
     for name in _AS_TEXT:
         await _as_text(connection, name, "pg_catalog")
+    driver: Any = connection  # which lets nobody have ranges as text in any other way
+    settings = driver._protocol.get_settings()
+    for name, oid in _RANGES.items():
+        settings.add_python_codec(oid, name, "pg_catalog", [], "scalar", str, str, "text")
     for name in _JSON:
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=_json_text, decoder=_json_value, format="text"
@@ -76,7 +87,8 @@ def _argument(field: str, name: str, given: Any) -> Any:
     if name.endswith("[]"):
         if not isinstance(given, list):
             raise _mismatch(field, name, given)
-        return [_argument(field, name.removesuffix("[]"), one) for one in given]
+        inner = name if any(isinstance(one, list) for one in given) else name.removesuffix("[]")
+        return [_argument(field, inner, one) for one in given]
     if name in _JSON:
         return given
     if isinstance(given, list | dict):
@@ -132,16 +144,7 @@ def _plain(given: Any) -> Any:
         return given  # JSON of its own
     if isinstance(given, list | tuple):
         return [_plain(one) for one in given]
-    if isinstance(given, asyncpg.Range):
-        return _range(given)
-    return given
-
-
-def _range(given: "asyncpg.Range[Any]") -> str:
-    if given.isempty:
-        return "empty"
-    lower, upper = ("" if end is None else str(end) for end in (given.lower, given.upper))
-    return f"{'[' if given.lower_inc else '('}{lower},{upper}{']' if given.upper_inc else ')'}"
+    return given.decode(errors="backslashreplace") if isinstance(given, bytes) else given
 
 
 def _json_text(given: Any) -> str:

@@ -106,17 +106,21 @@ async def test_values_of_all_kinds_come_as_json_can_hold_them(sql: Sql) -> None:
         "SELECT 1::int8 a, 1.50::numeric b, 'NaN'::float8 c, 0.5::float4 d, true e, NULL f, 'ü'::text g,"
         " '2026-11-27'::date h, '1 day'::interval i, '{\"a\": [1]}'::jsonb j, ARRAY[1, NULL] k,"
         " '\\x00ff'::bytea l, int4range(1, 5) m, ROW(1, 'x') n, '10.0.0.1'::inet o,"
-        " 1 AS a, '\"\\ud800\"'::json p"
+        " 'c'::\"char\" q, ARRAY['[2026-01-01,)'::daterange] r, 1 AS a, '\"\\ud800\"'::json p"
     )
     assert row == {
         "a": 1, "b": "1.50", "c": "nan", "d": 0.5, "e": True, "f": None, "g": "ü", "h": "2026-11-27",
         "i": "1 day", "j": {"a": [1]}, "k": [1, None], "l": "\\x00ff", "m": "[1,5)", "n": [1, "x"],
-        "o": "10.0.0.1", "a_16": 1, "p": '"\\ud800"',
+        "o": "10.0.0.1", "q": "c", "r": ["[2026-01-01,)"], "a_18": 1, "p": '"\\ud800"',
     }  # fmt: skip
 
 
 async def test_parameters_go_by_the_protocol(sql: Sql) -> None:
     await sql.done("CREATE TYPE color AS ENUM ('red', 'blue')")
+    await sql.done("CREATE TYPE pair AS (a int, b int)")
+    given = ("[2026-01-01,2026-01-31]", [[1, 2], [3, 4]])
+    (row,) = await sql.done("SELECT $1::daterange a, $2::int[] b", *given)
+    assert row == {"a": "[2026-01-01,2026-02-01)", "b": [[1, 2], [3, 4]]}
     (row,) = await sql.done(
         "SELECT $1::int a, $2::numeric b, $3::text c, $4::timestamptz AT TIME ZONE 'UTC' d, $5::jsonb e,"
         " $6::int[] f, $7::bool g, $8::color h, $9::uuid i, $10::float8 j, $11 k,"
@@ -140,7 +144,8 @@ async def test_parameters_go_by_the_protocol(sql: Sql) -> None:
         ("SELECT $1::text", ({"a": 1},), "wants text here"),
         ("SELECT $1::int[]", (1,), "wants int4[] here"),
         ("SELECT $1::date", ("2026-13-40",), "out of range"),
-        ("SELECT $1::int4range", ("[1,2)",), "write $1::text::int4range"),
+        ("SELECT $1::pair", ([1, 2],), "write $1::text::pair"),
+        ("SELECT $1::int[]", ([[1, 2], [3]],), "non-homogeneous array"),
     ]  # fmt: skip
     for statement, parameters, sentence in wrong:
         code, error = await sql.refused(statement, *parameters)
@@ -153,6 +158,7 @@ async def test_what_the_database_refuses_has_a_code_and_its_sentence(sql: Sql) -
         ("SELEC 1", "BAD_STATEMENT", 'syntax error at or near "SELEC" (SQLSTATE 42601, at character 1)'),
         ("SELECT 1; SELECT 2", "BAD_STATEMENT", "cannot insert multiple commands"),
         ("SELECT * FROM nowhere", "BAD_STATEMENT", 'relation "nowhere" does not exist'),
+        ("SELECT * FROM pg_stats", "BAD_STATEMENT", "have it cast to text"),
         ("-- nothing", "BAD_STATEMENT", "there is no statement in it"),
         ("SELECT 1 / 0", "BAD_PAYLOAD", "division by zero"),
         ("SELECT pg_terminate_backend(pg_backend_pid())", "DEPENDENCY_DOWN", "has done nothing of it"),
