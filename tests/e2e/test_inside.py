@@ -54,6 +54,12 @@ def ended(running: Programs, task_id: str) -> dict[str, Any]:
     return task
 
 
+def cancel(running: Programs, task_id: str) -> None:
+    """Stop it, and leave no container behind."""
+    running.client.send(tasks.cancel(task_id))
+    running.client.wait(task_id, timeout_seconds=60)
+
+
 def output(running: Programs, task_id: str) -> str:
     return str(running.client.send(tasks.logs(task_id)))
 
@@ -105,8 +111,8 @@ def test_a_token_is_nowhere_but_with_its_attempt(running: Programs) -> None:
     (container,) = [one for one in running.containers() if task_ids[1] in one.name]
     environment = dict(line.split("=", 1) for line in container.attrs["Config"]["Env"])
     tokens = [environment["PODLING_TOKEN"], token_of_process(task_ids[0])]
-    running.client.send(tasks.cancel(task_ids[0]))
-    running.client.send(tasks.cancel(task_ids[1]))
+    for task_id in task_ids:
+        cancel(running, task_id)
     shown = [running.client.send(call) for task_id in task_ids for call in reads(task_id)]
     shown += [running.client.send(nodes.listing()).items, running.client.send(tokens_.listing()).items]
     found = [place for place in shown if any(token[13:77] in json.dumps(place) for token in tokens)]
@@ -150,4 +156,4 @@ def test_a_running_container_speaks_on_after_its_worker_was_killed(
     for task_id in (bridge, silent):
         until("it goes on", lambda task_id=task_id: saved(running, task_id)[0] > seen[task_id] + 3)  # type: ignore[misc]
         assert running.task(task_id)["attempt"] == 1
-        running.client.send(tasks.cancel(task_id))
+        cancel(running, task_id)
