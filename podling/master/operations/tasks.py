@@ -17,6 +17,7 @@ from podling.core.errors import (
     InvalidInput,
     NotFound,
     PodlingError,
+    StaleAttempt,
 )
 from podling.core.explain import Explanation, Reason, explain
 from podling.core.graph import waits_clause
@@ -311,6 +312,9 @@ async def report(context: MasterContext, task_id: str, report: Report, node_id: 
     if report.attempt == 0:
         _check_disconnected(context, task)
         report = replace(report, attempt=task.attempt)
+    if report.attempt < task.attempt:  # what changes nothing is answered by what this master has seen so far
+        message = f"attempt {report.attempt} of task {task_id} is not its live one"
+        raise StaleAttempt(message, details={"taskId": task_id, "attempt": task.attempt})
     if report.kind is ReportKind.RUNNING and task.status is TaskStatus.RUNNING:
         health = task.health_status if report.health_status is HealthStatus.UNKNOWN else report.health_status
         report = replace(report, kind=ReportKind.UPDATE, health_status=health)
