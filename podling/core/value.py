@@ -1,7 +1,7 @@
 """The one way in which a value of the core is defined."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar, dataclass_transform
 
 _T = TypeVar("_T")
@@ -31,7 +31,8 @@ def value(cls: type[_T]) -> type[_T]:
     """Make `cls` a frozen, slotted dataclass with keyword arguments, readable from camelCase JSON."""
     cls.__pydantic_config__ = _WIRE_CONFIG  # type: ignore[attr-defined]
     made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
-    if len(fields(made)) >= MANY_FIELDS and not hasattr(made, "__post_init__"):  # type: ignore[arg-type]
+    plain = made.__bases__ == (object,) and not hasattr(made, "__post_init__")
+    if plain and len(fields(made)) >= MANY_FIELDS:  # type: ignore[arg-type]
         made.__init__ = _maker(made)  # type: ignore[method-assign]
     return made
 
@@ -76,6 +77,8 @@ _defaults: dict[type[Any], tuple[tuple[str, Any], ...]] = {}
 
 def _copier(kind: type[Any]) -> Callable[[Any, dict[str, Any]], Any]:
     """Return a function that copies a value with other parts. See `_thawed`."""
+    if kind.__bases__ != (object,):  # its slots lie otherwise than those of a class that has them all itself
+        return lambda item, parts: replace(item, **parts)
     lines = [
         "def copy(_item, _parts):",
         "    _made = _new(_thawed)",

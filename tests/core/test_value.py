@@ -52,3 +52,22 @@ def test_a_changed_value_has_every_field_and_is_frozen_too() -> None:
 def test_a_field_that_is_not_there_is_refused() -> None:
     with pytest.raises(AttributeError):
         changed(build_task(), versoin=2)
+
+
+@value
+class Base:
+    a: int = 1
+    b: int = 2
+    c: int = 3
+
+
+@value
+class Derived(Base):
+    d: int = 4
+    e: int = 5
+    f: int = 6
+
+
+def test_a_value_may_extend_another_one() -> None:
+    assert changed(Derived(a=7), f=8) == Derived(a=7, f=8)
+    assert (Derived(d=9).c, Derived(d=9).d) == (3, 9)
