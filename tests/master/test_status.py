@@ -1,19 +1,10 @@
 """A task's status as simple clients put it, without a session."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from podling.core.errors import StaleAttempt
-from podling.core.lifecycle import Assign, Lose
-from podling.core.protocol import ReportKind
-from podling.core.task import Task, TaskStatus
-from podling.master.committer import Happening
-from podling.master.operations import tasks as operations
-from tests.builders import reported
 from tests.master.masters import RunningMaster
-from tests.master.world import World, assigned
 
 
 async def test_a_status_without_an_attempt_needs_a_node_that_is_away(master: RunningMaster) -> None:
@@ -88,21 +79,3 @@ async def test_a_status_is_checked_by_field(
     task = await shared_master.api.submit()
     answer = await shared_master.api.put(f"/tasks/{task['taskId']}/status", body)
     assert (answer.status, answer.field) == (400, field)
-
-
-async def test_late_news_that_would_change_nothing_is_refused_where_little_was_heard_since(
-    world: World,
-) -> None:
-    """This master still takes the first attempt for the live one."""
-    leader, behind = await world.leader(), world.context("behind")
-    task = await assigned(leader)
-    news = reported(task, ReportKind.RUNNING)
-    behind.view.put_task(await leader.committer.apply(task.task_id, news))
-    lose = Happening(task.task_id, Lose(attempt=1, reason="it went"))
-    (lost,) = await leader.committer.apply_as_leader([lose])
-    assert isinstance(lost, Task) and lost.status is TaskStatus.PENDING
-    await leader.committer.apply_as_leader([Happening(task.task_id, Assign(node_id="node-2"))])
-    running = reported(replace(lost, attempt=2, node_id="node-2"), ReportKind.RUNNING)
-    await leader.committer.apply(task.task_id, running)
-    with pytest.raises(StaleAttempt):
-        await operations.report(behind, task.task_id, news.report)
