@@ -56,7 +56,7 @@ def test_they_are_listed_with_reason_and_code(cli: Cli) -> None:
 def test_one_is_shown_with_what_to_do(cli: Cli) -> None:
     (task_id,) = dead(cli, "shown")
     shown = cli("dlq", "show", "shown").out
-    assert shown.startswith("It failed at ") and "Advice: No node had room in time" in shown
+    assert shown.startswith("It failed at ") and "Advice: No node had room for it" in shown
     plain = json.loads(cli("dlq", "show", task_id, "--json").out)
     assert (plain["task"]["taskId"], plain["attempts"]) == (task_id, [])
     assert cli("dlq", "show", "nobody").code == 3

@@ -215,7 +215,7 @@ def test_addresses(url: str, addresses: tuple[str, ...]) -> None:
     assert program.addresses_of(url) == addresses
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "http://", "http://a:0", "http://a:99999", "http://a/b"])
+@pytest.mark.parametrize("url", ["ftp://a", "http://", "http://a:0", "http://a:99999", "http://a/b/c"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput):
         program.addresses_of(url)

@@ -145,7 +145,7 @@ def test_what_ran_in_a_worker_that_ended_is_told_and_never_run_again_in_silence(
         key=KEY, assignment=given, notes=Notes(containers=(NotedContainer(name="main", container_id="c"),))
     )
     before = AgentState(runtimes=frozenset({"sql"}))
-    state, _ = step(before, Restored(rows=(row,), seen=()), Moment(monotonic=0.0, wall=NOW))
+    state, _ = step(before, (Restored(rows=(row,), seen=()),), Moment(monotonic=0.0, wall=NOW))
     final = state.attempts[KEY].final
     assert final is not None
     assert (final.error_code, final.error, final.exit_code) == (ErrorCode.EXTERNAL, LEFT_SENTENCE, None)

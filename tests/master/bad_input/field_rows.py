@@ -250,7 +250,7 @@ SUBMIT: list[Field] = [
     (TEN_KB, 1, "x" * 80),
     ("taskid", "x", "taskid"),
     ("handler", "module:function", "handler"),
-    ("dependsOn", [{"taskId": "x"}], "dependsOn"),
+    ("dependsOn", [{"taskId": "x", "when": "maybe"}], "dependsOn.0.when"),
     ("secrets", [{"name": "x"}], "secrets"),
 ]
 

@@ -98,9 +98,12 @@ VERBS: list[tuple[str, dict[str, Any], str]] = [
     ("/tasks:batch", {"tasks": [{}], "surprise": 1}, "surprise"),
 ]
 
+PARENTS = {
+    "a parent that is not there": ('"dependsOn":[{"taskId":"x"}]', "missing_parent"),
+    "10,000 parents": ('"dependsOn":[' + ",".join(['{"taskId":"x"}'] * 10_000) + "]", "invalid_field"),
+}
+
 NOT_YET = {
-    "itself as a parent": '"dependsOn":[{"taskId":"x"}]',
-    "10,000 parents": '"dependsOn":[' + ",".join(['{"taskId":"x"}'] * 10_000) + "]",
     "a secret": '"secrets":[{"name":"x"}]',
     "a probe": '"livenessProbe":{"type":"exec","command":["x"]}',
 }
@@ -197,6 +200,7 @@ ROWS: list[Row] = [
         for path, body, field in VERBS
     ],
     *[row(name, post("/tasks", task(fields)), 400, "unsupported_field") for name, fields in NOT_YET.items()],
+    *[row(name, post("/tasks", task(fields)), 400, code) for name, (fields, code) in PARENTS.items()],
     *[
         row(
             f"Idempotency-Key {ascii(key)[:20]}",
