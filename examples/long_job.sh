@@ -31,9 +31,10 @@ row=$(printf '%s' "$last" | sed -n 's/.*"row": *\([0-9]*\).*/\1/p')
 row=${row:-0}
 echo "attempt $PODLING_ATTEMPT begins after row $row"
 
-# One attempt at a time, of all tasks that use this key. With curl and without a network it would be:
+# One task at a time, of all that use this key; a later attempt of the owner has it at once. With curl and without a network it would be:
 #   curl --unix-socket "$PODLING_SOCKET" -H "Authorization: Bearer $token" http://podling/api/v1/…
-lock=$(again ask POST "$PODLING_API/locks/tasks:long-job/acquire" '{"ttlSeconds": 60, "waitSeconds": 60}')
+wish="{\"owner\": \"$PODLING_TASK_ID\", \"ttlSeconds\": 60, \"waitSeconds\": 60}"
+lock=$(again ask POST "$PODLING_API/locks/tasks:long-job/acquire" "$wish")
 fence=$(printf '%s' "$lock" | sed -n 's/.*"token": *\([0-9]*\).*/\1/p')
 
 while [ "$row" -lt "${ROWS:-10}" ]; do

@@ -207,7 +207,7 @@ class Lock:
         self._task = task
         self._ttl_seconds = ttl_seconds
         self._wait_seconds = wait_seconds
-        self._owner = "%s-%d-%s" % (task.id, task.attempt, os.urandom(8).hex())
+        self._owner = task.id  # so that the next attempt need not wait until this one's has run out
         self._until = 0.0
         self._freed = False
         self._left = threading.Event()
