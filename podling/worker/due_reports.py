@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from podling.core.agent import AgentState
-from podling.core.protocol import Report, ReportKind
+from podling.core.protocol import AttemptKey, Report, ReportKind
+from podling.core.spec import Runtime
 
 SEND_AGAIN_SECONDS = 5.0
 HOLD_SECONDS = 0.1
@@ -16,6 +17,7 @@ MOST_REPORTS = 500
 class DueReports:
     """A start waits a moment for its end, which takes its place: so a short attempt is one report.
     While the master has others to answer it waits longer, as those wait that come to a commit's door.
+    A container's start never waits: its end takes longer than that, and people want to see it run.
 
     What has not been answered for so long that the answer must be lost is sent again.
     """
@@ -62,7 +64,7 @@ class DueReports:
             report = state.outbox.get(sequence)
             if report is None:
                 continue
-            if report.kind is ReportKind.RUNNING:
+            if report.kind is ReportKind.RUNNING and _may_end_at_once(state, report):
                 self._starts.append((now, sequence))
                 continue
             if report.kind is ReportKind.UPDATE:
@@ -80,3 +82,8 @@ class DueReports:
                 return
             del self._sent[sequence]
             self._due.append(sequence)
+
+
+def _may_end_at_once(state: AgentState, report: Report) -> bool:
+    held = state.attempts.get(AttemptKey(task_id=report.task_id, attempt=report.attempt))
+    return held is None or held.assignment.spec.runtime is not Runtime.DOCKER

@@ -44,7 +44,12 @@ async def test_a_failed_task_is_listed_until_it_is_dismissed(master: RunningMast
     timeline = (await master.api.get(f"/tasks/{task_id}/timeline")).json
     assert [line["actor"] for line in timeline if line["type"] == "dismissed"] == ["local"]
     reasons = (await master.api.get(f"/tasks/{task_id}/explain")).json["reasons"]
-    assert [each["code"] for each in reasons] == ["exit_code", "max_attempts_exceeded", "dismissed"]
+    assert [each["code"] for each in reasons] == [
+        "exit_code",
+        "max_attempts_exceeded",
+        "attempts",
+        "dismissed",
+    ]
     assert len((await master.api.get(f"/tasks/{task_id}/attempts")).json) == 1
 
 

@@ -25,7 +25,12 @@ class Deaf:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def listen(self, on_hint: Callable[[], None], on_call: Callable[[], None] = ignore) -> None:
+    async def listen(
+        self,
+        on_hint: Callable[[], None],
+        on_call: Callable[[], None] = ignore,
+        on_inbox: Callable[[], None] = ignore,
+    ) -> None:
         await asyncio.Event().wait()
 
 

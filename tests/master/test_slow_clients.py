@@ -124,7 +124,7 @@ async def _hung_up_on(connection: socket.socket) -> None:
 async def test_a_newcomer_is_served_and_the_slowest_has_to_go(
     masters: Masters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podling.master.server.MOST_CONNECTIONS", 3)
+    monkeypatch.setattr("podling.master.door.MOST_CONNECTIONS", 3)
     master = await masters.start()
     first, second, third = [await _connect(master, start) for start in (b"", DRIPPING, BODY)]
     newcomer = await _connect(master, HEALTH)
@@ -137,7 +137,7 @@ async def test_a_newcomer_is_served_and_the_slowest_has_to_go(
 async def test_a_worker_gets_in_when_all_places_are_taken_and_keeps_its_session(
     masters: Masters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podling.master.server.MOST_CONNECTIONS", 3)
+    monkeypatch.setattr("podling.master.door.MOST_CONNECTIONS", 3)
     master = await masters.start()
     slow = [await _connect(master, DRIPPING) for _ in range(5)]
     worker = await master.worker()

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from podling.core.agent import AgentState
+from podling.core.agent_attempt import Held
 from podling.core.protocol import Report, ReportKind
+from podling.core.spec import Runtime
 from podling.worker.due_reports import (
     HOLD_SECONDS,
     LONGEST_HOLD_SECONDS,
@@ -13,6 +15,7 @@ from podling.worker.due_reports import (
     SEND_AGAIN_SECONDS,
     DueReports,
 )
+from tests.core.agent_model import assignment, key_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUNNING, ENDED, UPDATE = ReportKind.RUNNING, ReportKind.ENDED, ReportKind.UPDATE
@@ -38,6 +41,15 @@ def test_an_end_is_sent_at_once_and_a_start_after_a_moment() -> None:
     assert reports.seconds_to_next(10.0) == pytest.approx(HOLD_SECONDS)
     assert taken(reports, state, 10.0 + HOLD_SECONDS) == [1]
     assert taken(reports, outbox(RUNNING, None, ENDED), 10.2) == [3]
+
+
+@pytest.mark.parametrize(("runtime", "sent"), [(Runtime.DOCKER, [1]), (Runtime.PROCESS, [])])
+def test_a_container_is_seen_to_run_at_once(runtime: Runtime, sent: list[int]) -> None:
+    given = assignment(runtime=runtime)
+    report = Report(sequence=1, task_id=given.task_id, attempt=given.attempt, kind=RUNNING, at=NOW)
+    held = Held(assignment=given, containers=())
+    state = AgentState(attempts={key_of(given): held}, outbox={1: report}, next_sequence=2)
+    assert taken(DueReports(), state, 10.0) == sent
 
 
 def test_a_start_whose_end_has_come_is_never_sent() -> None:
