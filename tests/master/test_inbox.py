@@ -309,10 +309,10 @@ async def test_a_master_that_hears_of_nothing_finds_it_by_itself(masters: Master
 
 
 async def test_a_master_begins_to_read_as_soon_as_it_leads(masters: Masters) -> None:
-    first = await masters.start()
+    first = await masters.start(poll_seconds=30)
     second = await masters.start("machine-2", poll_seconds=30)
-    await first.stop_server()
     await leave(second.server.context, "a")
+    await first.stop_server()
     await eventually(lambda: second.server.context.store.load_tasks(["a"]), "the task")
 
 
