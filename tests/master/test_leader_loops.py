@@ -1,7 +1,7 @@
 """What the leader's loops do in a single pass."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from podling.core.task import Task, TaskStatus
 from podling.core.view import View, WhyNot
 from podling.master.committer import MOST_WAITING
 from podling.master.inserts import Insert
-from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED
+from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED, BlockedShapes
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.scheduler import PAGE
 from podling.master.operations import tasks
@@ -252,6 +252,27 @@ async def test_what_was_blocked_from_the_start_while_room_came_is_looked_at_agai
     assert await leader.scheduler.wakeup.wait(0)
     await leader.scheduler.run_once()
     assert leader.context.view.running_tasks("node-2") == 2
+
+
+async def test_what_is_blocked_while_the_store_puts_others_back_is_not_forgotten(
+    leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader.put(sized("node-1", cpu=9000))
+    task = wanting({"cpu": 9000})
+    leader.context.view.requirement(task)
+    shapes, unblock = BlockedShapes(leader.context), leader.store.unblock
+
+    async def unblock_and_block(rooms: Mapping[str, int], epoch: int) -> Mapping[str, int]:
+        found = await unblock(rooms, epoch)
+        await leader.submit(task)
+        await shapes.block([task])
+        return found
+
+    monkeypatch.setattr(leader.store, "unblock", unblock_and_block)
+    shapes.know(task.shape)
+    assert (await shapes.unblock()).tasks == 0
+    monkeypatch.undo()
+    assert (await shapes.unblock()).tasks == 1
 
 
 async def test_what_ends_is_a_reason_to_look_again_at_what_had_no_room(leader: Leader) -> None:

@@ -24,6 +24,7 @@ class BlockedShapes:
     def __init__(self, context: MasterContext) -> None:
         self._context = context
         self._known: set[str] = set()
+        self._news: set[str] = set()  # known since the store was last asked
         self._epoch: int | None = None
         self._learned_at = 0.0
 
@@ -42,12 +43,14 @@ class BlockedShapes:
     def know(self, shape: str) -> None:
         """A task of this shape was blocked when it was submitted."""
         self._known.add(shape)
+        self._news.add(shape)
 
     async def block(self, tasks: Sequence[Task]) -> int:
         """Take the tasks out of the ready order; return how many."""
         if not tasks or self._context.epoch is None:
             return 0
-        self._known.update(task.shape for task in tasks)  # before it is asked: the answer may be lost
+        for task in tasks:
+            self.know(task.shape)  # before it is asked: the answer may be lost
         await self._context.store.block([task.task_id for task in tasks], self._context.epoch)
         return len(tasks)
 
@@ -57,8 +60,10 @@ class BlockedShapes:
         rooms = self._rooms(share)
         if not rooms or self._context.epoch is None:
             return Unblocked()
+        self._news.clear()
         found = await self._context.store.unblock(rooms, self._context.epoch)
-        self._known -= {shape for shape, room in rooms.items() if found.get(shape, 0) < room}
+        emptied = {shape for shape, room in rooms.items() if found.get(shape, 0) < room}
+        self._known -= emptied - self._news  # one that came meanwhile is there still
         return Unblocked(tasks=sum(found.values()), has_more=share in found.values())
 
     def _rooms(self, most: int) -> Mapping[str, int]:
