@@ -187,9 +187,7 @@ FAULTS = {
         "I21", part=Committer, rule="_write_leaders", instead=_write_unguarded, favours=("catch",)
     ),
     "a leader that does not step down": Fault("I2[13]", part=Election, rule="_step_down_if_late"),
-    "a report of an older attempt": Fault(
-        "I8|I13", part=lifecycle, rule="_check_fence", favours=("isolate",)
-    ),
+    "a report of an older attempt": Fault("I8", part=lifecycle, rule="_check_fence"),
     "a start after its stop": Fault(
         "I13", part=Turn, rule="remember_stop", favours=("reset", "spoil_messages")
     ),
