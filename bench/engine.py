@@ -68,7 +68,9 @@ async def _make_image(host: str) -> None:
         env=os.environ | {"DOCKER_HOST": host},
         stdout=asyncio.subprocess.DEVNULL,
     )
-    if await asyncio.wait_for(making.wait(), START_SECONDS):
+    async with asyncio.timeout(START_SECONDS):
+        failed = await making.wait()
+    if failed:
         raise PodlingError("bin/make-image could not make the image in the private engine")
 
 
@@ -77,7 +79,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         return
     process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -138,7 +138,8 @@ async def _listen(
         tell()
     while True:
         try:
-            await asyncio.wait_for(lost.wait(), _PING_SECONDS)
+            async with asyncio.timeout(_PING_SECONDS):
+                await lost.wait()
         except TimeoutError:
             await connection.execute("SELECT 1")
         else:

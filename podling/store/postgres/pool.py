@@ -178,7 +178,8 @@ class Pool:
             return
         pool, self._pool = self._pool, None
         try:
-            await asyncio.wait_for(pool.close(), self._address.command_timeout_seconds)
+            async with asyncio.timeout(self._address.command_timeout_seconds):
+                await pool.close()
         except TimeoutError:
             pool.terminate()
 

@@ -308,7 +308,8 @@ def _misses_image(refusal: Refused) -> bool:
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     try:
-        await asyncio.wait_for(event.wait(), max(seconds, 0))
+        async with asyncio.timeout(max(seconds, 0)):
+            await event.wait()
     except TimeoutError:
         return False
     return True

@@ -137,7 +137,8 @@ class Engine:
             self._ping = asyncio.ensure_future(self._run(self._health, "ping", client.ping, PING_SECONDS * 2))
             self._ping.add_done_callback(lambda ping: ping.cancelled() or ping.exception())
         try:
-            await asyncio.wait_for(asyncio.shield(self._ping), PING_SECONDS)
+            async with asyncio.timeout(PING_SECONDS):
+                await asyncio.shield(self._ping)
         except TimeoutError:
             return f"The Docker engine did not answer a ping within {PING_SECONDS:g} s."
         except RuntimeFailure as failure:
@@ -182,7 +183,8 @@ class Engine:
 
         call, began, failed = "stream" if what.startswith("/") else what, time.perf_counter(), True
         try:
-            answer = await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, run), seconds)
+            async with asyncio.timeout(seconds):
+                answer = await asyncio.get_running_loop().run_in_executor(pool, run)
             failed = False
             return answer
         except TimeoutError:

@@ -98,7 +98,8 @@ class Watch:
     async def started(self, container_id: str, start: asyncio.Future[None]) -> Found:
         """Return the container as it is after its start."""
         try:
-            await asyncio.wait_for(start, START_EVENT_SECONDS)
+            async with asyncio.timeout(START_EVENT_SECONDS):
+                await start
         except TimeoutError:
             return await self.inspect(container_id)
         finally:

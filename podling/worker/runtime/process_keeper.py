@@ -68,7 +68,8 @@ class KeeperLine:
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the keeper's answer. Raises RuntimeFailure: its refusal, or RUNTIME without an answer."""
         try:
-            await asyncio.wait_for(self._ready.wait(), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                await self._ready.wait()
         except TimeoutError:
             raise _failure(self.problem or "The keeper of the processes is not there.") from None
         return await self._request(request)
@@ -79,7 +80,8 @@ class KeeperLine:
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._post(orjson.dumps({**request, "n": number}))
         try:
-            reply: dict[str, Any] = await asyncio.wait_for(answer, ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reply: dict[str, Any] = await answer
         except TimeoutError:
             raise _failure(f"The keeper did not answer within {ANSWER_SECONDS:g} s.") from None
         finally:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -36,6 +38,22 @@ async def keeper_is_back(runtime: ProcessRuntime) -> None:
     with suppress(RuntimeFailure):
         await runtime.inventory()  # notices the end, at the latest
     await runtime.inventory()
+
+
+async def test_who_is_cancelled_as_the_answer_comes_ends(runtime: ProcessRuntime) -> None:
+    """A part of the worker that goes on after its cancellation keeps the worker from its stop."""
+    asking = asyncio.create_task(runtime.inventory())
+    while not (waiting := runtime._line._waiting):
+        await asyncio.sleep(0)
+    ((number, answer),) = waiting.items()
+
+    def come(reply: dict[str, Any]) -> None:
+        answer.set_result(reply)
+        asking.cancel()
+
+    waiting[number] = Mock(done=answer.done, set_result=come)
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_exit_codes_and_times_are_told(runtime: ProcessRuntime, recorder: Recorder) -> None:
