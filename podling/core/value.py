@@ -54,25 +54,61 @@ def beyond_defaults(item: Any) -> Any:
     """Return the fields of a value, and of the values in it, that are not as they are by default."""
     if isinstance(item, tuple | list):
         return [beyond_defaults(part) for part in item]
-    if not is_dataclass(item):
-        return item
     kind = type(item)
+    if not defaults_of(kind):
+        return item
+    read = _readers.get(kind)
+    if read is None:
+        read = _readers[kind] = reader_beyond_defaults(kind)
+    return {name: beyond_defaults(part) for name, part in read(item).items()}
+
+
+def reader_beyond_defaults(
+    kind: type[Any], rename: Callable[[str], str] = str, always: frozenset[str] = frozenset()
+) -> Callable[[Any], dict[str, Any]]:
+    """Return a function that gives those fields of a value that are not as they are by default.
+
+    `rename` makes the names that they are given by; those named `always` are never left out.
+    """
+    scope, lines = {}, ["def read(item):", "    read = {}"]
+    for number, (name, default) in enumerate(defaults_of(kind)):
+        scope[f"_{number}"] = MISSING if name in always else default
+        lines += [
+            f"    part = item.{name}",
+            f"    if part is not _{number} and part != _{number}:",
+            f"        read[{rename(name)!r}] = part",
+        ]
+    return _function("read", [*lines, "    return read"], scope)
+
+
+def sharing_defaults(item: _T) -> _T:
+    """Return the value with the one default that all share wherever a part of it equals that.
+
+    Telling such parts from others then takes no look into them. For values that no `__post_init__` checks.
+    """
+    shared = {
+        name: default
+        for name, default in defaults_of(type(item))
+        if (part := getattr(item, name)) is not default and part == default
+    }
+    return changed(item, **shared) if shared else item
+
+
+def defaults_of(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Return each field's name and default, MISSING if it has none; nothing for what is no value."""
     known = _defaults.get(kind)
     if known is None:
-        known = _defaults[kind] = tuple((field.name, default_of(field)) for field in fields(item))
-    return {
-        name: beyond_defaults(part)
-        for name, default in known
-        if (part := getattr(item, name)) is not default and part != default
-    }
+        given = fields(kind) if is_dataclass(kind) else ()
+        known = _defaults[kind] = tuple((field.name, _default_of(field)) for field in given)
+    return known
 
 
-def default_of(field: Field[Any]) -> Any:
-    """Return the field's default, MISSING if it has none."""
+def _default_of(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 _defaults: dict[type[Any], tuple[tuple[str, Any], ...]] = {}
+_readers: dict[type[Any], Callable[[Any], dict[str, Any]]] = {}
 
 
 def _copier(kind: type[Any]) -> Callable[[Any, dict[str, Any]], Any]:

@@ -1,7 +1,7 @@
 """JSON in and out for the core's values. Fields are camelCase, times RFC 3339 in UTC."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from operator import attrgetter
@@ -12,14 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 from podling.core.errors import InvalidInput
-from podling.core.value import camel_case, default_of
+from podling.core.value import camel_case, reader_beyond_defaults
 
 _T = TypeVar("_T")
 
 
 def rfc3339(at: datetime) -> str:
     """Return `at` with six decimals and `Z`."""
-    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return f"{at.isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def outside(value: Any) -> Any:
@@ -100,27 +102,10 @@ class Compact:
     def _reader(self, kind: type[Any]) -> Callable[[Any], Any]:
         if not is_dataclass(kind):
             return _reader(kind)
-        given = fields(kind)
-        names = tuple(self._rename(field.name) for field in given)
-        defaults = tuple(MISSING if field.name in self._always else default_of(field) for field in given)
-        return _compact_reader(names, defaults, attrgetter(*(field.name for field in given)))
+        return reader_beyond_defaults(kind, self._rename, self._always)
 
 
 _COMPACT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
-
-
-def _compact_reader(
-    names: tuple[str, ...], defaults: tuple[Any, ...], read: Callable[[Any], Any]
-) -> Callable[[Any], Any]:
-    def reader(value: Any) -> Any:
-        parts = read(value) if len(names) > 1 else (read(value),)
-        return {
-            name: part
-            for name, part, default in zip(names, parts, defaults, strict=True)
-            if part is not default and part != default
-        }
-
-    return reader
 
 
 encode_compactly = Compact(camel_case).encode

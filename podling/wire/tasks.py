@@ -13,7 +13,7 @@ from podling.core.quantity import parse_resource
 from podling.core.spec import ContainerSpec, Runtime, TaskKind, TaskSpec
 from podling.core.statements import MOST_PARAMETERS
 from podling.core.task import NEVER, Attempt, Task
-from podling.core.value import beyond_defaults, camel_case, changed
+from podling.core.value import beyond_defaults, camel_case, changed, sharing_defaults
 from podling.wire.alerts import parse_wishes
 from podling.wire.body import load_object as load_object
 from podling.wire.body import refuse_unknown
@@ -80,8 +80,9 @@ _OWN = {"payload": "payload", "idempotencyKey": "idempotency_key"}
 _MOST_REMEMBERED_BYTES = 4096
 
 
-def _read(spec: bytes) -> TaskSpec:
-    return decode(TaskSpec, spec)
+def _read(plain: bytes) -> TaskSpec:
+    spec = sharing_defaults(decode(TaskSpec, plain))
+    return changed(spec, containers=tuple(map(sharing_defaults, spec.containers)))
 
 
 _read_once = lru_cache(256)(_read)

@@ -5,7 +5,13 @@ from dataclasses import FrozenInstanceError, field, fields, replace
 import pytest
 
 from podling.core.task import TaskStatus
-from podling.core.value import beyond_defaults, changed, value
+from podling.core.value import (
+    beyond_defaults,
+    changed,
+    reader_beyond_defaults,
+    sharing_defaults,
+    value,
+)
 from tests.builders import build_task
 
 
@@ -71,3 +77,18 @@ class Derived(Base):
 def test_a_value_may_extend_another_one() -> None:
     assert changed(Derived(a=7), f=8) == Derived(a=7, f=8)
     assert (Derived(d=9).c, Derived(d=9).d) == (3, 9)
+
+
+def test_parts_that_equal_their_defaults_become_the_one_that_all_share() -> None:
+    first = sharing_defaults(Whole(name="a", best=Part(), env={}))
+    second = sharing_defaults(Whole(name="b", best=Part(), env={"A": ""}))
+    assert first == Whole(name="a")
+    assert second == Whole(name="b", env={"A": ""})
+    assert first.best is second.best
+    assert sharing_defaults(first) is first
+
+
+def test_a_reader_gives_what_is_not_as_by_default_by_the_names_it_was_told() -> None:
+    read = reader_beyond_defaults(Whole, str.upper, always=frozenset({"env"}))
+    assert read(Whole(name="a")) == {"NAME": "a", "ENV": {}}
+    assert read(Whole(name="a", best=Part(size=2))) == {"NAME": "a", "BEST": Part(size=2), "ENV": {}}

@@ -35,3 +35,14 @@ def test_of_many_faults_in_a_list_the_first_is_told_and_the_others_cost_nothing(
         decode(TaskSpec, json.dumps(body))
     assert refused.value.details == {"field": "containers.0.args.0"}
     assert time.process_time() - began < 0.5, "all of them were looked for"
+
+
+@pytest.mark.parametrize("body", ['{"a":1,"a":2}', '{"a":":","a":2}', '{"b":[{"a":1},{"a":1,"a":":"}]}'])
+def test_a_name_that_is_given_twice_is_told_whatever_colons_there_are(body: str) -> None:
+    with pytest.raises(InvalidInput, match="a: is given twice"):
+        load_object(body.encode())
+
+
+def test_colons_in_texts_and_names_are_nobodys_second_name() -> None:
+    given = {"a:b": "c:d", "e": [{"f": ":::"}, {"f": {}}]}
+    assert load_object(json.dumps(given).encode()) == given
