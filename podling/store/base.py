@@ -5,7 +5,7 @@ that take an `epoch` raise StaleEpoch. Nothing here decides what a task may beco
 `podling.core.lifecycle`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -317,8 +317,13 @@ class Store(Protocol):
 
     async def load_node(self, node_id: str) -> Node | None: ...
 
-    async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
-        """Return nodes, newest registration first."""
+    async def load_nodes(
+        self, status: NodeStatus | None = None, node_ids: Collection[str] | None = None
+    ) -> Sequence[Node]:
+        """Return nodes, newest registration first; those of `node_ids` alone, if they are given."""
+
+    async def node_versions(self) -> Mapping[str, int]:
+        """Return a number for every node, another one after each write of it; beats do not count."""
 
     async def remove_node(self, node_id: str) -> bool: ...
 

@@ -16,7 +16,7 @@ from podling.master.context import MasterContext
 from podling.master.loops.deadlines import Deadlines
 from podling.master.loops.election import Election
 from podling.master.loops.node_monitor import REST_LEASES, NodeMonitor
-from podling.master.loops.peers import DEAD_AFTER_LEASES, FORGET_AFTER_LEASES, Peers
+from podling.master.loops.peers import DEAD_AFTER_LEASES, FORGET_AFTER_LEASES, PAGE, Peers
 from podling.master.loops.promoter import Promoter
 from podling.master.loops.retention import AGAIN_SECONDS, Retention
 from podling.master.loops.scheduler import Scheduler
@@ -277,6 +277,31 @@ async def test_nodes_of_other_masters_are_taken_over_changed_and_removed(world: 
     await world.store.remove_node("node-1")
     await peers.run_once()
     assert _sessions(one) == {}
+
+
+async def test_of_many_nodes_only_those_are_read_again_that_have_changed(world: World) -> None:
+    read: list[str] = []
+
+    class Counting(Faulty):
+        async def load_nodes(self, **wanted: Any) -> Any:
+            read.extend(wanted["node_ids"])
+            return await world.store.load_nodes(**wanted)
+
+    context = world.context(store=Counting(world.store))
+    for number in range(PAGE + 1):
+        await world.store.open_session(build_node(f"node-{number}"))
+    peers = Peers(context, lambda _: None)
+    await peers.load_nodes()
+    assert len(read) == len(set(read)) == len(context.view.nodes()) == PAGE + 1
+    await peers.load_nodes()
+    assert len(read) == PAGE + 1
+    await world.store.open_session(build_node("node-7"))
+    await world.store.beat({"node-8": 1}, world.clock.now())
+    context.view.put_node(build_node("node-9", session_no=1, labels={"not": "stored"}))
+    await peers.load_nodes()
+    assert set(read[PAGE + 1 :]) == {"node-7", "node-9"}
+    node = context.view.node("node-9")
+    assert node is not None and not node.labels and _sessions(context)["node-7"] == 2
 
 
 async def test_a_cordon_never_undoes_a_session_that_began_elsewhere(world: World) -> None:

@@ -129,7 +129,7 @@ async def test_a_list_that_was_read_before_a_node_came_does_not_remove_it(world:
     async def connect() -> None:
         await sessions.open("node-1", HELLO)
 
-    faulty.after["load_nodes"] = connect
+    faulty.after["node_versions"] = connect
     await Peers(context, lambda _: None).load_nodes()
     node = context.view.node("node-1")
     assert node is not None and node.session_no == 1

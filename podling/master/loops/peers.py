@@ -13,6 +13,7 @@ _log = logging.getLogger(__name__)
 
 DEAD_AFTER_LEASES = 2
 FORGET_AFTER_LEASES = 20
+PAGE = 500  # nodes that are read and compared at a time
 
 
 async def _nothing() -> None:
@@ -40,6 +41,7 @@ class Peers:
         self._node_changed = node_changed
         self._masters_changed = masters_changed
         self._odd: set[str] = set()  # masters with another lease that were told of
+        self._compared: dict[str, tuple[int, Node]] = {}  # versions in the store, and what the view had then
 
     @property
     def interval_seconds(self) -> float:
@@ -49,6 +51,7 @@ class Peers:
         context, own = self._context, self._context.options.master_id
         masters = await context.store.beat_master(own)
         if all(master.master_id != own for master in masters):
+            self._compared.clear()  # in a database that was restored, versions may come a second time
             await self._start_over()
             await context.store.register_master(context.record())
         context.masters = {master.master_id: self._see(master) for master in masters}
@@ -90,22 +93,41 @@ class Peers:
         return silent / self._context.options.lease_seconds
 
     async def load_nodes(self) -> None:
-        """Bring the view's nodes up to date with the store."""
+        """Bring the view's nodes up to date with the store. Only what has changed there is read."""
         view = self._context.view
         before = {node.node_id: node for node in view.nodes()}
-        loaded = {node.node_id: node for node in await self._context.store.load_nodes()}
-        for node in loaded.values():
+        versions = await self._context.store.node_versions()
+        changed = [node_id for node_id, version in versions.items() if self._differs(node_id, version)]
+        for first in range(0, len(changed), PAGE):
+            await self._compare(changed[first : first + PAGE], versions)
+        for node_id in self._compared.keys() - versions.keys():
+            del self._compared[node_id]
+        for node_id in before.keys() - versions.keys():
+            if view.node(node_id) is before[node_id]:
+                self._remove(node_id)
+
+    def _differs(self, node_id: str, version: int) -> bool:
+        """Whether the store or the view has another record than when they were compared last."""
+        compared = self._compared.get(node_id)
+        return (
+            compared is None or compared[0] != version or compared[1] is not self._context.view.node(node_id)
+        )
+
+    async def _compare(self, node_ids: Sequence[str], versions: Mapping[str, int]) -> None:
+        view = self._context.view
+        before = {node_id: view.node(node_id) for node_id in node_ids}
+        for node in await self._context.store.load_nodes(node_ids=node_ids):
             known = view.node(node.node_id)
-            if known is not before.get(node.node_id):
+            if known is not before[node.node_id]:
                 continue  # this master has learnt of it meanwhile, and what was loaded may be older
             if _is_another(known, node):
                 self._remove(node.node_id)  # and it is back, with sessions counted anew
             if _is_news(view.node(node.node_id), node):
                 view.put_node(node)
                 self._node_changed(node.node_id)
-        for node_id in _gone(before, loaded):
-            if view.node(node_id) is before[node_id]:
-                self._remove(node_id)
+            shown = view.node(node.node_id)
+            if shown is not None and shown.session_no == node.session_no:
+                self._compared[node.node_id] = versions[node.node_id], shown
 
     def _remove(self, node_id: str) -> None:
         self._context.view.remove_node(node_id)
@@ -123,8 +145,3 @@ def _is_news(known: Node | None, node: Node) -> bool:
         return True
     same = replace(known, last_heartbeat=node.last_heartbeat) == node
     return not same and known.session_no <= node.session_no
-
-
-def _gone(before: Mapping[str, Node], loaded: Mapping[str, Node]) -> list[str]:
-    """Return nodes that were known before the store was asked, and are not there."""
-    return [node_id for node_id in before if node_id not in loaded]

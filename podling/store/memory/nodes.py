@@ -1,6 +1,6 @@
 """Nodes, their sessions and their beats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,12 +14,14 @@ class NodeTable:
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._beats: dict[str, Beat] = {}
+        self._versions: dict[str, int] = {}
+        self._written = 0
 
     def open_session(self, node: Node) -> int:
         known = self._nodes.get(node.node_id)
         number = known.session_no + 1 if known else 1
         opened = replace(node, status=NodeStatus.ONLINE, session_no=number)
-        self._nodes[node.node_id] = _as_served(opened, known)
+        self._put(_as_served(opened, known))
         self._restart_beat(self._nodes[node.node_id])
         return number
 
@@ -27,7 +29,7 @@ class NodeTable:
         known = self._nodes.get(node.node_id)
         if expected_session_no is not None and (known is None or known.session_no != expected_session_no):
             return False
-        self._nodes[node.node_id] = _as_served(node, known)
+        self._put(_as_served(node, known))
         beat = self._beats.get(node.node_id)
         # Nothing is planned on a node without sessions, so its mark fences nothing and may go.
         if beat is None or (node.session_no == 0 and node.is_online):
@@ -41,19 +43,25 @@ class NodeTable:
         known = self._nodes.get(node_id)
         if known is None:
             return None
-        self._nodes[node_id] = replace(known, cordoned=cordoned, drain=drain)
+        self._put(replace(known, cordoned=cordoned, drain=drain))
         return self.load_one(node_id)
 
     def load_one(self, node_id: str) -> Node | None:
         node = self._nodes.get(node_id)
         return None if node is None else self._with_beat(node)
 
-    def load(self, status: NodeStatus | None) -> list[Node]:
-        chosen = [self._with_beat(node) for node in self._nodes.values() if status in (None, node.status)]
+    def load(self, status: NodeStatus | None, node_ids: Collection[str] | None = None) -> list[Node]:
+        wanted = self._nodes.keys() if node_ids is None else self._nodes.keys() & node_ids
+        nodes = [self._nodes[node_id] for node_id in wanted]
+        chosen = [self._with_beat(node) for node in nodes if status in (None, node.status)]
         return sorted(chosen, key=lambda node: (node.registered_at, node.node_id), reverse=True)
+
+    def versions(self) -> Mapping[str, int]:
+        return dict(self._versions)
 
     def remove(self, node_id: str) -> bool:
         self._beats.pop(node_id, None)
+        self._versions.pop(node_id, None)
         return self._nodes.pop(node_id, None) is not None
 
     def beat(self, sessions: Mapping[str, int], now: datetime) -> frozenset[str]:
@@ -68,6 +76,11 @@ class NodeTable:
             return False
         self._beats[node_id] = beat._replace(lost=True)
         return True
+
+    def _put(self, node: Node) -> None:
+        self._written += 1
+        self._nodes[node.node_id] = node
+        self._versions[node.node_id] = self._written
 
     def _beat(self, node_id: str, session_no: int, now: datetime) -> bool:
         beat = self._beats.get(node_id)

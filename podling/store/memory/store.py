@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from podling.core.facts import LATELY, MOST_BLOCKED_SHAPES, MOST_COUNTED_FAILED, StoreFacts
@@ -359,8 +359,13 @@ class MemoryStore(Store):
     async def load_node(self, node_id: str) -> Node | None:
         return self._nodes.load_one(node_id)
 
-    async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
-        return self._nodes.load(status)
+    async def load_nodes(
+        self, status: NodeStatus | None = None, node_ids: Collection[str] | None = None
+    ) -> Sequence[Node]:
+        return self._nodes.load(status, node_ids)
+
+    async def node_versions(self) -> Mapping[str, int]:
+        return self._nodes.versions()
 
     async def remove_node(self, node_id: str) -> bool:
         removed = self._nodes.remove(node_id)

@@ -1,6 +1,6 @@
 """Nodes, their sessions and their beats."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -59,8 +59,15 @@ class Nodes:
         row = await self._pool.fetch_row(_SQL.load_one, node_id)
         return None if row is None else read_node(row)
 
-    async def load_nodes(self, status: NodeStatus | None = None) -> Sequence[Node]:
-        return read_nodes(await self._pool.fetch(_SQL.load, status))
+    async def load_nodes(
+        self, status: NodeStatus | None = None, node_ids: Collection[str] | None = None
+    ) -> Sequence[Node]:
+        if node_ids is None:
+            return read_nodes(await self._pool.fetch(_SQL.load, status))
+        return read_nodes(await self._pool.fetch(_SQL.load_some, status, list(node_ids)))
+
+    async def node_versions(self) -> Mapping[str, int]:
+        return {row["node_id"]: row["xmin"] for row in await self._pool.fetch(_SQL.versions)}
 
     async def remove_node(self, node_id: str) -> bool:
         async with self._transaction() as connection:

@@ -65,6 +65,37 @@ async def test_nodes_are_filtered_by_status(store: Store) -> None:
     assert [node.node_id for node in await store.load_nodes(NodeStatus.OFFLINE)] == ["b"]
 
 
+async def test_nodes_are_loaded_by_their_ids(store: Store) -> None:
+    for name, moment in (("a", 1), ("b", 3), ("c", 2)):
+        await store.save_node(build_node(name, registered_at=at(moment)))
+    some = await store.load_nodes(node_ids=["a", "c", "unknown"])
+    assert list(some) == [node for node in await store.load_nodes() if node.node_id != "b"]
+    assert not await store.load_nodes(node_ids=[])
+    assert not await store.load_nodes(NodeStatus.OFFLINE, ["a"])
+
+
+async def test_a_nodes_version_is_another_one_after_each_write_and_not_after_beats(store: Store) -> None:
+    seen = [{}, await store.node_versions()]
+    assert seen[1] == {}
+    for write in (
+        store.open_session(build_node("a")),
+        store.open_session(build_node("a")),
+        store.save_node(build_node("a", session_no=2, unhealthy="no answer"), 2),
+        store.set_service("a", cordoned=True, drain=None),
+        store.remove_node("a"),
+        store.open_session(build_node("a")),
+    ):
+        await write
+        seen.append(await store.node_versions())
+    numbers = [versions["a"] for versions in seen if versions]
+    assert len(numbers) == len(set(numbers)) == 5
+    await store.open_session(build_node("b"))
+    await store.beat({"a": 1}, NOW)
+    assert (await store.node_versions())["a"] == numbers[-1]
+    assert not await store.save_node(build_node("a", session_no=9), 9)
+    assert (await store.node_versions())["a"] == numbers[-1]
+
+
 async def test_session_numbers_grow_per_node(store: Store) -> None:
     assert await store.open_session(build_node("a")) == 1
     assert await store.open_session(build_node("b")) == 1

@@ -50,6 +50,18 @@ JOIN node_beats b ON b.node_id = n.node_id
 WHERE $1::text IS NULL OR n.status = $1
 ORDER BY n.registered_at DESC, n.node_id DESC
 
+-- name: load_some
+SELECT n.body, n.status, n.session_no, n.cordoned, n.drain, b.at
+FROM unnest($2::text[]) AS wanted (node_id)
+JOIN node_records n ON n.node_id = wanted.node_id
+JOIN node_beats b ON b.node_id = n.node_id
+WHERE $1::text IS NULL OR n.status = $1
+ORDER BY n.registered_at DESC, n.node_id DESC
+
+-- name: versions
+-- xmin is the transaction that wrote the row as it is.
+SELECT node_id, xmin FROM node_records
+
 -- name: load_one
 SELECT n.body, n.status, n.session_no, n.cordoned, n.drain, b.at
 FROM node_records n
