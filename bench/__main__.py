@@ -1,6 +1,7 @@
 """Run scenarios some times, print one BENCH_RESULT line for each repetition, then the medians.
 
-Without a scenario all of the sheet are run, and what they gave is written into docs/.
+Without a scenario all of the sheet are run, and what they gave is written into docs/. What fails is
+told and leaves the rest as it is: other repetitions, other scenarios, and what is on record.
 """
 
 import argparse
@@ -9,18 +10,20 @@ import importlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+import traceback
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench import plots, records
 from bench.records import Record
-from bench.render import render
+from bench.render import around, render
 from bench.report import Result, machine, result_line, summary
 from bench.sheet import ENTRIES, Entry, find, scenarios
 from bench.trial import Trial
-from podling.core.errors import PodlingError
+from podling.core.errors import InvalidInput, PodlingError
 
 DOCS = Path(__file__).parent.parent / "docs"
 Run = Callable[[Trial], Coroutine[Any, Any, Result]]
@@ -28,56 +31,73 @@ Run = Callable[[Trial], Coroutine[Any, Any, Result]]
 
 def main() -> int:
     """Return the exit code."""
+    listed = ", ".join(scenarios())
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("scenario", nargs="?", choices=scenarios(), help="all of them if left out")
+    parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help=f"all if left out: {listed}")
     parser.add_argument("--store", choices=("memory", "postgres"), default="postgres")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=60.0, help="of steady state; less is for trying")
     parser.add_argument("--scale", type=float, default=1.0, help="below 1: smaller numbers, for trying")
     parser.add_argument("--record", type=Path, metavar="DOCS", help="write the results into this folder")
     given = parser.parse_args()
+    if unknown := set(given.scenario) - set(scenarios()):
+        parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {listed}")
     # So that a SIGTERM, too, ends what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(machine())
-    wanted = [find(given.scenario, given.store)] if given.scenario else ENTRIES
+    wanted = [find(name, given.store) for name in given.scenario] or ENTRIES
     trial = Trial(given.store, given.seconds, given.scale)
     is_whole = trial == Trial(given.store) and given.repetitions >= 3
     docs = given.record or (DOCS if is_whole and not given.scenario else None)
     try:
-        return _run_all(wanted, trial, given.repetitions, docs)
+        if docs is not None:
+            around(docs)  # now, and not after hours
+        return run_all(wanted, trial, given.repetitions, docs)
+    except InvalidInput as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return 130
 
 
-def _run_all(wanted: Sequence[Entry], trial: Trial, repetitions: int, docs: Path | None) -> int:
-    """One that fails is told, and does not keep the others from being measured."""
+def run_all(wanted: Sequence[Entry], trial: Trial, repetitions: int, docs: Path | None) -> int:
+    """Run and record one entry after the other; return 1 if anything of it failed."""
     failed, commit = 0, _commit()  # before the documents are written
     for entry in wanted:
         scenario = importlib.import_module(f"bench.{entry.scenario}")
-        one = Trial(entry.store, trial.seconds, trial.scale)
+        one = replace(trial, store=entry.store)
         print(f"scenario {entry.scenario}, store {entry.store}: {scenario.SETTINGS}", flush=True)
         print(f"{one}, {repetitions} repetitions", flush=True)
-        try:
-            results = _repeat(entry, scenario.run, one, repetitions)
-        except (PodlingError, TimeoutError) as error:
-            print(f"bench: {entry.name}: {error or 'it took too long'}", file=sys.stderr)
-            failed = 1
+        results = list(_repeat(entry, scenario.run, one, repetitions))
+        failed |= len(results) < repetitions
+        if not results:
             continue
         print(summary(results), flush=True)
         if docs is not None:
             kept = Record(entry.scenario, entry.store, scenario.SETTINGS, machine(), commit, results)
             known = records.add(docs, kept, ENTRIES)
             render(docs, known, plots.draw(docs / "benchmarks", known))
-    return failed
+    return int(failed)
 
 
-def _repeat(entry: Entry, run: Run, trial: Trial, repetitions: int) -> list[Result]:
-    results: list[Result] = []
-    for _ in range(repetitions):
-        results.append(asyncio.run(run(trial)))
-        print(result_line(entry.scenario, entry.store, results[-1]), flush=True)
-    return results
+def _repeat(entry: Entry, run: Run, trial: Trial, repetitions: int) -> Iterator[Result]:
+    """Yield what each repetition gave that did not fail."""
+    for number in range(1, repetitions + 1):
+        try:
+            result = asyncio.run(run(trial))
+        except Exception as error:  # noqa: BLE001 - it is told, and the exit code tells it too
+            print(f"bench: {entry.name}, repetition {number}: {_told(error)}", file=sys.stderr, flush=True)
+            continue
+        print(result_line(entry.scenario, entry.store, result), flush=True)
+        yield result
+
+
+def _told(error: Exception) -> str:
+    """Return the sentence of an error that has one, and all that is known of any other."""
+    if isinstance(error, PodlingError):
+        return str(error)
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def _commit() -> str:

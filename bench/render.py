@@ -7,6 +7,7 @@ from bench.records import Record
 from bench.sheet import Bar, find
 from podling.core.errors import InvalidInput
 
+PAGE = "benchmarks.md"
 BEGIN = "<!-- what make bench has measured: written by it -->"
 END = "<!-- the end of what make bench has measured -->"
 HEAD = "| scenario | store | key | median (range) | bar | met |\n|---|---|---|---|---|---|"
@@ -17,13 +18,19 @@ def render(docs: Path, records: Sequence[Record], drawn: Sequence[tuple[str, str
 
     Raises InvalidInput if the markers are not there.
     """
-    page = docs / "benchmarks.md"
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InvalidInput(f"{page} lacks the lines {BEGIN!r} and {END!r}, between which the table goes")
+    before, after = around(docs)
     pictures = "".join(f"\n![{title}](benchmarks/{name})\n" for name, title in drawn)
-    page.write_text(f"{before}{BEGIN}\n\n{table(records)}\n{pictures}\n{END}{after}")
+    (docs / PAGE).write_text(f"{before}{BEGIN}\n\n{table(records)}\n{pictures}\n{END}{after}")
+
+
+def around(docs: Path, begins: str = BEGIN, ends: str = END) -> tuple[str, str]:
+    """Return the page before and after two markers. Raises InvalidInput if it does not have them."""
+    page = docs / PAGE
+    before, begin, rest = page.read_text().partition(begins) if page.exists() else ("", "", "")
+    _, end, after = rest.partition(ends)
+    if not (begin and end):
+        raise InvalidInput(f"{page} lacks the lines {begins!r} and {ends!r}, between which is written")
+    return before, after
 
 
 def table(records: Sequence[Record]) -> str:

@@ -1,5 +1,6 @@
 """What a run prints: the machine, a line a repetition, the medians."""
 
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -30,8 +31,14 @@ def _processor() -> str:
 
 
 def medians(results: Sequence[Result]) -> Result:
-    """Return the median of every number over the repetitions."""
-    return {key: median(result[key] for result in results) for key in results[0]}
+    """Return the median of every number over the repetitions that have seen one."""
+    keys = dict.fromkeys(key for result in results for key in result)
+    return {key: _middle([result[key] for result in results if key in result]) for key in keys}
+
+
+def _middle(numbers: Sequence[float]) -> float:
+    seen = [number for number in numbers if math.isfinite(number)]
+    return median(seen) if seen else math.nan
 
 
 def summary(results: Sequence[Result]) -> str:
