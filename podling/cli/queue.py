@@ -114,7 +114,7 @@ def set_(
         "maxPayloadBytes": _whole("--max-payload-bytes", max_payload_bytes),
         "maxSubmitsPerMinute": _whole("--max-submits-per-minute", max_submits_per_minute),
     }
-    limits = dict(_present(cli, name))
+    limits = {field: given for field, given in _present(cli, name).items() if field != "paused"}
     for field, given in named.items():
         if given is not None:
             limits[field] = None if given == OFF else given
@@ -152,3 +152,11 @@ def resume(context: typer.Context, name: Annotated[str, _NAME]) -> None:
     """Let a paused queue go on."""
     cli: Invocation = context.obj
     _show(cli, cli.client.send(calls.resume(name)))
+
+
+@app.command("remove", cls=Command)
+def remove(context: typer.Context, name: Annotated[str, _NAME]) -> None:
+    """Remove a queue with its limits, when none of its tasks is left to run and no schedule names it."""
+    cli: Invocation = context.obj
+    answer = cli.client.send(calls.remove(name))
+    cli.show(answer, lambda: cli.line(f"queue {name} is removed"))

@@ -148,6 +148,10 @@ class AsyncOperations(AsyncDeadLetters, AsyncSchedules, AsyncWorkflows):
         """Declare the queue, or replace all of its limits: what is not named is off."""
         return cast(Queue, await self.send(queues.save(name, limits)))
 
+    async def remove_queue(self, name: str) -> None:
+        """Remove a queue. Raises Conflict while it has tasks that have not ended, or a schedule names it."""
+        await self.send(queues.remove(name))
+
     async def pause_queue(self, name: str) -> Queue:
         """Start nothing of the queue any more; what runs goes on, and submits are taken."""
         return cast(Queue, await self.send(queues.pause(name)))

@@ -149,6 +149,10 @@ class Operations(DeadLetters, Schedules, Workflows):
         """Declare the queue, or replace all of its limits: what is not named is off."""
         return cast(Queue, self.send(queues.save(name, limits)))
 
+    def remove_queue(self, name: str) -> None:
+        """Remove a queue. Raises Conflict while it has tasks that have not ended, or a schedule names it."""
+        self.send(queues.remove(name))
+
     def pause_queue(self, name: str) -> Queue:
         """Start nothing of the queue any more; what runs goes on, and submits are taken."""
         return cast(Queue, self.send(queues.pause(name)))

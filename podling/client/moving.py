@@ -93,11 +93,8 @@ def _limit(link: Link, queue: JsonObject, moved: Moved) -> Program[None]:
     if there:
         (moved.queues if there == wanted else moved.kept).append(name)
         return
-    is_paused = wanted.pop("paused", False)
     try:
         yield from exchange(link, queues.save(name, wanted).patient(PATIENCE_SECONDS))
-        if is_paused:
-            yield from exchange(link, queues.pause(name).patient(PATIENCE_SECONDS))
     except (InvalidInput, Forbidden) as error:
         moved.refused.append({"queue": name, "error": error.message, "code": error.code})
         return

@@ -344,8 +344,9 @@ class Queue(TypedDict):
 
 
 class QueueFields(TypedDict):
-    """What is left out, or null, is off."""
+    """A limit that is left out, or null, is off."""
 
+    paused: NotRequired[bool | None]
     maxInFlight: NotRequired[int | None]
     maxPerMinute: NotRequired[int | None]
     maxPerKey: NotRequired[int | None]
@@ -357,7 +358,7 @@ class QueueFields(TypedDict):
 
 
 class QueuePolicy(QueueFields):
-    """What is left out, or null, is off."""
+    """A limit that is left out, or null, is off."""
 
     name: NotRequired[str | None]
 

@@ -16,9 +16,17 @@ def read(name: str) -> Call[JsonObject]:
 
 
 def save(name: str, limits: Mapping[str, Any]) -> Call[JsonObject]:
-    """Declare the queue, or replace all of its limits: what is not named is off."""
+    """Declare the queue, or replace all of its limits: what is not named is off.
+
+    `paused` says whether it is paused; not named, that stays as it is.
+    """
     call = post(path_of("queues", name), json_object, dict(limits))
     return replace(call, request=replace(call.request, method="PUT"))
+
+
+def remove(name: str) -> Call[JsonObject]:
+    call = post(path_of("queues", name), json_object)
+    return replace(call, request=replace(call.request, method="DELETE"))
 
 
 def pause(name: str) -> Call[JsonObject]:

@@ -44,10 +44,16 @@ class QueueBook:
         """Know what the store has. Raises StoreUnavailable."""
         async with self._turn:  # or an older answer could come last
             found = await self._queues.policies()
+            await self._forget_removed()
             if found != self.policies:
                 self.rules = Rules(found)
                 for listener in self._listeners:
                     listener()
+
+    async def _forget_removed(self) -> None:
+        """Have their next task declare them again."""
+        if asked := frozenset(self._declared):
+            self._declared -= asked - await self._queues.known(sorted(asked))
 
     async def start_over(self) -> None:
         """Know nothing of what the store had before it was restored."""

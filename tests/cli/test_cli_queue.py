@@ -45,3 +45,14 @@ def test_a_queue_is_paused_and_goes_on(cli: Cli) -> None:
 def test_a_task_has_a_concurrency_key(cli: Cli) -> None:
     made = cli("run", "job", "-i", "busybox:local", "--concurrency-key", "db-1", "--json")
     assert json.loads(made.out)["concurrencyKey"] == "db-1"
+
+
+def test_a_queue_is_removed_when_its_tasks_have_ended(cli: Cli) -> None:
+    cli("queue", "set", "mail", "--max-in-flight", "1")
+    task_id = cli("run", "once", "-i", "busybox:local", "--queue", "mail").out.strip()
+    refused = cli("queue", "remove", "mail")
+    assert refused.code == 4
+    assert "queue mail still has tasks that have not ended, 1 of them" in refused.err
+    cli("cancel", task_id)
+    assert cli("queue", "remove", "mail").out == "queue mail is removed\n"
+    assert cli("queue", "show", "mail").code == 3

@@ -81,6 +81,7 @@ METHODS: dict[str, Callable[[Face], Any]] = {
     "GET /api/v1/queues": lambda client: next(client.queues()),
     "GET /api/v1/queues/{id}": lambda client: client.queue("x"),
     "PUT /api/v1/queues/{id}": lambda client: client.save_queue("x", maxInFlight=1),
+    "DELETE /api/v1/queues/{id}": lambda client: client.remove_queue("x"),
     "POST /api/v1/queues/{id}/pause": lambda client: client.pause_queue("x"),
     "POST /api/v1/queues/{id}/resume": lambda client: client.resume_queue("x"),
     "GET /api/v1/alerts": lambda client: client.alerts(),

@@ -109,6 +109,7 @@ ROUTES: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", "/api/v1/queues"): READ,
     ("GET", "/api/v1/queues/{id}"): READ,
     ("PUT", "/api/v1/queues/{id}"): OPERATE,
+    ("DELETE", "/api/v1/queues/{id}"): OPERATE,
     ("POST", "/api/v1/queues/{id}/pause"): OPERATE,
     ("POST", "/api/v1/queues/{id}/resume"): OPERATE,
     ("POST", "/api/v1/workflows"): SUBMIT,

@@ -49,6 +49,55 @@ async def test_a_pause_stays_until_it_is_taken_off(master: RunningMaster) -> Non
     assert master.server.context.queues.of_all.paused is True
 
 
+async def test_a_put_says_whether_it_is_paused(master: RunningMaster) -> None:
+    made = await master.api.put("/queues/etl", {"maxInFlight": 1, "paused": True})
+    assert (made.status, made.json["paused"]) == (201, True)
+    assert (await master.api.put("/queues/etl", {"paused": None})).json == OFF | {
+        "name": "etl",
+        "paused": True,
+    }
+    assert master.server.context.queues.of("etl").paused is True
+    assert (await master.api.put("/queues/etl", {"paused": False})).json["paused"] is False
+    assert master.server.context.queues.of("etl").paused is False
+
+
+async def test_a_queue_without_tasks_is_removed_with_its_limits(masters: Masters) -> None:
+    one, two = await masters.start(), await masters.start()
+    ended = await one.api.submit(queue="etl")
+    await one.api.post(f"/tasks/{ended['taskId']}/cancel")
+    await two.api.put("/queues/etl", {"maxInFlight": 1})
+    removed = await two.api.delete("/queues/etl")
+    assert (removed.status, removed.json) == (200, {"message": "queue deleted"})
+    assert (await two.api.delete("/queues/etl")).code == "queue_not_found"
+    await one.server.context.queues.learn()
+    assert one.server.context.queues.of("etl") == QueuePolicy()
+    assert (await one.api.get(f"/tasks/{ended['taskId']}")).json["status"] == "cancelled"
+    await one.api.submit(queue="etl")  # whose master has declared it before
+    assert (await two.api.get("/queues/etl")).json == {"name": "etl"} | OFF
+
+
+async def test_a_queue_with_work_to_do_is_not_removed(master: RunningMaster) -> None:
+    task = await master.api.submit(queue="etl")
+    await master.api.post(
+        "/schedules", {"name": "nightly", "cron": "0 3 * * *", "task": {"image": "a:1", "queue": "etl"}}
+    )
+    busy = await master.api.delete("/queues/etl")
+    assert (busy.status, busy.code) == (409, "queue_busy")
+    assert busy.json["details"] == {"queue": "etl", "taskIds": [task["taskId"]]}
+    await master.api.post(f"/tasks/{task['taskId']}/cancel")
+    named = await master.api.delete("/queues/etl")
+    assert (named.status, named.code) == (409, "queue_named")
+    assert "schedule nightly submits to queue etl" in named.json["error"]
+    await master.api.delete("/schedules/nightly")
+    assert (await master.api.delete("/queues/etl")).status == 200
+
+
+async def test_two_queues_are_always_there(master: RunningMaster) -> None:
+    for name in ("default", "*"):
+        refused = await master.api.delete(f"/queues/{name}")
+        assert (refused.status, refused.code) == (409, "queue_always_there")
+
+
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("name", "limits", "field"),

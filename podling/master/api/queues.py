@@ -8,7 +8,7 @@ from podling.core.access import Role
 from podling.core.queue import ALL_QUEUES, Queue
 from podling.master.api.http import answer, next_page, page_limit, path_id, query, read_object
 from podling.master.api.keys import CONTEXT
-from podling.master.api.route import Route, get, post, put
+from podling.master.api.route import Route, delete, get, post, put
 from podling.master.operations import queues
 from podling.wire.queues import parse_policy, queue_view
 
@@ -19,6 +19,7 @@ def routes() -> list[Route]:
         get(base, list_queues, Role.READER),
         get(f"{base}/{{id}}", get_queue, Role.READER),
         put(f"{base}/{{id}}", put_queue, Role.OPERATOR),
+        delete(f"{base}/{{id}}", delete_queue, Role.OPERATOR),
         post(f"{base}/{{id}}/pause", pause, Role.OPERATOR),
         post(f"{base}/{{id}}/resume", resume, Role.OPERATOR),
     ]
@@ -46,9 +47,14 @@ async def get_queue(request: web.Request) -> web.Response:
 
 async def put_queue(request: web.Request) -> web.Response:
     name = request.match_info["id"]
-    policy = parse_policy(name, await read_object(request))
-    kept, is_new = await queues.put(request.app[CONTEXT], name, policy)
+    policy, paused = parse_policy(name, await read_object(request))
+    kept, is_new = await queues.put(request.app[CONTEXT], name, policy, paused)
     return answer(_view(request, kept), 201 if is_new else 200)
+
+
+async def delete_queue(request: web.Request) -> web.Response:
+    await queues.remove(request.app[CONTEXT], _name(request))
+    return answer({"message": "queue deleted"})
 
 
 async def pause(request: web.Request) -> web.Response:

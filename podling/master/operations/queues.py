@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from podling.core.errors import NotFound
+from podling.core.errors import Conflict, NotFound
 from podling.core.queue import ALL_QUEUES, ALWAYS_THERE, Queue, QueuePolicy, check_queue
 from podling.core.registries import registry_of
-from podling.core.task import Task
+from podling.core.task import Task, TaskStatus
 from podling.core.traffic import KEYS, RATE, Delay, Gate, Traffic
 from podling.master.context import MasterContext
 from podling.master.operations import registries
+from podling.store.base import TaskQuery
 
+LIVE = (TaskStatus.PENDING, TaskStatus.SCHEDULED, TaskStatus.RUNNING)
+MOST_NAMED = 20  # tasks or schedules in a refusal
 MOST_COUNTED_AHEAD = 10_000
 COUNTED_SECONDS = 75.0  # a minute, and what clocks may differ
 
@@ -28,10 +31,12 @@ async def list_(context: MasterContext, after: str, limit: int) -> Sequence[Queu
     return await context.store.queues.find(after, limit)
 
 
-async def put(context: MasterContext, name: str, policy: QueuePolicy) -> tuple[Queue, bool]:
+async def put(
+    context: MasterContext, name: str, policy: QueuePolicy, paused: bool | None
+) -> tuple[Queue, bool]:
     """Say how much of the queue may run; return it, and whether it is new. Raises InvalidInput."""
     check_queue(name, policy)
-    is_new = await context.store.queues.save(name, policy)
+    is_new = await context.store.queues.save(name, policy, paused)
     await context.queues.learn()
     return await get(context, name), is_new
 
@@ -44,6 +49,49 @@ async def pause(context: MasterContext, name: str, paused: bool) -> Queue:
         raise NotFound.of("queue")
     await context.queues.learn()
     return await get(context, name)
+
+
+async def remove(context: MasterContext, name: str) -> None:
+    """Take the queue off the record, with all that is said of it; its ended tasks stay.
+
+    Raises NotFound, Conflict while it has tasks that have not ended, or a schedule names it.
+    """
+    await get(context, name)
+    if name in ALWAYS_THERE:
+        message = (
+            f"queue {name} is always there; take its limits off with PUT (podling queue set), or resume it"
+        )
+        raise Conflict(message, code="queue_always_there")
+    await _check_empty(context, name)
+    await _check_unnamed(context, name)
+    if not await context.store.queues.remove(name):
+        raise NotFound.of("queue")
+    await context.queues.learn()
+
+
+async def _check_empty(context: MasterContext, name: str) -> None:
+    query = TaskQuery(queue=name, statuses=LIVE, limit=MOST_NAMED + 1, fresh=True)
+    tasks = await context.store.list_tasks(query)
+    if tasks:
+        number = f"more than {MOST_NAMED}" if len(tasks) > MOST_NAMED else str(len(tasks))
+        raise Conflict(
+            f"queue {name} still has tasks that have not ended, {number} of them; wait or cancel them"
+            f" (podling ps --queue {name}), then remove it",
+            code="queue_busy",
+            details={"queue": name, "taskIds": [task.task_id for task in tasks[:MOST_NAMED]]},
+        )
+
+
+async def _check_unnamed(context: MasterContext, name: str) -> None:
+    entries = await context.store.schedules.load()
+    naming = sorted(entry.schedule.name for entry in entries if entry.schedule.task.queue == name)
+    if naming:
+        raise Conflict(
+            f"schedule {naming[0]} submits to queue {name}; give it another queue or remove it"
+            " (podling cron remove), then remove the queue",
+            code="queue_named",
+            details={"queue": name, "schedules": naming[:MOST_NAMED]},
+        )
 
 
 async def wait_of(context: MasterContext, task: Task) -> tuple[int, Delay | None]:

@@ -1,6 +1,7 @@
 """Queues and what operators say about them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from podling.core.queue import UNLIMITED, Queue, QueuePolicy, with_pause
 from podling.store.ports.queues import Queues
@@ -17,9 +18,10 @@ class QueueTable(Queues):
         for name in names:
             self._policies.setdefault(name, UNLIMITED)
 
-    async def save(self, name: str, policy: QueuePolicy) -> bool:
+    async def save(self, name: str, policy: QueuePolicy, paused: bool | None = None) -> bool:
         known = self._policies.get(name)
-        self._policies[name] = with_pause(policy, known is not None and known.paused)
+        was_paused = known is not None and known.paused
+        self._policies[name] = with_pause(policy, was_paused if paused is None else paused)
         self._call()
         return known is None
 
@@ -30,6 +32,14 @@ class QueueTable(Queues):
         self._policies[name] = with_pause(known, paused)
         self._call()
         return True
+
+    async def remove(self, name: str) -> bool:
+        removed = self._policies.pop(name, None) is not None
+        self._call()
+        return removed
+
+    async def known(self, names: Sequence[str]) -> AbstractSet[str]:
+        return self._policies.keys() & set(names)
 
     async def get(self, name: str) -> Queue | None:
         policy = self._policies.get(name)

@@ -1,6 +1,7 @@
 """Queues and what operators say about them."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import asyncpg
 
@@ -24,10 +25,10 @@ class QueueTable(Queues):
     async def declare(self, names: Sequence[str]) -> None:
         await self._pool.fetch(_SQL.declare, sorted(set(names)))
 
-    async def save(self, name: str, policy: QueuePolicy) -> bool:
+    async def save(self, name: str, policy: QueuePolicy, paused: bool | None = None) -> bool:
         said = with_pause(policy, paused=False)
         body = None if said == UNLIMITED else to_json(said)
-        row = await self._pool.fetch_row(_SQL.save, name, body)
+        row = await self._pool.fetch_row(_SQL.save, name, body, paused)
         assert row is not None
         self._notifier.call()
         return bool(row["is_new"])
@@ -36,6 +37,14 @@ class QueueTable(Queues):
         found = await self._pool.fetch_row(_SQL.pause, name, paused) is not None
         self._notifier.call()
         return found
+
+    async def remove(self, name: str) -> bool:
+        removed = await self._pool.fetch_row(_SQL.remove, name) is not None
+        self._notifier.call()
+        return removed
+
+    async def known(self, names: Sequence[str]) -> AbstractSet[str]:
+        return {row["name"] for row in await self._pool.fetch(_SQL.known, list(names))}
 
     async def get(self, name: str) -> Queue | None:
         row = await self._pool.fetch_row(_SQL.get, name)

@@ -7,6 +7,7 @@ from podling.core.queue import (
     MOST_TASKS,
     MOST_WEIGHT,
 )
+from podling.wire.openapi.nodes import MESSAGE
 from podling.wire.openapi.operation import Operation, paged
 from podling.wire.openapi.schema import (
     BOOLEAN,
@@ -61,8 +62,9 @@ def _read() -> Schema:
 
 def _sent() -> Schema:
     ignored = {name: {"description": "Ignored: output only."} for name in sorted(OUTPUT_ONLY)}
-    properties = ignored | {"name": STRING} | LIMITS
-    return closed("What is left out, or null, is off.", properties, optional=list(properties))
+    paused = BOOLEAN | {"description": "Left out, or null, it stays as it is."}
+    properties = ignored | {"name": STRING, "paused": paused} | LIMITS
+    return closed("A limit that is left out, or null, is off.", properties, optional=list(properties))
 
 
 SCHEMAS = {"Queue": _read(), "QueuePolicy": _sent()}
@@ -87,6 +89,12 @@ OPERATIONS = {
         body=reference("QueuePolicy"),
         example={"maxInFlight": 10, "maxPerMinute": 600},
         answers={200: _QUEUE, 201: _QUEUE},
+    ),
+    f"DELETE {_ONE}": Operation(
+        summary="Remove a queue",
+        tag=TAG,
+        description="With its limits. Refused while a task of it has not ended, or a schedule names it.",
+        answers={200: MESSAGE},
     ),
     f"POST {_ONE}/pause": Operation(
         summary="Start nothing of a queue any more",

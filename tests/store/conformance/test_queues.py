@@ -55,6 +55,27 @@ async def test_a_pause_outlives_a_new_policy(store: Store) -> None:
     assert await store.queues.policies() == {"etl": FULL}
 
 
+async def test_a_word_on_the_pause_comes_with_the_policy(store: Store) -> None:
+    await store.queues.save("etl", FULL, True)
+    assert await store.queues.get("etl") == Queue(name="etl", policy=with_pause(FULL, True))
+    await store.queues.save("etl", UNLIMITED, None)
+    assert await store.queues.policies() == {"etl": with_pause(UNLIMITED, True)}
+    await store.queues.save("etl", with_pause(FULL, True), False)
+    assert await store.queues.policies() == {"etl": FULL}
+
+
+async def test_a_removed_queue_is_as_if_it_had_never_been(store: Store) -> None:
+    await store.queues.save("etl", FULL)
+    await store.queues.declare(["mail"])
+    assert await store.queues.known(["etl", "mail", "nowhere"]) == {"etl", "mail"}
+    assert await store.queues.remove("etl") is True
+    assert await store.queues.remove("etl") is False
+    assert await store.queues.known(["etl", "mail"]) == {"mail"}
+    assert await store.queues.get("etl") is None
+    assert await store.queues.policies() == {}
+    assert await store.queues.save("etl", UNLIMITED) is True
+
+
 async def test_queues_are_listed_by_name_in_pages(store: Store) -> None:
     await store.queues.declare(["b", "c", "*", "B"])
     assert [queue.name for queue in await store.queues.find(limit=3)] == ["*", "B", "b"]
@@ -70,6 +91,8 @@ async def test_masters_are_told_of_a_word_on_a_queue(store: Store) -> None:
             await store.queues.save("etl", FULL)
             await calls.get()
             await store.queues.pause("etl", True)
+            await calls.get()
+            await store.queues.remove("etl")
             await calls.get()
     finally:
         listening.cancel()

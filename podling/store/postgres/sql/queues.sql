@@ -2,12 +2,18 @@
 INSERT INTO queues (name) SELECT unnest($1::text[]) ON CONFLICT (name) DO NOTHING
 
 -- name: save
-INSERT INTO queues (name, body) VALUES ($1, $2::json)
-ON CONFLICT (name) DO UPDATE SET body = excluded.body
+INSERT INTO queues AS known (name, body, paused) VALUES ($1, $2::json, coalesce($3::boolean, false))
+ON CONFLICT (name) DO UPDATE SET body = excluded.body, paused = coalesce($3::boolean, known.paused)
 RETURNING xmax = 0 AS is_new
 
 -- name: pause
 UPDATE queues SET paused = $2 WHERE name = $1 RETURNING name
+
+-- name: remove
+DELETE FROM queues WHERE name = $1 RETURNING name
+
+-- name: known
+SELECT name FROM queues WHERE name = ANY ($1::text[])
 
 -- name: get
 SELECT name, paused, body FROM queues WHERE name = $1
