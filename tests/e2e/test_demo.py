@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from podling.client import Client
 from podling.worker.runtime import docker_labels
 from tests.e2e.programs import IMAGE
 from tests.support import require
@@ -45,16 +47,16 @@ def demo(folder: Path, **environ: str) -> str:
     return ended.stdout
 
 
-def processes_with(folder: Path) -> list[str]:
-    """Return the command lines that name the folder."""
-    found = []
+def processes_with(text: object) -> dict[int, str]:
+    """Return the command lines that name it, by process."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # it has just ended
-        if str(folder) in command:
-            found.append(command)
+        if str(text) in command:
+            found[int(path.parent.name)] = command
     return found
 
 
@@ -80,7 +82,7 @@ def test_with_docker_it_shows_everything_and_leaves_nothing(folder: Path) -> Non
     for task_id in task_ids:
         label = f"{docker_labels.TASK}={task_id}"
         assert engine.containers.list(all=True, filters={"label": label}) == []
-    assert processes_with(folder) == []
+    assert processes_with(folder) == {}
     assert list(folder.iterdir()) == []
     engine.close()
 
@@ -89,5 +91,43 @@ def test_without_an_engine_it_runs_processes(folder: Path) -> None:
     told = demo(folder, DOCKER_HOST="tcp://127.0.0.1:1")
     assert "without Docker the tasks run as plain processes" in told
     assert "6 of 6 as expected" in told
-    assert processes_with(folder) == []
+    assert processes_with(folder) == {}
     assert list(folder.iterdir()) == []
+
+
+def test_a_second_signal_while_it_ends_kills_everything(folder: Path) -> None:
+    stays = subprocess.Popen(
+        [sys.executable, "-m", "podling.boot.demo", "--stay"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(folder), "DOCKER_HOST": "tcp://127.0.0.1:1", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        client = Client(_read_until(stays, r"Podling is up at (\S+\d)"))
+        sleep = f"sleep {100_000 + os.getpid()}"  # nobody else's
+        task = client.run("sleep", runtime="process", command=["sh", "-c", f"echo begun; exec {sleep}"])
+        assert next(iter(task.follow())) == "begun"
+        (master,) = (
+            pid for pid, command in processes_with(folder).items() if "cmd/master/main.py" in command
+        )
+        os.kill(master, signal.SIGSTOP)  # so that what ends in order would wait for it
+        stays.send_signal(signal.SIGINT)
+        _read_until(stays, "ending; (.*)")
+        stays.send_signal(signal.SIGINT)
+        stays.wait(10)
+    finally:
+        for pid in [stays.pid, *processes_with(folder)] if stays.poll() is None else []:
+            os.kill(pid, signal.SIGKILL)
+        stays.communicate()
+    assert processes_with(folder) == {}
+    assert processes_with(sleep) == {}
+    assert list(folder.iterdir()) == []
+
+
+def _read_until(program: "subprocess.Popen[str]", pattern: str) -> str:
+    assert program.stdout is not None
+    for line in program.stdout:
+        if found := re.search(pattern, line):
+            return found[1]
+    raise AssertionError(f"it ended without a word like {pattern}")

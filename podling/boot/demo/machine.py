@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from podling.boot.demo.ending import Ending, family_of
 from podling.boot.demo.programs import STOP_SECONDS, ChildProgram, clean_environment, is_alive
 from podling.client import Client, cluster, nodes, tasks
 from podling.core.errors import PodlingError, RuntimeFailure, Unavailable
@@ -62,8 +63,9 @@ def free_port(wanted: int = 0) -> int:
 class Cluster:
     """A master and its workers, ended with everything they started when the block is left."""
 
-    def __init__(self, engine: Engine, port: int, note: Note) -> None:
+    def __init__(self, engine: Engine, port: int, note: Note, ending: Ending) -> None:
         self.engine = engine
+        self._ending = ending
         self.url = f"http://127.0.0.1:{port}"
         self.client = Client(self.url)
         self.workers: dict[str, ChildProgram] = {}
@@ -152,25 +154,27 @@ class Cluster:
                 raise RuntimeFailure(f"{program.name} has ended: {program.last_words()}")
 
     def _clean_up(self) -> None:
-        """End everything; a second Ctrl-C waits for it."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            if self._cluster_id is not None:
-                self._cancel_all()
-            for program in reversed(self._programs):
-                program.stop()
-            self._end_strays()
-            self._remove_containers()
-            shutil.rmtree(self._folder, ignore_errors=True)
-        finally:
-            signal.signal(signal.SIGINT, before)
+        """End everything; a second signal ends it faster, and leaves nothing either."""
+        self._ending.begin(self._kill_all)
+        if self._cluster_id is not None:
+            self._cancel_all()
+        for program in reversed(self._programs):
+            program.stop()
+        self._end_strays()
+        self._remove_containers()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _kill_all(self) -> None:
+        """Kill what belongs to us, so that nobody waits for it any longer; the rest goes on as begun."""
+        for pid in family_of(str(self._folder)):
+            _end(pid, hurried=True)
 
     def _cancel_all(self) -> None:
         """Cancel what has not ended, so that no container outlives its worker."""
         unfinished = ("pending", "scheduled", "running")
         deadline = time.monotonic() + READY_SECONDS / 2
         try:
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and not self._ending.is_hurried:
                 page = self.client.send(tasks.listing(statuses=unfinished))
                 if not page.items:
                     return
@@ -179,19 +183,16 @@ class Cluster:
                         self.client.send(tasks.cancel(str(task["taskId"])))
                 time.sleep(PAUSE_SECONDS)
         except PodlingError as error:
-            self._note(f"the tasks could not be cancelled: {error.message}")
+            if not self._ending.is_hurried:
+                self._note(f"the tasks could not be cancelled: {error.message}")
 
     def _end_strays(self) -> None:
-        """End what names our folder on its command line: a keeper of processes, an orphaned database."""
-        marker = os.fsencode(str(self._folder))
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                command = (folder / "cmdline").read_bytes()
-                if marker in command and int(folder.name) != os.getpid():
-                    # PostgreSQL has memory to give back; a keeper without processes has nothing to lose.
-                    is_database = b"postgres" in command.split(b"\0")[0]
-                    os.kill(int(folder.name), signal.SIGINT if is_database else signal.SIGKILL)
-                    _wait_for_end(int(folder.name))
+        """End what names our folder on its command line: a keeper with processes, an orphaned database."""
+        strays = family_of(str(self._folder))
+        for pid in strays:
+            _end(pid, hurried=self._ending.is_hurried)
+        for pid in strays:
+            _wait_for_end(pid)
 
     def _remove_containers(self) -> None:
         if self.engine.runtime != "docker" or self._cluster_id is None:
@@ -203,6 +204,7 @@ class Cluster:
             text=True,
             check=False,
             timeout=READY_SECONDS,
+            start_new_session=True,  # or a Ctrl-C would break it off
         )
         if containers := found.stdout.split():
             subprocess.run(
@@ -210,7 +212,19 @@ class Cluster:
                 capture_output=True,
                 check=False,
                 timeout=READY_SECONDS,
+                start_new_session=True,
             )
+
+
+def _end(pid: int, *, hurried: bool) -> None:
+    """PostgreSQL has memory to give back, and ends its own processes; others have nothing to lose."""
+    with suppress(OSError):
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        if program.startswith(b"postgres:"):
+            return
+        is_database = b"postgres" in program
+        at_once = signal.SIGQUIT if is_database else signal.SIGKILL
+        os.kill(pid, signal.SIGINT if is_database and not hurried else at_once)
 
 
 def _is_settled(node: Mapping[str, Any]) -> bool:
@@ -222,6 +236,7 @@ def _wait_for_end(pid: int) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while is_alive(pid):
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             return
         time.sleep(PAUSE_SECONDS)
