@@ -15,6 +15,7 @@ from podling.core.errors import PodlingError, StoreUnavailable
 from podling.store.base import Store
 from tests.sim.call import Call
 from tests.sim.laws import Laws
+from tests.sim.lock_laws import LockLaws
 from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.network import Network
 from tests.sim.story import Story
@@ -33,7 +34,14 @@ class Database:
     """`store` is what it holds."""
 
     def __init__(
-        self, store: Store, loop: SimulatedLoop, network: Network, story: Story, laws: Laws, seed: str
+        self,
+        store: Store,
+        loop: SimulatedLoop,
+        network: Network,
+        story: Story,
+        laws: Laws,
+        lock_laws: LockLaws,
+        seed: str,
     ) -> None:
         self.store: Any = store
         self.is_down = False
@@ -48,6 +56,7 @@ class Database:
         self._network = network
         self._story = story
         self._laws = laws
+        self._lock_laws = lock_laws
         self._chance = random.Random(f"{seed} database")
         self._listeners: dict[str, Callable[[], None]] = {}
 
@@ -109,6 +118,7 @@ class Database:
         except PodlingError as error:
             return error
         self._laws.observe(call, before, answer)
+        self._lock_laws.observe(call, answer)
         self._release(call, answer)
         if call.name in ("commit", "post", "resign_leadership", "tokens.write"):
             self._hint()

@@ -1,8 +1,10 @@
 """What has really run: each start and end of a container, written by the machine it ran on."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+MOST_LATEST = 12  # runs that still speak
 
 
 @dataclass(eq=False, slots=True)
@@ -29,6 +31,7 @@ class Ledger:
         self._runs: dict[str, list[Run]] = defaultdict(list)
         self._watcher: Callable[[Run], None] = lambda run: None
         self.starts = 0
+        self.latest: deque[Run] = deque(maxlen=MOST_LATEST)
 
     def watch(self, watcher: Callable[[Run], None]) -> None:
         """Have it told of each start."""
@@ -37,6 +40,7 @@ class Ledger:
     def start(self, run: Run) -> Run:
         self.starts += 1
         self._runs[run.task_id].append(run)
+        self.latest.append(run)
         self._watcher(run)
         return run
 

@@ -9,6 +9,8 @@ import pytest
 from podling.core import agent_lease, lifecycle, nodeindex, placement
 from podling.core.agent_instructions import WriteExit, WriteIntent
 from podling.core.agent_turn import Turn
+from podling.core.coordination import Checkpoint
+from podling.core.errors import StaleAttempt
 from podling.core.graph import Links
 from podling.core.lifecycle import ParentsMet
 from podling.core.node import Node
@@ -17,6 +19,8 @@ from podling.master.loops import dependents
 from podling.master.loops.election import Election
 from podling.store.base import Batch, Leadership, TaskWrite, WriteResult
 from podling.store.memory.changes import ChangeTable
+from podling.store.memory.coordination.checkpoints import CheckpointTable
+from podling.store.memory.coordination.locks import LockTable
 from podling.store.memory.store import MemoryStore
 from podling.worker.journal import Write
 from tests.sim.journal import SimulatedJournal
@@ -149,6 +153,48 @@ def _let_go(links: Sequence[Links]) -> ParentsMet:
     return ParentsMet(parents=len(links))
 
 
+async def _give_to_all(table: Any, key: str, owner: str, ttl: float, wait_seconds: float = 0.0) -> Any:
+    return table._give(key, owner, ttl)
+
+
+async def _forget_tokens(table: Any, key: str, token: int) -> bool:
+    """Free a lock, and count its tokens anew."""
+    held = table._live(key)
+    if held is None or held.lock.token != token:
+        return False
+    table._token = 0
+    return bool(table._free(key))
+
+
+async def _release_with_any(table: Any, key: str, token: int) -> bool:
+    return table._live(key) is not None and table._free(key)
+
+
+async def _extend_with_any(table: Any, key: str, ttl: float, *, token: int) -> Any:
+    held = table._live(key)
+    return None if held is None else held.lock
+
+
+async def _refuse_all(table: Any, key: str, ttl: float, *, token: int) -> None:
+    """Extend nothing, whoever holds it."""
+
+
+async def _save_of_anybody(table: Any, checkpoint: Checkpoint, keep: int) -> Checkpoint:
+    kept = replace(checkpoint, sequence=table._last.get(checkpoint.task_id, (0, 0))[0] + 1)
+    table._last[kept.task_id] = (kept.sequence, kept.attempt)
+    table._by_task.setdefault(kept.task_id, []).append(kept)
+    return kept
+
+
+async def _lose_checkpoints(table: Any, checkpoint: Checkpoint, keep: int) -> Checkpoint:
+    """Say that it is kept."""
+    if not table._is_live(checkpoint.task_id, checkpoint.attempt):
+        raise StaleAttempt("not the live one")
+    sequence, _ = table._last.get(checkpoint.task_id, (0, 0))
+    table._last[checkpoint.task_id] = (sequence + 1, checkpoint.attempt)
+    return replace(checkpoint, sequence=sequence + 1)
+
+
 def _allow(*_: Any) -> None:
     """Check nothing, do nothing, refuse nothing."""
 
@@ -164,6 +210,7 @@ class Fault:
     rule: str = ""
     instead: Any = _allow
     favours: tuple[str, ...] = ()
+    coordinates: bool = False
 
 
 FAULTS = {
@@ -199,6 +246,22 @@ FAULTS = {
     "a planner that overlooks a drain": Fault(
         "I19|I3", part=nodeindex, rule="unavailability", instead=_unavailability_but_for_drains
     ),
+} | {
+    name: Fault(law, part=part, rule=rule, instead=instead, coordinates=True)
+    for name, (law, part, rule, instead) in {
+        "a lock that two hold": ("I30", LockTable, "acquire", _give_to_all),
+        "a token that comes again": ("I30", LockTable, "release", _forget_tokens),
+        "a release with an old token": ("I30", LockTable, "release", _release_with_any),
+        "an extension with an old token": ("I30", LockTable, "extend", _extend_with_any),
+        "a holder who cannot extend": ("I30", LockTable, "extend", _refuse_all),
+        "a checkpoint of an attempt that is over": (
+            "I31",
+            CheckpointTable,
+            "save_from_inside",
+            _save_of_anybody,
+        ),
+        "a checkpoint that is not kept": ("I31", CheckpointTable, "save_from_inside", _lose_checkpoints),
+    }.items()
 }
 
 
@@ -209,4 +272,10 @@ def test_a_fault_breaks_its_law(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(fault.part, fault.rule, fault.instead)
     with pytest.raises(LawBroken, match=rf"breaks:\n  ({fault.law}): "):
         for seed in SEEDS:
-            World(seed, store=fault.store, journal=fault.journal, favours=fault.favours).run(STEPS)
+            World(
+                seed,
+                store=fault.store,
+                journal=fault.journal,
+                favours=fault.favours,
+                coordinates=fault.coordinates,
+            ).run(STEPS)

@@ -11,10 +11,12 @@ from podling.master.loops import scheduler
 from podling.store.memory.store import MemoryStore
 from tests.sim.chaos import Chaos
 from tests.sim.clients import Clients
+from tests.sim.coordinators import Coordinators
 from tests.sim.database import Database
 from tests.sim.journal import SimulatedJournal
 from tests.sim.laws import KNOWN_SECONDS, Laws
 from tests.sim.ledger import Ledger
+from tests.sim.lock_laws import LockLaws
 from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.machine import Machine
 from tests.sim.network import Network
@@ -52,6 +54,7 @@ class Outcome:
     starts: int
     commits: int
     overlaps: int
+    grants: int
     sum: int
 
 
@@ -63,6 +66,7 @@ class World:
         store: type[MemoryStore] = MemoryStore,
         journal: type[SimulatedJournal] = SimulatedJournal,
         favours: Sequence[str] = (),
+        coordinates: bool | None = None,
     ) -> None:
         self.seed = seed
         name = f"podling {seed}"
@@ -74,7 +78,10 @@ class World:
         self.ledger = Ledger()
         self.store = store(MachineClock(self.loop.time, self.chance), cluster_id="simulated")
         self.laws = Laws(self.store, self.ledger, self.story, self.loop.time, self.lease, self._is_excused)
-        self.database = Database(self.store, self.loop, self.network, self.story, self.laws, name)
+        self.lock_laws = LockLaws(self.store, self.story, self.loop.time)
+        self.database = Database(
+            self.store, self.loop, self.network, self.story, self.laws, self.lock_laws, name
+        )
         self.database.is_deaf = self.chance.random() < 0.3
         surroundings = (self.loop, self.network, self.story, name)
         names = [f"m{number}" for number in range(1, self.chance.choice((2, 3)) + 1)]
@@ -92,6 +99,9 @@ class World:
         self.clients = Clients(self.masters, self.loop, self.network, self.story, self.laws, name)
         self.clients.crowds = "catch_blocks" in favours or random.Random(f"{name} crowds").random() < 0.3
         self.clients.graphs = random.Random(f"{name} graphs").random() < 0.3
+        by_chance = random.Random(f"{name} coordinates").random() < 0.3
+        self.coordinates = by_chance if coordinates is None else coordinates
+        self.coordinators = Coordinators(self.clients, self.ledger, self.loop, self.lock_laws, name)
         self._page = SMALL_PAGE if self.clients.crowds else scheduler.PAGE
         node_ids = [worker.name for worker in self.workers]
         self.operators = Operators(self.clients, self.store, node_ids, self.story, name)
@@ -157,6 +167,8 @@ class World:
         self.loop.later(0.5, self._act)
         self.loop.later(2.0, self._look_after)
         self.loop.later(1.0, self._watch_over)
+        if self.coordinates:
+            self.loop.later(1.0, self._agree)
         while self.steps < steps:
             self._step()
 
@@ -182,6 +194,11 @@ class World:
         if self._is_chaotic:
             self.operators.act()
             self.loop.later(self.chance.expovariate(1 / 1.5), self._look_after)
+
+    def _agree(self) -> None:
+        if self._is_chaotic:
+            self.coordinators.act()
+            self.loop.later(self.chance.expovariate(1 / 0.2), self._agree)
 
     def _watch_over(self) -> None:
         self.chaos.watch_over()
@@ -290,6 +307,7 @@ class World:
             starts=self.ledger.starts,
             commits=self.laws.commits,
             overlaps=self.laws.overlaps,
+            grants=self.lock_laws.grants,
             sum=self.story.sum,
         )
 
