@@ -24,7 +24,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long runs to `make soak`.
+    """Leave the long runs to `make soak`, and begin with what takes long.
 
     And keep a group on one process: pytest-xdist 3.8 writes it where pytest 9.2 looks no more.
     """
@@ -32,9 +32,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
     if getattr(config.option, "loadgroup", False):
-        for item in items:
-            for mark in item.iter_markers("xdist_group"):
-                item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")
+        groups = {item: _group(item) for item in items}
+        items.sort(key=lambda item: groups[item] is None)
+        for item, group in groups.items():
+            if group:
+                item._id = coerce_node_id(f"{item.nodeid}@{group}")
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Return the group that runs on one process: the one that is marked, or what shares a module's fixtures.
+
+    Spread over the processes, each of them would start the module's programs and servers anew.
+    """
+    if (mark := item.get_closest_marker("xdist_group")) is not None:
+        return str(mark.args[0])
+    assert isinstance(item, pytest.Function)
+    fixtures = item._fixtureinfo.name2fixturedefs
+    choices = item.callspec.indices if hasattr(item, "callspec") else {}
+    shared = sorted(
+        f"{name}{choices.get(name, '')}" for name, found in fixtures.items() if found[-1].scope == "module"
+    )
+    return "-".join([item.path.stem, *shared]) if shared else None
 
 
 @pytest.fixture(scope="session")
