@@ -7,7 +7,8 @@ have a lane of their own.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from podling.core.errors import Conflict, InvalidInput, PodlingError, StaleEpoch, Unavailable
 from podling.core.lifecycle import Event
@@ -18,6 +19,7 @@ from podling.kit.clock import Clock
 from podling.master.drafts import Applied as Applied
 from podling.master.drafts import DraftPlan, Notify
 from podling.master.drafts import Happening as Happening
+from podling.master.giving import Giving
 from podling.master.inserts import Insert, InsertWorkflow
 from podling.master.lane import CommitLane
 from podling.store.base import Store, WriteResult, WriteStatus
@@ -63,6 +65,7 @@ class Committer:
         self._publish = publish
         self._notify = notify
         self._epoch: int | None = None
+        self.giving = Giving()
         self._main = CommitLane(store, clock, master_id)
         self._intake = CommitLane(store, clock, f"{master_id}.1")
         self.lanes = {lane.lane_id: lane for lane in (self._main, self._intake)}
@@ -170,7 +173,12 @@ class Committer:
 
     async def _write_inserts(self, items: Sequence[_Item]) -> Sequence[_Answer | Exception]:
         async with self._intake.turn:
-            return await self._write(self._intake, items, None)
+            if self._epoch is None or not self.giving.may_begin():
+                return await self._write(self._intake, items, None)
+            async with self.giving.turn:
+                inserts = [item for item in items if isinstance(item, Insert)]
+                nodes = self.giving.choose(inserts)
+                return await self._write(self._intake, items, self._epoch if nodes else None, nodes)
 
     async def _write_workflow(self, items: Sequence[InsertWorkflow]) -> Sequence[WriteResult | None]:
         (item,) = items
@@ -198,7 +206,11 @@ class Committer:
         return [None] * len(changes)
 
     async def _write(
-        self, lane: CommitLane, items: Sequence[_Item], epoch: int | None
+        self,
+        lane: CommitLane,
+        items: Sequence[_Item],
+        epoch: int | None,
+        nodes: Mapping[str, str] = MappingProxyType({}),
     ) -> Sequence[_Answer | Exception]:
         answers: dict[int, _Answer | Exception] = {}
         trust_memory = True
@@ -206,7 +218,7 @@ class Committer:
             waiting = [index for index in range(len(items)) if index not in answers]
             if not waiting:
                 break
-            await self._try(lane, items, waiting, answers, epoch, trust_memory)
+            await self._try(lane, items, waiting, answers, epoch, trust_memory, nodes)
             trust_memory = False
         busy = Conflict("the task is being changed by others all the time; try again")
         return [answers.get(index, busy) for index in range(len(items))]
@@ -219,6 +231,7 @@ class Committer:
         answers: dict[int, _Answer | Exception],
         epoch: int | None,
         trust_memory: bool,
+        nodes: Mapping[str, str],
     ) -> None:
         """Decide and commit the items at `waiting`; those in conflict get no answer yet.
 
@@ -231,6 +244,8 @@ class Committer:
             item = items[index]
             if isinstance(item, Insert):
                 plan.insert(index, item)
+                if (node_id := nodes.get(item.task.task_id)) is not None:
+                    plan.give(item, node_id)
             else:
                 plan.happen(index, item)
         if not trust_memory:
@@ -240,13 +255,17 @@ class Committer:
             return
         try:
             results = await lane.commit(plan.writes(), epoch)
+        except StaleEpoch:
+            if not nodes:
+                raise
+            await self._try(lane, items, waiting, answers, None, trust_memory, {})
         except InvalidInput as refusal:
             undecided = [index for index in waiting if index not in answers]
             if len(undecided) == 1:
                 answers[undecided[0]] = refusal
                 return
             for half in _halves(undecided):
-                await self._try(lane, items, half, answers, epoch, trust_memory)
+                await self._try(lane, items, half, answers, epoch, trust_memory, nodes)
         else:
             self._settle(plan, results, answers)
 
@@ -271,12 +290,11 @@ class Committer:
     def _settle(
         self, plan: DraftPlan, results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]
     ) -> None:
-        applied = []
+        applied: list[Applied] = []
         for draft, result in zip(plan.drafts.values(), results, strict=True):
             if result.status is WriteStatus.APPLIED:
-                write = draft.write
-                applied.append(Applied(draft.before, write.task, draft.from_worker, write.blocked))
-                answers.update(dict.fromkeys(draft.indexes, write.task))
+                applied.extend(draft.applied())
+                answers.update(dict.fromkeys(draft.indexes, draft.write.task))
             elif result.status in _REFUSALS:
                 answers.update(dict.fromkeys(draft.indexes, result))
         if applied:

@@ -1,12 +1,12 @@
 """What comes to the committer, and the writes that a batch of it becomes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from podling.core.alerts import Alert
 from podling.core.errors import NotFound, PodlingError
-from podling.core.lifecycle import Event, Transition, apply
+from podling.core.lifecycle import Assign, Event, Transition, apply
 from podling.core.statement_end import settled
 from podling.core.task import Task
 from podling.core.value import changed
@@ -51,6 +51,14 @@ class Draft:
     write: TaskWrite
     indexes: list[int]
     from_worker: bool = False
+    new: Task | None = None  # what it was before it got its node in the same write
+
+    def applied(self) -> Iterator[Applied]:
+        """Yield what is told once it is committed."""
+        if self.new is not None:
+            yield Applied(None, self.new)
+        before = self.new or self.before
+        yield Applied(before, self.write.task, self.from_worker, self.write.blocked)
 
 
 class DraftPlan:
@@ -71,6 +79,14 @@ class DraftPlan:
         self.drafts[item.task.task_id] = Draft(None, item.write(), [index])
         if item.over is not None:
             self.happen(index, Happening(item.task.task_id, item.over))
+
+    def give(self, item: Insert, node_id: str) -> None:
+        """Give a new task its node in the write that makes it."""
+        draft = self.drafts[item.task.task_id]
+        assign = Assign(node_id=node_id, attempt=item.task.attempt + 1)
+        transition = apply(item.task, assign, self._now, self._draw())
+        alerts = self._notify(item.task, transition, self._now)
+        draft.new, draft.write = item.task, _grown(draft.write, transition, alerts)
 
     def writes(self) -> tuple[TaskWrite, ...]:
         return tuple(draft.write for draft in self.drafts.values())

@@ -51,6 +51,25 @@ class TaskWrite:
         )
 
     @property
+    def is_given(self) -> bool:
+        """Whether it makes the task and gives it its node at once."""
+        return self.expected_version is None and self.task.status is TaskStatus.SCHEDULED
+
+    @property
+    def is_plainly_given(self) -> bool:
+        """Whether it is a new task, perhaps with a node already, that has no key and was in no inbox."""
+        return (
+            self.expected_version is None
+            and self.takes_off is None
+            and self.fire is None
+            and self.inbox_id is None
+            and self.task.status in (TaskStatus.PENDING, TaskStatus.SCHEDULED)
+            and self.task.spec.idempotency_key is None
+            and not self.task.spec.depends_on
+            and not (self.events or self.alerts)
+        )
+
+    @property
     def ends_wait(self) -> bool:
         """Whether the task waits for its parents no more, for all that the store may know."""
         task = self.task
@@ -79,6 +98,12 @@ class Batch:
     epoch: int | None = None
     nodes: tuple[NodeChange, ...] = ()
     workflow: Workflow | None = None
+
+    @property
+    def is_all_given(self) -> bool:
+        """Whether it is a leader's, of plain new tasks; without keys, it waits for nobody under its epoch."""
+        is_a_leaders = self.epoch is not None and self.workflow is None and not self.nodes
+        return is_a_leaders and bool(self.tasks) and all(write.is_plainly_given for write in self.tasks)
 
 
 class WriteStatus(StrEnum):
@@ -111,6 +136,11 @@ class Change(NamedTuple):
     attempt: int
     node_id: str | None
     before: TaskStatus | None = None  # the status it had; None if it is new
+
+    def with_its_making(self) -> "tuple[Change, Change]":
+        """Return what is told of a new task that got its node in the same write: it was pending before."""
+        new = Change(self.task_id, 1, TaskStatus.PENDING, 0, None)
+        return new, self._replace(before=TaskStatus.PENDING)
 
 
 @value

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from podling.core.graph import Outlook, end_of, outlook
@@ -164,7 +165,9 @@ class Laws:
 
     def _moved(self, batch: Batch, known: Task | None, task: Task) -> None:
         if known is None:
-            return
+            if not task.attempt:
+                return
+            known = replace(task, status=TaskStatus.PENDING, attempt=0, node_id=None)  # new, with a node
         name = f"{task.task_id} {known.status.value} -> {task.status.value}"
         if known.status.is_terminal:
             self._story.violation("I4", f"{name}: it had ended")

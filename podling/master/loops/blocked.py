@@ -28,6 +28,11 @@ class BlockedShapes:
         self._epoch: int | None = None
         self._learned_at = 0.0
 
+    @property
+    def are_known(self) -> bool:
+        """Whether anybody may be out of the ready order."""
+        return bool(self._known)
+
     async def learn(self) -> None:
         """Know what the store has: from the last leader, or from a write whose answer was lost."""
         now = self._context.clock.monotonic()

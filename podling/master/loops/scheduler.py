@@ -1,6 +1,6 @@
 """Gives ready tasks to nodes, page by page in claim order."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from podling.core.errors import PodlingError
@@ -13,6 +13,7 @@ from podling.core.view import Plan, plan
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied, Happening
 from podling.master.context import MasterContext
+from podling.master.inserts import Insert
 from podling.master.loops.blocked import BlockedShapes
 from podling.master.loops.lines import PAGE, WaitingLines
 from podling.master.loops.registries import RegistryWatch
@@ -49,10 +50,13 @@ class Scheduler:
         self._lines = WaitingLines(context)
         self._registries = RegistryWatch(context)
         self._nobody_waits = False
+        self._waits_of: int | None = None  # the epoch in which that was found
         self._fresh: list[Task] = []  # submitted since the last pass, while nobody waited
         self._room_in_page = 0  # for more of the shapes that the cluster is full for
         context.feed.listen(self._after_commit)
         context.queues.listen(self._policies_changed)
+        context.committer.giving.may_begin = self._may_begin_at_once
+        context.committer.giving.choose = self._choose_nodes
 
     def node_changed(self, node_id: str) -> None:
         """A node came, went or changed what it offers: what was blocked may fit now."""
@@ -66,11 +70,16 @@ class Scheduler:
         for change in applied:
             self._back_off(change)
             self._count(change)
+        applied = [change for change in applied if not self._has_begun(change.after)]
         if self._nobody_waits and len(self._fresh) < PAGE:
             now = self._context.clock.now()
             self._fresh += [change.after for change in applied if self._is_fresh(change, now)]
         if any(self._may_matter(change) for change in applied) or self._room_in_page < 0:
             self.wakeup.set()
+
+    def _has_begun(self, task: Task) -> bool:
+        """Whether a task that is told of as pending has got its node in the same commit."""
+        return task.status is TaskStatus.PENDING and self._context.view.task(task.task_id) is not None
 
     def _may_matter(self, change: Applied) -> bool:
         after, is_full = change.after, change.after.shape in self._context.full_for
@@ -151,6 +160,37 @@ class Scheduler:
             await self._context.committer.settle_doubt()
             await self._catch_up()
 
+    # In the commit that stores them
+
+    def _may_begin_at_once(self) -> bool:
+        """Whether new tasks may be given to nodes unseen, since nobody waits and no limit is to be kept."""
+        context = self._context
+        return (
+            self._nobody_waits
+            and self._waits_of == context.epoch is not None
+            and len(self._fresh) < PAGE
+            and not self._blocked.are_known
+            and not (context.queues.policies or context.registries.hold or context.committer.is_unsure)
+        )
+
+    def _choose_nodes(self, inserts: Sequence[Insert]) -> Mapping[str, str]:
+        """Return who goes where, after those that were there before, who get their nodes in the next pass."""
+        if not self._may_begin_at_once():
+            return {}
+        now = self._context.clock.now()
+        new = {item.task.task_id: item.task for item in inserts if _may_begin(item, now)}
+        before = sorted(self._fresh, key=_claim_order)
+        decided = self._planned([*before, *sorted(new.values(), key=_claim_order)], None)
+        return {item.task_id: item.node_id for item in decided.placements if item.task_id in new}
+
+    def _planned(self, page: Sequence[Task], gate: Gate | None) -> Plan:
+        begin = self._context.clock.monotonic()
+        decided = plan(self._context.view, page, begin, gate=gate)
+        self._context.measures.plans.observe(self._context.clock.monotonic() - begin)
+        return decided
+
+    # In passes
+
     async def _place_fresh(self) -> None:
         fresh, self._fresh = self._fresh[:PAGE], []
         if fresh and self._nobody_waits:
@@ -158,14 +198,13 @@ class Scheduler:
             await self._lines.set_aside(fresh, (), decided)
 
     async def _place(self, page: Sequence[Task]) -> tuple[Plan, list[Task | PodlingError]]:
-        clock = self._context.clock
-        begin = clock.monotonic()
-        gate = self._gate_for(page)
-        ordered = page if gate is None else in_order(page, gate.rules, self._context.traffic, clock.now())
-        decided = plan(self._context.view, ordered, begin, gate=gate)
-        self._context.measures.plans.observe(clock.monotonic() - begin)
-        self._lines.tell(decided.delayed)
-        return decided, await self._context.committer.apply_as_leader(_assignments(page, decided))
+        context = self._context
+        async with context.committer.giving.turn:
+            gate, now = self._gate_for(page), context.clock.now()
+            ordered = page if gate is None else [*in_order(page, gate.rules, context.traffic, now)]
+            decided = self._planned(ordered, gate)
+            self._lines.tell(decided.delayed)
+            return decided, await context.committer.apply_as_leader(_assignments(page, decided))
 
     def _gate_for(self, page: Sequence[Task]) -> Gate | None:
         """Return None where no queue, no registry and no task's key says anything: nothing is asked then."""
@@ -178,7 +217,7 @@ class Scheduler:
         """Place one page; True if there may be more that fits. Raises StoreUnavailable, StaleEpoch."""
         page = await self._context.store.ready_page(PAGE)
         heads = await self._lines.heads(self._lines.gate()) if self._context.queues.policies else ()
-        self._nobody_waits = not page
+        self._nobody_waits, self._waits_of = not page, self._context.epoch
         if not page and not heads:
             return False
         decided, placed = await self._place([*page, *heads])
@@ -192,6 +231,21 @@ class Scheduler:
             return bool(moved) or (bool(heads) and has_placed)
         marked = await self._blocked.block([task for task in stayed if task.shape in decided.blocked])
         return marked > 0 or bool(moved) or has_placed
+
+
+def _may_begin(item: Insert, now: datetime) -> bool:
+    """Whether nothing but room decides when it begins, and nothing but itself is written with it."""
+    task = item.task
+    return (
+        not item.blocked
+        and item.line is None
+        and item.replays is None
+        and item.fire is None
+        and item.over is None
+        and item.inbox_id is None
+        and task.run_at <= now
+        and task.spec.concurrency_key is None
+    )
 
 
 def _claim_order(task: Task) -> tuple[int, datetime, datetime, str]:

@@ -44,9 +44,10 @@ class ChangeTable:
 
     def add(self, batch: Batch, results: Sequence[WriteResult]) -> None:
         changes = tuple(
-            _change(write)
+            change
             for write, result in zip(batch.tasks, results, strict=True)
             if result.status is WriteStatus.APPLIED
+            for change in _changes(write)
         )
         told = ChangeBatch(
             master_id=batch.master_id,
@@ -111,9 +112,9 @@ def _size(record: _Record) -> int:
     return 1 + len(record.results)
 
 
-def _change(write: TaskWrite) -> Change:
+def _changes(write: TaskWrite) -> tuple[Change, ...]:
     task = write.task
-    return Change(
+    change = Change(
         task_id=task.task_id,
         version=task.version,
         status=task.status,
@@ -121,3 +122,4 @@ def _change(write: TaskWrite) -> Change:
         node_id=task.node_id,
         before=write.before,
     )
+    return change.with_its_making() if write.is_given else (change,)

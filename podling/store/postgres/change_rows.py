@@ -1,7 +1,8 @@
 """Rows of `changes`: what a batch has changed, for those who follow it and for a repeat of the batch."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -14,10 +15,13 @@ from podling.store.postgres.rows import to_json
 
 def changes_body(batch: Batch, results: Sequence[WriteResult]) -> str:
     """Return the body of the row in `changes`: what was applied, and what was refused and where."""
-    changes, before, refused = [], [], []
+    changes: list[tuple[Any, ...]] = []
+    before, given, refused = [], [], []
     for index, (write, result) in enumerate(zip(batch.tasks, results, strict=True)):
         if result.status is WriteStatus.APPLIED:
             task = write.task
+            if write.is_given:
+                given.append(len(changes))
             changes.append((task.task_id, task.version, task.status, task.attempt, task.node_id))
             before.append(write.before)
         else:
@@ -25,7 +29,8 @@ def changes_body(batch: Batch, results: Sequence[WriteResult]) -> str:
     # Masters of an older version read `changes` alone, and each with five parts.
     body = {"changes": changes, "refused": refused, "before": before, "at": batch.now}
     nodes = [(change.node_id, change.kind, change.reason) for change in batch.nodes]
-    return to_json(body | ({"nodes": nodes} if nodes else {}))
+    more = {"nodes": nodes, "given": given}
+    return to_json(body | {name: items for name, items in more.items() if items})
 
 
 def read_batch(master_id: str, number: int, body: str) -> ChangeBatch:
@@ -35,13 +40,23 @@ def read_batch(master_id: str, number: int, body: str) -> ChangeBatch:
     return ChangeBatch(
         master_id=master_id,
         number=number,
-        changes=tuple(map(_change, record["changes"], before)),
+        changes=_changes(record["changes"], before, frozenset(record.get("given", ()))),
         nodes=tuple(
             NodeChange(node_id=node_id, kind=NodeChangeKind(kind), reason=reason)
             for node_id, kind, reason in record.get("nodes", ())
         ),
         at=datetime.fromisoformat(record["at"]) if "at" in record else None,
     )
+
+
+def _changes(
+    rows: Sequence[Sequence[Any]], before: Sequence[str | None], given: Collection[int]
+) -> tuple[Change, ...]:
+    changes = map(_change, rows, before)
+    if not given:
+        return tuple(changes)
+    told = (change.with_its_making() if index in given else (change,) for index, change in enumerate(changes))
+    return tuple(chain.from_iterable(told))
 
 
 def _change(parts: Sequence[Any], before: str | None) -> Change:

@@ -74,6 +74,8 @@ class Committer:
             with suppress(*_TAKEN):
                 if await self._insert_all(batch):
                     return [_applied(write) for write in batch.tasks]
+        if batch.is_all_given and await self._insert_given(batch):
+            return [_applied(write) for write in batch.tasks]
         try:
             async with self._pool.transaction(*self._guard.settings(batch.epoch)) as connection:
                 await self._guard.check(connection, batch.epoch)
@@ -106,6 +108,19 @@ class Committer:
             if waiting:
                 return await connection.fetchval(_SQL.insert_all_from_inbox, *given, waiting) is not None
             return await connection.fetchval(_SQL.insert_all, *given) is not None
+
+    async def _insert_given(self, batch: Batch) -> bool:
+        """Insert new tasks and the attempts that they have already in one round trip.
+
+        False, and nothing is done, if the epoch does not lead or an id or the batch's number is taken.
+        """
+        body = changes_body(batch, [_applied(write) for write in batch.tasks])
+        attempts = attempt_columns([row for write in batch.tasks for row in write.attempts])
+        given = (*_new_rows(batch.tasks, batch.now), batch.epoch, batch.master_id, batch.number, body)
+        with suppress(*_TAKEN):
+            async with self._pool.connection() as connection:
+                return await connection.fetchval(_SQL.insert_all_given, *given, *attempts) is not None
+        return False
 
     async def _first_answer(self, batch: Batch) -> list[WriteResult] | None:
         async with self._pool.connection() as connection:

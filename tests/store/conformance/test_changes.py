@@ -47,6 +47,20 @@ async def test_every_applied_write_is_told_in_its_batch(store: Store) -> None:
     )
 
 
+async def test_a_new_task_with_a_node_is_told_as_both(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    given, plain = build_task(), build_task()
+    write = replace(assignment(given, "node-7"), expected_version=None)
+    await store.commit(build_batch([write, insertion(plain)], number=1, epoch=epoch))
+    [batch] = await told(store)
+    pending, scheduled = TaskStatus.PENDING, TaskStatus.SCHEDULED
+    assert batch.changes == (
+        Change(given.task_id, 1, pending, 0, None),
+        Change(given.task_id, 2, scheduled, 1, "node-7", pending),
+        Change(plain.task_id, 1, pending, 0, None),
+    )
+
+
 async def test_refused_writes_and_repeats_are_not_told(store: Store) -> None:
     task, again = build_task(idempotency_key="k"), build_task(idempotency_key="k")
     lost = TaskWrite(task=build_task(), expected_version=1)

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from podling.core.errors import StaleEpoch
 from podling.core.lifecycle import Cancel
 from podling.core.protocol import ReportKind
 from podling.core.spec import (
@@ -330,3 +333,64 @@ async def test_a_batch_under_the_present_epoch_is_written(store: Store) -> None:
     assert await commit(store, insertion(task), epoch=epoch) == [APPLIED]
     assert await store.renew_leadership("m1", epoch or 0)
     assert await commit(store, assignment(task), epoch=epoch) == [APPLIED]
+
+
+def given(task: Task) -> TaskWrite:
+    """Return the write that makes the task and gives it its node."""
+    return replace(assignment(task), expected_version=None)
+
+
+async def test_a_new_task_may_have_its_node_in_the_commit_that_makes_it(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    first, third, fourth = build_task(), build_task(), build_task()
+    keyed = build_task(idempotency_key="k")
+    writes = (given(first), replace(given(keyed), body_hash="hash"), insertion(third))
+    assert await commit(store, *writes, epoch=epoch) == [APPLIED] * 3
+    assert await commit(store, given(fourth), insertion(build_task()), epoch=epoch) == [APPLIED] * 2
+    for task in (first, keyed, fourth):
+        assert await stored(store, task) == assignment(task).task
+        assert [row.attempt for row in await store.load_attempts(task.task_id)] == [1]
+    assert [task.task_id for task in await store.ready_page(10)][:1] == [third.task_id]
+    assert {task.task_id for task in (await store.snapshot()).live_tasks} == {
+        first.task_id,
+        keyed.task_id,
+        fourth.task_id,
+    }
+
+
+async def test_nothing_of_a_leader_that_was_replaced_is_made(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    await store.take_leadership("m2", await store.leadership())
+    alone, keyed = build_task(), build_task(idempotency_key="k")
+    for write in (given(alone), given(keyed), insertion(alone)):
+        with pytest.raises(StaleEpoch):
+            await commit(store, write, epoch=epoch)
+    assert await stored(store, alone) is None and await stored(store, keyed) is None
+    assert await store.load_attempts(alone.task_id) == []
+    assert await commit(store, insertion(keyed, "hash")) == [APPLIED]
+
+
+async def test_nothing_of_a_leader_that_has_resigned_is_made(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    assert epoch is not None
+    await store.resign_leadership("m1", epoch)
+    with pytest.raises(StaleEpoch):
+        await commit(store, given(task := build_task()), epoch=epoch)
+    assert await stored(store, task) is None
+
+
+async def test_a_repeated_batch_of_given_tasks_gets_its_first_answer(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    batch = build_batch([given(task := build_task())], epoch=epoch)
+    assert await store.commit(batch) == await store.commit(batch)
+    await store.take_leadership("m2", await store.leadership())
+    assert [result.status for result in await store.commit(batch)] == [APPLIED]
+    assert await stored(store, task) == assignment(task).task
+
+
+async def test_a_given_task_whose_id_is_taken_is_refused_alone(store: Store) -> None:
+    epoch = await store.take_leadership("m1", await store.leadership())
+    await commit(store, insertion(known := build_task()))
+    assert await commit(store, given(known), given(task := build_task()), epoch=epoch) == [CONFLICT, APPLIED]
+    assert await stored(store, known) == known
+    assert await stored(store, task) == assignment(task).task

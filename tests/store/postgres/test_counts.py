@@ -1,6 +1,7 @@
 """What the path of every task costs the server, in counts: statements, rows written, rewrites in place."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -87,6 +88,8 @@ async def test_a_batch_takes_as_many_statements_whatever_its_size(
     # BEGIN, the epoch, states, attempts and events with the batch's number, COMMIT.
     assigned = [assignment(task) for task in plain]
     assert await count(assigned, epoch) == 5
+    given = [replace(assignment(build_task()), expected_version=None) for _ in range(size)]
+    assert await count(given, epoch) == 1
     running = [happening(write.task, reported(write.task, ReportKind.RUNNING)) for write in assigned]
     assert await count(running) == 4
     assert await count([happening(write.task, ended(write.task)) for write in running]) == 4

@@ -113,6 +113,33 @@ SELECT $6::text,
 WHERE (SELECT is_free FROM free)
 RETURNING number
 
+-- name: insert_all_given
+-- A batch of a leader's new tasks, those that have a node already among them, with their attempts: all of it,
+-- or nothing where another epoch leads or the number is taken. The epoch is held until that is decided.
+WITH held AS (
+    SELECT epoch, holder FROM leadership FOR KEY SHARE
+),
+free AS (
+    SELECT EXISTS (SELECT FROM held WHERE epoch = $3::bigint AND holder IS NOT NULL)
+        AND NOT EXISTS (SELECT FROM changes WHERE master_id = $4::text AND number = $5::bigint) AS is_free
+),
+new AS (
+-- include: given_tasks
+WHERE (SELECT is_free FROM free)
+),
+-- include: made_tasks
+, saved AS (
+    INSERT INTO attempts (task_id, attempt, node_id, status, body)
+    SELECT task_id, attempt, node_id, status, body::json
+    FROM unnest($7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[])
+        AS given (task_id, attempt, node_id, status, body)
+    WHERE (SELECT is_free FROM free)
+)
+INSERT INTO changes (master_id, number, body)
+SELECT $4::text, $5::bigint, CASE WHEN (SELECT count(*) FROM made) = cardinality($2::text[]) THEN $6::json END
+WHERE (SELECT is_free FROM free)
+RETURNING number
+
 -- name: move_tasks
 -- Locks the live rows in the order of their ids, and writes those that still have the expected version:
 -- what has ended moves to history. Returns the version that every locked row had.
