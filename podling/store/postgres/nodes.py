@@ -27,11 +27,11 @@ class Nodes:
     _notifier: Notifier
 
     async def open_session(self, node: Node) -> int:
-        async with self._transaction() as connection:
-            row = (node.node_id, node.registered_at, to_json(node), *_service(node.cordoned, node.drain))
-            session_no = int(await connection.fetchval(_SQL.open_session, *row))
-            await connection.execute(_SQL.start_beats, node.node_id, session_no, node.last_heartbeat)
-            return session_no
+        service = _service(node.cordoned, node.drain)
+        row = (node.node_id, node.registered_at, to_json(node), *service, node.last_heartbeat)
+        opened = await self._pool.fetch_row(_SQL.open_session, *row)
+        assert opened is not None
+        return int(opened["session_no"])
 
     async def save_node(self, node: Node, expected_session_no: int | None = None) -> bool:
         async with self._transaction() as connection:

@@ -67,6 +67,15 @@ async def commit(store: PostgresStore, writes: Sequence[TaskWrite]) -> list[Task
     return [write.task for write in writes]
 
 
+async def test_a_session_begins_in_one_statement_also_where_the_node_is_known(
+    store: PostgresStore, statements: list[str]
+) -> None:
+    for number in (1, 2):
+        before = len(statements)
+        assert await store.open_session(build_node("a")) == number
+        assert len(statements) - before == 1
+
+
 @pytest.mark.parametrize("size", [1, BATCH, 5 * BATCH])
 async def test_a_batch_takes_as_many_statements_whatever_its_size(
     store: PostgresStore, statements: list[str], size: int

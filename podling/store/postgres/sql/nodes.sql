@@ -1,12 +1,22 @@
 -- name: open_session
-INSERT INTO node_records (node_id, status, session_no, registered_at, body, cordoned, drain)
-VALUES ($1, 'online', 1, $2, $3, $4, $5)
-ON CONFLICT (node_id) DO UPDATE
-SET status = excluded.status,
-    session_no = node_records.session_no + 1,
-    registered_at = excluded.registered_at,
-    body = excluded.body
-RETURNING session_no
+-- One statement, and so one round trip: thousands connect at once when a master has gone.
+WITH opened AS (
+    INSERT INTO node_records (node_id, status, session_no, registered_at, body, cordoned, drain)
+    VALUES ($1, 'online', 1, $2, $3, $4, $5)
+    ON CONFLICT (node_id) DO UPDATE
+    SET status = excluded.status,
+        session_no = node_records.session_no + 1,
+        registered_at = excluded.registered_at,
+        body = excluded.body
+    RETURNING node_id, session_no
+),
+beating AS (
+    INSERT INTO node_beats (node_id, session_no, counter, at, lost)
+    SELECT node_id, session_no, 0, $6, false FROM opened
+    ON CONFLICT (node_id) DO UPDATE
+    SET session_no = excluded.session_no, counter = node_beats.counter + 1, at = excluded.at, lost = false
+)
+SELECT session_no FROM opened
 
 -- name: start_beats
 INSERT INTO node_beats (node_id, session_no, counter, at, lost)
