@@ -1,7 +1,7 @@
 """`podling dlq`: tasks that failed for good, until somebody replays or dismisses them."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from podling.cli.exit_codes import FAILED, exit_code_of
+from podling.cli.hosts import hosts, with_hosts
 from podling.cli.invocation import Invocation
 from podling.cli.options import Command, Group
 from podling.cli.pages import collect
@@ -266,19 +267,19 @@ def _row(item: JsonObject, ids: dict[str, str], now: datetime) -> list[object]:
 def _draw_one(cli: Invocation, explanation: JsonObject, attempts: list[JsonObject]) -> None:
     from podling.cli.table import print_table
 
-    cli.line(explanation["summary"])
+    names = hosts(cli)
+    cli.line(with_hosts(explanation["summary"], names))
     for reason in map(described, explanation.get("reasons") or ()):
         if reason not in explanation["summary"]:
-            cli.line(f"  - {reason}")
+            cli.line(f"  - {with_hosts(reason, names)}")
     if explanation.get("advice"):
-        cli.line(f"Advice: {explanation['advice']}")
+        cli.line(f"Advice: {with_hosts(explanation['advice'], names)}")
     if attempts:
         cli.line()
-        nodes = short_ids([attempt["nodeId"] for attempt in attempts])
-        print_table(_TRIES, [_try_row(attempt, nodes) for attempt in attempts])
+        print_table(_TRIES, [_try_row(attempt, names) for attempt in attempts])
 
 
-def _try_row(attempt: JsonObject, nodes: dict[str, str]) -> list[object]:
+def _try_row(attempt: JsonObject, names: Mapping[str, str]) -> list[object]:
     began, over = (attempt.get(name) for name in ("startedAt", "finishedAt"))
     took = "-"
     if began and over:
@@ -286,8 +287,8 @@ def _try_row(attempt: JsonObject, nodes: dict[str, str]) -> list[object]:
     return [
         attempt["attempt"],
         attempt["status"],
-        nodes[attempt["nodeId"]],
+        with_hosts(attempt["nodeId"], names),
         took,
         attempt.get("errorCode"),
-        attempt.get("error"),
+        with_hosts(attempt.get("error") or "", names),
     ]

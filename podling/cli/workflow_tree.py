@@ -1,5 +1,6 @@
 """A workflow as a tree: every key once, below the last of the parents that it waits for."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,6 @@ from podling.client.call import JsonObject
 
 _SIGNS = {"pending": "○", "scheduled": "◔", "running": "●", "completed": "✔", "failed": "✘", "cancelled": "–"}
 _ORDER = ("running", "scheduled", "pending", "failed", "cancelled", "completed")
-_ERROR_CHARACTERS = 80
 
 
 @dataclass
@@ -101,9 +101,10 @@ def _words(task: JsonObject, now: datetime) -> str:
         ended = parse_time(task.get("finishedAt")) or now
         words += f" {span((ended - started).total_seconds())}"
     if error := visible(task.get("error") or ""):
-        words += f": {error if len(error) <= _ERROR_CHARACTERS else error[: _ERROR_CHARACTERS - 1] + '…'}"
+        words += f": {error}"
     return words
 
 
 def console() -> Console:
-    return Console(highlight=False, emoji=False, markup=False, soft_wrap=True)
+    """Return where a tree is drawn: wrapped below its branch on a terminal, a line each into a pipe."""
+    return Console(highlight=False, emoji=False, markup=False, soft_wrap=not sys.stdout.isatty())

@@ -23,7 +23,7 @@ from podling.core.task import (
     TaskEvent,
     TaskStatus,
 )
-from podling.core.transition import Actor, Transition, attempt_row, cut, line, moved
+from podling.core.transition import CANCEL_REQUESTED, Actor, Transition, attempt_row, cut, line, moved
 from podling.core.value import changed
 
 LEAST_REFUSAL_SECONDS = 1.0  # a refusal is charged to no budget, so it must not spin
@@ -169,11 +169,12 @@ def evict(task: Task, reason: str, now: datetime) -> Transition:
 
 def cancel(task: Task, actor: str, reason: str, now: datetime) -> Transition:
     """At once where no worker can answer; otherwise its worker is told to stop."""
+    told = line(task, now, CANCEL_REQUESTED, reason, actor)
     if task.status is TaskStatus.PENDING:
-        return end_unstarted(task, TaskStatus.CANCELLED, ErrorCode.CANCELLED, reason, now)
+        ended = end_unstarted(task, TaskStatus.CANCELLED, ErrorCode.CANCELLED, reason, now)
+        return ended if actor == Actor.CLIENT else changed(ended, events=(*ended.events, told))
     if task.stop_reason is StopReason.CANCEL:
         return Transition(task=task)
-    told = line(task, now, "cancel_requested", reason, actor)
     stopping = moved(task, stop_reason=StopReason.CANCEL, stop_requested_at=now)
     return changed(_stop(stopping, now), events=(told,))
 

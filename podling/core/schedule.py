@@ -12,6 +12,7 @@ from podling.core.errors import InvalidInput
 from podling.core.fields import check_identifier, check_number
 from podling.core.spec import TaskSpec
 from podling.core.task import Task, TaskEvent, TaskStatus
+from podling.core.transition import Actor
 from podling.core.value import value
 
 MOST_SCHEDULES = 10_000
@@ -23,6 +24,9 @@ ON_TIME = timedelta(seconds=60)
 
 CORRECTED = timedelta(hours=3)
 """A clock that goes back by more was wrong before, as for Debian's cron; by less, it is waited for."""
+
+FIRED = "schedule_fired"
+"""The event that begins the timeline of a schedule's task."""
 
 _LISTED_MISSED = 100
 DIGEST_BITS = 74
@@ -275,15 +279,20 @@ def start_at(schedule: Schedule, fire_time: datetime) -> datetime:
     return fire_time + timedelta(seconds=schedule.jitter_seconds * share)
 
 
-def fired_event(schedule: Schedule, fire: Fire, actor: str) -> TaskEvent:
+def acting(schedule: Schedule) -> str:
+    """Return what the schedule is called where it does something by itself."""
+    return f"schedule {schedule.name}"
+
+
+def fired_event(schedule: Schedule, fire: Fire) -> TaskEvent:
     """Return the line that begins the timeline of a schedule's task."""
     assert fire.task_id is not None
     how = "was run by hand" if fire.manual else f"fired for {fire.fire_time:%Y-%m-%dT%H:%M:%SZ}"
     return TaskEvent(
         task_id=fire.task_id,
         at=fire.at,
-        type="schedule_fired",
-        actor=actor,
+        type=FIRED,
+        actor=str(Actor.CLIENT) if fire.manual else acting(schedule),
         message=f"schedule {schedule.name} {how}",
         details={"scheduleId": schedule.schedule_id, "schedule": schedule.name},
     )

@@ -10,8 +10,10 @@ from podling.core.dead_letters import MEANINGS
 from podling.core.decision import Decision
 from podling.core.page import Place
 from podling.core.retry import advice_for
+from podling.core.schedule import FIRED
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent, TaskStatus
 from podling.core.traffic import DELAYS
+from podling.core.transition import CANCEL_REQUESTED, Actor
 from podling.core.value import value
 
 RESTORED = "restored"
@@ -35,7 +37,7 @@ def timeline(
     decisions: Sequence[Decision] = (),
 ) -> tuple[TimelineLine, ...]:
     """Return the lines in order of time; what happened at one time stays in order of cause."""
-    lines = [_submitted(task)]
+    lines = [_submitted(task, events)]
     for attempt in attempts:
         lines.extend(_attempt_lines(attempt))
     lines.extend(_event_line(event) for event in events)
@@ -43,7 +45,7 @@ def timeline(
     lines.extend(_decision_line(decision) for decision in decisions if decision.door is not None)
     lines.extend(_delay_line(decision) for decision in decisions if decision.code in DELAYS)
     if task.status.is_terminal:
-        lines.append(_end(task, attempts))
+        lines.append(_end(task, attempts, events))
     return tuple(sorted(lines, key=lambda line: line.at))
 
 
@@ -54,7 +56,7 @@ def placed(lines: Sequence[TimelineLine]) -> Iterator[tuple[Place, TimelineLine]
             yield (at, f"{number:09}"), line
 
 
-def _submitted(task: Task) -> TimelineLine:
+def _submitted(task: Task, events: Sequence[TaskEvent]) -> TimelineLine:
     replayed = f", replayed from {task.spec.replay_of}" if task.spec.replay_of else ""
     parents = len(task.spec.depends_on)
     waits = f", to start after {parents} other task{'s' * (parents > 1)}" if parents else ""
@@ -62,10 +64,15 @@ def _submitted(task: Task) -> TimelineLine:
         at=task.created_at,
         type="submitted",
         attempt=None,
-        actor="client",
+        actor=_actor(events, FIRED),
         message=f"submitted to queue {task.spec.queue}{replayed}{waits}",
         details=_submit_details(task),
     )
+
+
+def _actor(events: Sequence[TaskEvent], kind: str) -> str:
+    """Return who did what an event of this kind tells; a person, where there is none."""
+    return next((event.actor for event in events if event.type == kind), str(Actor.CLIENT))
 
 
 def _submit_details(task: Task) -> dict[str, Any]:
@@ -185,7 +192,7 @@ def _delay_line(decision: Decision) -> TimelineLine:
     )
 
 
-def _end(task: Task, attempts: Sequence[Attempt]) -> TimelineLine:
+def _end(task: Task, attempts: Sequence[Attempt], events: Sequence[TaskEvent]) -> TimelineLine:
     """Return the last word; never before the attempt that led to it, whatever a worker's clock says."""
     times = [attempt.finished_at for attempt in attempts if attempt.finished_at is not None]
     at = max([task.finished_at or task.created_at, *times])
@@ -194,7 +201,7 @@ def _end(task: Task, attempts: Sequence[Attempt]) -> TimelineLine:
         at=at,
         type=task.status.value,
         attempt=task.attempt or None,
-        actor="client" if task.status.value == "cancelled" else "leader",
+        actor=_actor(events, CANCEL_REQUESTED) if task.status is TaskStatus.CANCELLED else "leader",
         message=f"the task is {task.status.value}{reason}",
         details=_end_details(task),
     )

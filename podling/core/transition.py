@@ -10,6 +10,10 @@ from podling.core.value import changed, value
 MAX_ERROR_CHARACTERS = 4096
 
 
+CANCEL_REQUESTED = "cancel_requested"
+"""The event that names who cancelled a task, and why."""
+
+
 class Actor(StrEnum):
     """Who may cause a move."""
 

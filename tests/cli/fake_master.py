@@ -215,7 +215,8 @@ class FakeMaster:
     async def _attempts(self, request: web.Request) -> web.Response:
         task = self._task(request)
         numbers = range(1, max(task["attempt"], 1) + 1)
-        return _page([{"attempt": number, "taskId": task["taskId"]} for number in numbers], request)
+        shown = {"taskId": task["taskId"], "status": task["status"], "nodeId": task.get("nodeId")}
+        return _page([{"attempt": number, **shown} for number in numbers], request)
 
     async def _timeline(self, request: web.Request) -> web.Response:
         return _page(self.timelines.get(self._task(request)["taskId"], []), request)

@@ -34,9 +34,9 @@ def test_explain_and_timeline_name_hosts_instead_of_whole_ids(cli: Cli, master: 
             "message": f"started on node {node_id}, which is worker-1 ({node_id})",
         }
     ]
-    for command in ("explain", "timeline"):
-        shown = cli(command, "job")
+    for command in (("explain",), ("timeline",), ("dlq", "show")):
+        shown = cli(*command, "job")
         assert shown.out.count("worker-1") == shown.out.count("(01a2194f-b691)")
         assert "node worker-1 (01a2194f-b691)" in shown.out
         assert node_id not in shown.out
-        assert node_id in cli(command, "job", "--json").out
+        assert node_id in cli(*command, "job", "--json").out

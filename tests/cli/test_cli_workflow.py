@@ -1,6 +1,8 @@
 """`podling workflow`, against the real master."""
 
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +104,32 @@ def test_the_same_key_makes_no_second_workflow(cli: Cli, tmp_path: Path) -> None
     path = write(tmp_path, FILE)
     first = cli("workflow", "run", path, "--idempotency-key", "night-1").out
     assert cli("workflow", "run", path, "--idempotency-key", "night-1").out == first
+
+
+def test_a_tree_tells_a_long_reason_whole_below_its_branch(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [f"word{number}" for number in range(60)]
+    task = {
+        "key": "a",
+        "arrayIndex": None,
+        "taskId": "t",
+        "dependsOn": [],
+        "status": "cancelled",
+        "error": " ".join(words),
+    }
+    workflow = {"name": "n", "status": "cancelled", "counts": {"cancelled": 1}, "tasks": [task]}
+    monkeypatch.setattr("sys.stdout", Terminal())
+    drawing = console()
+    drawing.width = 60
+    with drawing.capture() as drawn:
+        drawing.print(tree_of(workflow))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", drawn.get()).splitlines()[1:]
+    assert [word for line in lines for word in line.split() if word.startswith("word")] == words
+    assert len(lines) > 5 and all(len(line) <= 60 for line in lines)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_a_tree_tells_times_and_errors_and_hides_no_escape_codes() -> None:

@@ -72,8 +72,16 @@ class KnownSchedules:
         revision, entries = await self._schedules.news(self._newest)
         for entry in entries:
             self._take_in(entry)
-        if revision != (len(self._versions), self._total):  # one was removed, or became visible late
-            await self.learn_anew()
+        if revision != (len(self._versions), self._total) and not await self._forget_removed():
+            await self.learn_anew()  # one became visible late
+
+    async def _forget_removed(self) -> bool:
+        """Whether that is all in which this differs from what the store has. Raises StoreUnavailable."""
+        there = await self._schedules.versions()
+        for key in self._versions.keys() - there.keys():
+            self._total -= self._versions.pop(key)
+            self._known.pop(key, None)
+        return self._versions == there
 
     async def learn_anew(self) -> None:
         """Know what the store has, and how far each has come there. Raises StoreUnavailable."""

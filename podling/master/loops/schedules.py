@@ -16,6 +16,7 @@ from podling.core.schedule import (
     Outcome,
     Overlap,
     Planned,
+    acting,
     corrected,
     denied,
     digest_of,
@@ -27,7 +28,6 @@ from podling.core.schedule import (
 )
 from podling.core.spec import TaskSpec
 from podling.core.task import Task
-from podling.core.transition import Actor
 from podling.kit.ids import new_id
 from podling.kit.wakeup import Wakeup
 from podling.master.committer import Applied, Happening
@@ -155,7 +155,9 @@ class ScheduleLoop:
             return {}
         tasks = dict(await self._context.store.load_tasks([known.last_task_id or "" for known in alone]))
         replaced = {
-            known.last_task_id or "": Cancel(reason=f"schedule {known.schedule.name} fired again")
+            known.last_task_id or "": Cancel(
+                actor=acting(known.schedule), reason=f"schedule {known.schedule.name} fired again"
+            )
             for known in alone
             if known.schedule.overlap is Overlap.REPLACE and _is_there(tasks, known)
         }
@@ -210,7 +212,7 @@ class ScheduleLoop:
             self._context,
             task,
             fire=_write(known, plan, fire, alone=schedule.runs_alone),
-            events=(fired_event(schedule, fire, str(Actor.LEADER)),),
+            events=(fired_event(schedule, fire),),
         )
 
     # What becomes of it

@@ -32,7 +32,7 @@ async def list_(context: MasterContext, after: str, limit: int) -> Sequence[Queu
 
 
 async def put(
-    context: MasterContext, name: str, policy: QueuePolicy, paused: bool | None
+    context: MasterContext, name: str, policy: QueuePolicy, paused: bool | None = None
 ) -> tuple[Queue, bool]:
     """Say how much of the queue may run; return it, and whether it is new. Raises InvalidInput."""
     check_queue(name, policy)

@@ -26,7 +26,6 @@ from podling.core.schedule import (
 )
 from podling.core.spec import TaskSpec
 from podling.core.task import Task
-from podling.core.transition import Actor
 from podling.kit.ids import new_id
 from podling.master.context import MasterContext
 from podling.master.operations.admission import SCHEDULE, Entry, check, let_in
@@ -179,7 +178,7 @@ async def _run(context: MasterContext, entry: ScheduleEntry, task: Task) -> Task
     write = FireWrite(
         fire=fire, version=schedule.version, alone=schedule.runs_alone, previous=entry.state.last_task_id
     )
-    events = (fired_event(schedule, fire, str(Actor.CLIENT)),)
+    events = (fired_event(schedule, fire),)
     answer = await context.committer.insert(insert_of(context, task, fire=write, events=events))
     return answer if isinstance(answer, Task) else None
 

@@ -1,6 +1,6 @@
 """Schedules and their fires."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -83,6 +83,9 @@ class ScheduleTable(Schedules):
     async def news(self, version: int) -> tuple[Revision, Sequence[ScheduleEntry]]:
         newer = [entry for entry in self._entries.values() if entry.schedule.version > version]
         return await self.revision(), newer
+
+    async def versions(self) -> Mapping[str, int]:
+        return {key: entry.schedule.version for key, entry in self._entries.items()}
 
     def claim(self, write: FireWrite) -> bool:
         """Keep the decision, if it holds."""

@@ -1,6 +1,6 @@
 """The port for schedules: the rules, how far each has come, and what was decided of each fire time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -53,6 +53,9 @@ class Schedules(Protocol):
 
     async def news(self, version: int) -> tuple[Revision, Sequence[ScheduleEntry]]:
         """Return the revision, and of that same moment the schedules that have a newer version."""
+
+    async def versions(self) -> Mapping[str, int]:
+        """Return the version of every schedule, by id."""
 
     async def record(self, writes: Sequence[FireWrite], epoch: int) -> Sequence[bool]:
         """Keep decisions that start no task; return for each whether it holds."""

@@ -1,6 +1,6 @@
 """Schedules and their fires."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -80,6 +80,9 @@ class ScheduleTables(Schedules):
         rows = await self._pool.fetch(_SQL.news, version)
         revision = rows[0]["number"], rows[0]["total"]
         return revision, [_read_entry(row) for row in rows if row["version"] is not None]
+
+    async def versions(self) -> Mapping[str, int]:
+        return {row["schedule_id"]: row["version"] for row in await self._pool.fetch(_SQL.versions)}
 
     async def record(self, writes: Sequence[FireWrite], epoch: int) -> Sequence[bool]:
         with translated():

@@ -112,6 +112,7 @@ async def test_the_news_are_what_has_a_newer_version(store: Store) -> None:
     assert revision == await store.schedules.revision() == (2, two.version + changed.version)
     await store.schedules.remove("schedule-2")
     assert await store.schedules.news(changed.version) == ((1, changed.version), [])
+    assert await store.schedules.versions() == {changed.schedule_id: changed.version}
 
 
 async def test_a_name_is_given_up_for_another_but_not_for_one_that_is_taken(store: Store) -> None:

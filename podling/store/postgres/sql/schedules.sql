@@ -69,6 +69,9 @@ SELECT r.number, r.total, s.body, s.version, t.cursor, t.last_task_id, NULL::jso
 FROM revision r
 LEFT JOIN (schedules s JOIN schedule_states t USING (schedule_id)) ON s.version > $1
 
+-- name: versions
+SELECT schedule_id, version FROM schedules
+
 -- name: claim
 -- Locks the schedules in the order of their ids, and keeps what was decided of those that still are as they
 -- were, unless that time was decided before. Returns the positions of what was kept.
