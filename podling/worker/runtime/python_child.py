@@ -22,6 +22,7 @@ from podling.worker.runtime.base import Speech
 GREETING_SECONDS = 60.0  # modules may import what they like
 LEAVE_SECONDS = 2.0
 _KEPT = frozenset({"PODLING_MASTER_URL"})
+_DATABASES = frozenset({"DATABASE_URL", "DATABASE_DIRECT_URL", "DATABASE_READ_URL"})  # Podling's own
 
 
 @value
@@ -205,11 +206,13 @@ def _command(descriptor: int, modules: Modules) -> Sequence[str]:
 
 def _environment() -> Mapping[str, str]:
     """Return the worker's own, less its settings, of which some are secret."""
-    own = {
-        name: text for name, text in os.environ.items() if not name.startswith("PODLING_") or name in _KEPT
-    }
+    own = {name: text for name, text in os.environ.items() if not _is_setting(name)}
     places = [str(Path(podling.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     return own | {"PYTHONPATH": os.pathsep.join(filter(None, places))}
+
+
+def _is_setting(name: str) -> bool:
+    return name in _DATABASES or (name.startswith("PODLING_") and name not in _KEPT)
 
 
 def _failure(sentence: str) -> RuntimeFailure:

@@ -196,12 +196,13 @@ async def test_an_unknown_handler_is_refused(runtime: PythonRuntime) -> None:
 async def test_it_sees_the_environment_without_the_worker_s_settings(
     tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PODLING_JOIN", "secret")
+    for name in ("PODLING_JOIN", "DATABASE_URL", "DATABASE_DIRECT_URL", "DATABASE_READ_URL"):
+        monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("SHOP", "open")
     runtime = PythonRuntime("c", tmp_path, (GOOD,), processes=1, slots=1)
     await runtime.open(recorder)
     end = await run(runtime, recorder, function("t", "process"))
-    assert text_of(await output_of(runtime, end.container_id)).split()[1:] == [b"None", b"open"]
+    assert text_of(await output_of(runtime, end.container_id)).split()[1:] == [b"None"] * 4 + [b"open"]
     await runtime.close()
 
 

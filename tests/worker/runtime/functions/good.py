@@ -130,7 +130,8 @@ async def fail_once(payload: Any, context: Context) -> None:
 
 @handler("process")
 def tell_process(payload: Any, context: Context) -> None:
-    print(os.getpid(), os.environ.get("PODLING_JOIN"), os.environ.get("SHOP"))
+    names = ("PODLING_JOIN", "DATABASE_URL", "DATABASE_DIRECT_URL", "DATABASE_READ_URL", "SHOP")
+    print(os.getpid(), *map(os.environ.get, names))
 
 
 @handler("resume")
