@@ -43,9 +43,9 @@ _ANSWERED = ("Content-Type", "Retry-After", "Link", "X-Next-Cursor", "Allow")
 
 _log = logging.getLogger(__name__)
 
-Check = Callable[[str, AttemptKey | None], None]
-"""Raises Unauthorized, Forbidden or StaleAttempt unless a live attempt of this worker shows this credential;
-with a key, that very one."""
+Check = Callable[[str, AttemptKey | None], str]
+"""Returns what to show a master for this credential. Raises Unauthorized or StaleAttempt unless a live attempt
+of this worker shows it; with a key, that very one."""
 
 
 class Door:
@@ -118,7 +118,7 @@ class Door:
         if (secret := credential_of(request.headers)) is None:
             raise Unauthorized("send the attempt's own credential, as Authorization: Bearer $PODLING_TOKEN")
         connection = connection_of(request)
-        self._check(secret, None if connection is None else self._owners.get(connection))
+        shown = self._check(secret, None if connection is None else self._owners.get(connection))
         if (master := self._master()) is None:
             raise _no_master()
         asked = {name: request.headers[name] for name in _ASKED if name in request.headers}
@@ -128,7 +128,7 @@ class Door:
                 _method(request),
                 url,
                 data=await request.read(),
-                headers=asked | headers_of(secret),
+                headers=asked | headers_of(shown),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
             ) as answer:

@@ -34,6 +34,7 @@ API, TOKEN, TOKEN_FILE = "PODLING_API", "PODLING_TOKEN", "PODLING_TOKEN_FILE"
 SOCKET = "PODLING_SOCKET"
 MOUNTED_AT = "/run/podling"
 AUTO, OFF = "auto", "off"
+MOST_FORMER_KEYS = 4
 NO_NETWORK = "none"
 _SOCKET_NAME, _TOKEN_NAME = "api.sock", "token"
 _SOCKET_API = "http+unix://" + f"{MOUNTED_AT}/{_SOCKET_NAME}".replace("/", "%2F") + "/api/v1"
@@ -70,28 +71,39 @@ class DoorOptions:
 
 
 class KeptDoor:
-    """What outlives the worker's program: the port, which containers know, and the node's key."""
+    """What outlives the worker's program: the port, which containers know, and the node's key.
+
+    `former` are the keys before, the last one first: a restore gives the cluster another one, and containers
+    run on with what they were given.
+    """
 
     def __init__(self, journal: AttemptJournal) -> None:
         self._journal = journal
         kept = orjson.loads(journal.meta(_META) or "{}")
         self.port: int | None = kept.get("port")
         self.key: bytes | None = bytes.fromhex(kept["key"]) if kept.get("key") else None
+        self.former = tuple(bytes.fromhex(key) for key in kept.get("former", ()))
 
     def keep(self, *, port: int | None = None, key: bytes | None = None) -> None:
         """Know these from now on, if they are new."""
         if port in (None, self.port) and key in (None, self.key):
             return
+        if self.key is not None and key not in (None, self.key):
+            self.former = (self.key, *self.former)[:MOST_FORMER_KEYS]
         self.port, self.key = port or self.port, key or self.key
         self._write()
 
     def forget_key(self) -> None:
         """Hold none: it was another cluster's. Addresses stay what they are."""
-        self.key = None
+        self.key, self.former = None, ()
         self._write()
 
     def _write(self) -> None:
-        kept = {"port": self.port, "key": None if self.key is None else self.key.hex()}
+        kept: dict[str, object] = {
+            "port": self.port,
+            "key": None if self.key is None else self.key.hex(),
+            "former": [key.hex() for key in self.former],
+        }
         self._journal.write_later(WriteMeta(name=_META, value=orjson.dumps(kept).decode()))
 
 
@@ -230,19 +242,20 @@ class Inside:
         except OSError as error:
             _log.warning("task %s has no socket to speak by: %s", key.task_id, error.strerror)
 
-    def check(self, secret: str, key: AttemptKey | None) -> None:
-        """See `door.Check`."""
-        found = self._found(secret)
-        if found is None or key not in (None, found):
+    def check(self, secret: str, key: AttemptKey | None) -> str:
+        """See `door.Check`. What a former key has made is exchanged for what masters know now."""
+        found, key_of_node = self._found(secret), self._kept.key
+        if found is None or key_of_node is None or key not in (None, found):
             raise Unauthorized("this is the credential of no attempt here", code="unknown_token")
         if (held := self._held(found)) is None or held.final is not None:
             raise StaleAttempt(f"attempt {found.attempt} of task {found.task_id} has ended here")
+        return make_credential(key_of_node, found, self._node_id)
 
     def _found(self, secret: str) -> AttemptKey | None:
         claim, key = read_claim(secret), self._kept.key
-        if claim is None or key is None or claim.node_id != self._node_id or not is_made_with(claim, key):
+        if claim is None or key is None or claim.node_id != self._node_id:
             return None
-        return claim.key
+        return claim.key if any(is_made_with(claim, one) for one in (key, *self._kept.former)) else None
 
     async def sweep(self) -> None:
         """Remove what attempts that have ended leave behind."""

@@ -50,10 +50,18 @@ class Job:
 
     def kill(self) -> None:
         """Kill the container of the live attempt with SIGKILL, at some moment of its life."""
-        container = until("a container runs", self._container)
+        container = self.running_container()
         threading.Event().wait(self._draw.uniform(0, LONGEST_SECONDS))
         container.kill("SIGKILL")
         container.wait()
+
+    def running_container(self) -> Any:
+        """Return it as soon as there is one; if there is none for long, tell what Podling says of the task."""
+        try:
+            return until("a container runs", self._container)
+        except AssertionError as late:
+            told = self._client.send(tasks.explain(self.task_id))
+            raise AssertionError(f"{late}; {told}") from None
 
     def _container(self) -> Any:
         label = f"podling.io/task={self.task_id}"
@@ -89,7 +97,7 @@ def test_each_attempt_goes_on_from_the_last_checkpoint(running: Programs) -> Non
         job = Job(running, number)
         for _ in range(KILLS // JOBS):
             job.kill()
-        until("it goes on after the last", job._container)
+        job.running_container()  # it goes on after the last
         job.finish()
         newest = next(iter(job._client.checkpoints.of(job.task_id, limit=1)), None)
         went_on = job.check()

@@ -13,6 +13,7 @@ from podling.store.postgres.store import PostgresStore
 from tests.conftest import ServerOf
 from tests.master.databases import Databases
 from tests.master.fake_worker import held
+from tests.master.inside import inside
 from tests.master.masters import Masters, eventually
 from tests.postgres_servers import chosen_servers
 
@@ -38,6 +39,7 @@ async def test_masters_and_workers_go_on_from_the_backup(masters: Masters, dsn: 
     runs_on = await worker.assigned((await leader.api.submit(name="runs-on"))["taskId"])
     once = await worker.assigned((await leader.api.submit(name="once", delivery="at_most_once"))["taskId"])
     await worker.start(runs_on)
+    key_before = worker.welcome and worker.welcome.task_key
     await backup(dsn, tmp_path / "file")
 
     await worker.end(once)
@@ -63,7 +65,11 @@ async def test_masters_and_workers_go_on_from_the_backup(masters: Masters, dsn: 
         return bool((await leader.api.get("/cluster")).json["epoch"] > LEAP)
 
     await eventually(leads, "a new epoch beyond all that were given")
-    await worker.assigned((await leader.api.submit(name="new"))["taskId"])
+    new = await worker.assigned((await leader.api.submit(name="new"))["taskId"])
+    assert worker.welcome is not None and worker.welcome.task_key not in (None, key_before)
+    for master in (leader, other):  # the new key is one that both know
+        async with inside(master, worker, new, "one") as api:
+            assert (await api.post(f"/tasks/{new.task_id}/checkpoints")).status == 201
 
     async def counted() -> bool:
         [node] = (await leader.api.get("/nodes")).json

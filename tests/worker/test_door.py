@@ -272,6 +272,22 @@ async def test_addresses_and_sockets_outlive_the_worker_s_program(ground: Ground
     assert len(ground.asked) == 2
 
 
+async def test_what_runs_speaks_on_when_a_restore_has_brought_another_key(ground: Ground) -> None:
+    environment = await ground.environment(ONE)
+    for number in range(1, 3):  # a restore, and another one
+        new = bytes([number]) * 32
+        ground.inside.learn_key(new.hex())
+        await asyncio.to_thread(Task(environment).progress, number)
+        assert ground.asked[-1][2]["Authorization"] == f"Bearer {make_credential(new, ONE, 'node')}"
+    again = KeptDoor(ground.notes)  # type: ignore[arg-type]
+    assert (again.key, again.former) == (new, (bytes([1]) * 32, KEY)), "a worker that starts anew knows them"
+    ground.held[ONE].final = "it has ended"
+    with pytest.raises(StaleAttempt):
+        await asyncio.to_thread(Task(environment).progress, 1)
+    again.forget_key()  # of another cluster
+    assert (again.key, again.former) == (None, ())
+
+
 async def test_a_key_of_another_cluster_is_forgotten_and_the_port_is_not(ground: Ground) -> None:
     kept = KeptDoor(ground.notes)  # type: ignore[arg-type]
     ground.notes.kept.clear()  # the journal's, when it leaves a cluster
