@@ -65,6 +65,7 @@ FUNCTIONS = (
     "podling_cancel(text)",
     "podling_check_spec(jsonb)",
     "podling_claim_key(text, text, jsonb)",
+    "podling_end(text, text, bigint)",
     "podling_new_id()",
     "podling_status(text)",
     "podling_submit(jsonb)",

@@ -1,5 +1,6 @@
 """The plans of what is asked of the inbox, with statistics that say that it is empty."""
 
+import json
 from typing import Any
 
 import asyncpg
@@ -48,3 +49,23 @@ async def test_a_page_needs_no_sort(store: PostgresStore, churned: list[int]) ->
     async with store._pool.connection() as connection:
         nodes = await explain(connection, SQL.page, 0, 500, 8_000_000)
     assert not [node for node in nodes if node["Node Type"] == "Sort"]
+
+
+async def test_a_page_makes_no_text_of_what_it_leaves_for_the_next_one(
+    store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    """200 bodies of a megabyte each, of which it takes two, and reads as many."""
+    await connection.execute(
+        """
+        INSERT INTO inbox (kind, task_id, body)
+        SELECT 'submit', 'task-' || number, large
+        FROM generate_series(1, 200) AS number,
+             (SELECT jsonb_build_object('name', repeat('x', 1000000)) AS large OFFSET 0) AS one
+        """
+    )
+    async with store._pool.connection() as pooled:
+        found = await pooled.fetch(SQL.page, 0, 200, 2_000_000)
+        told = await pooled.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {SQL.page}", 0, 200, 2_000_000)
+    assert [len(row["body"]) for row in found] == [1_000_012] * 2
+    plan = json.loads(told)[0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from podling.core.lifecycle import Deny
+from podling.store.postgres import install
 from podling.store.postgres.hints import CHANNEL, INBOX
 from podling.store.postgres.store import PostgresStore
 from podling.wire.codec import rfc3339
@@ -123,6 +124,9 @@ async def test_who_uses_a_key_meanwhile_waits_for_the_first_ones_end(
         ("""podling_submit('{"name": }')""", "invalid input syntax for type json"),
         ("""podling_submit('{"name": "\\u0000"}')""", "unsupported Unicode escape sequence"),
         ("podling_submit(jsonb_build_object('name', repeat('x', 4194304)))", "more than 4194304 bytes"),
+        ("podling_submit(spec) FROM squeezed", "more than 4194304 bytes"),
+        ("podling_submit_many(jsonb_build_array(spec)) FROM squeezed", "more than 4194304 bytes"),
+        ("podling_submit(jsonb_build_object('payload', array_fill(1e131000, ARRAY[40])))", "4194304 bytes"),
         ("podling_submit_many(NULL)", "must be a JSON array, not NULL"),
         ("podling_submit_many('{}')", "must be a JSON array, not object"),
         ("podling_submit_many('[{}, 1]')", "must be a JSON object, not number"),
@@ -133,6 +137,10 @@ async def test_who_uses_a_key_meanwhile_waits_for_the_first_ones_end(
 async def test_what_cannot_be_is_an_error_at_once(
     store: PostgresStore, connection: Connection, call: str, words: str
 ) -> None:
+    """`squeezed` has a task that is small as it is stored, and large as it is read."""
+    await connection.execute(
+        "CREATE TEMP TABLE squeezed AS SELECT jsonb_build_object('name', repeat('x', 4194304)) AS spec"
+    )
     with pytest.raises(asyncpg.PostgresError, match=words):
         await connection.execute(f"SELECT {call}")
     assert await inbox(connection) == []
@@ -277,6 +285,12 @@ async def test_the_rights_of_the_functions_are_as_they_are_described(
     definers = {row["proname"]: row["proconfig"] for row in rows if row["prosecdef"]}
     assert {"podling_submit", "podling_submit_many", "podling_cancel", "podling_status"} <= set(definers)
     assert all(config == ["search_path=public, pg_temp"] for config in definers.values())
+
+
+async def test_verify_knows_each_of_the_functions(store: PostgresStore, connection: Connection) -> None:
+    named = "SELECT oid::regprocedure::text AS name FROM pg_proc WHERE proname ^@ 'podling_'"
+    rows = await connection.fetch(named)
+    assert {row["name"].replace(",", ", ") for row in rows} == set(install.FUNCTIONS)
 
 
 async def test_keys_are_forgotten_after_a_week_when_their_task_has_ended(

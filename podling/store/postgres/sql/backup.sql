@@ -10,7 +10,10 @@ SELECT relation.oid::regclass::text AS quoted,
 FROM unnest($1::text[]) AS wanted (name)
 JOIN pg_class relation ON relation.oid = to_regclass(wanted.name) AND relation.relkind IN ('r', 'p')
 JOIN pg_attribute attribute
-  ON attribute.attrelid = relation.oid AND attribute.attnum > 0 AND NOT attribute.attisdropped
+  ON attribute.attrelid = relation.oid
+  AND attribute.attnum > 0
+  AND NOT attribute.attisdropped
+  AND attribute.attgenerated = ''
 GROUP BY relation.oid, relation.relname
 ORDER BY relation.relname
 

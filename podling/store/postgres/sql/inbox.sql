@@ -2,17 +2,11 @@
 INSERT INTO inbox (kind, task_id, body) VALUES ($1, $2, $3::jsonb) RETURNING inbox_id
 
 -- name: page
--- The first one in any case, however large it is.
-SELECT inbox_id, kind, task_id, body, sender, received_at
+-- The first one in any case, however large it is. Bodies become text after that is decided.
+SELECT inbox_id, kind, task_id, body::text AS body, sender, received_at
 FROM (
-    SELECT *, sum(octet_length(body)) OVER (ORDER BY inbox_id) - octet_length(body) AS bytes_before
-    FROM (
-        SELECT inbox_id, kind, task_id, body::text AS body, sender, received_at
-        FROM inbox
-        WHERE inbox_id > $1
-        ORDER BY inbox_id
-        LIMIT $2
-    ) AS first_rows
+    SELECT *, sum(bytes) OVER (ORDER BY inbox_id) - bytes AS bytes_before
+    FROM (SELECT * FROM inbox WHERE inbox_id > $1 ORDER BY inbox_id LIMIT $2) AS first_rows
 ) AS measured
 WHERE bytes_before < $3
 ORDER BY inbox_id
