@@ -263,7 +263,8 @@ class Lock:
                 self._freed = True
                 return
             except NotAnswered:
-                return  # by then it is lost by the clock
+                if self.is_lost:
+                    return
 
     def _extend(self) -> None:
         asked = time.monotonic()

@@ -148,12 +148,13 @@ def _follow(cli: Invocation, states: Iterator[JsonObject]) -> JsonObject:
 
 def _follow_in_lines(cli: Invocation, states: Iterator[JsonObject]) -> JsonObject:
     """Into a pipe goes a line for each change."""
+    from podling.cli.workflow_tree import name_of
+
     known: dict[str, str | None] = {}
     for state in states:
         for task in state["tasks"]:
             if known.get(task["taskId"], "pending") != task["status"]:
-                index = "" if task["arrayIndex"] is None else f"[{task['arrayIndex']}]"
-                cli.line(f"{visible(task['key'])}{index} {task['status']}")
+                cli.line(f"{visible(name_of(task))} {task['status']}")
             known[task["taskId"]] = task["status"]
     cli.line(f"workflow {state['workflowId']} {state['status']}")
     return state

@@ -2,9 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podling.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from yaml import MappingNode, SafeLoader
+
+_TAG = "tag:yaml.org,2002:"
+_NOT_IN_JSON = ("binary", "set", "omap", "pairs")
 
 
 def read_workflow(path: str) -> dict[str, Any]:
@@ -27,11 +33,34 @@ def _load(path: str) -> Any:
 
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-        return yaml.safe_load(text)
+        return yaml.load(text, _loader())
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not YAML: {error}") from None
+
+
+def _loader() -> "type[SafeLoader]":
+    """Return one that leaves times the texts that the API takes, and loses no task of two under one key."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_constructors = {
+            **yaml.SafeLoader.yaml_constructors,
+            f"{_TAG}timestamp": yaml.SafeLoader.construct_yaml_str,
+            **{f"{_TAG}{kind}": yaml.SafeLoader.construct_undefined for kind in _NOT_IN_JSON},
+        }
+
+        def flatten_mapping(self, node: "MappingNode") -> None:
+            seen = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in seen:
+                    problem = f"{key.value[:80]} stands there twice"
+                    raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+                seen.add(key.value)
+            super().flatten_mapping(node)
+
+    return Loader
 
 
 def _keyed(path: str, key: Any, task: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A workflow as a tree: every key once, below the last of the parents that it waits for."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from podling.client.call import JsonObject
 
 _SIGNS = {"pending": "○", "scheduled": "◔", "running": "●", "completed": "✔", "failed": "✘", "cancelled": "–"}
 _ORDER = ("running", "scheduled", "pending", "failed", "cancelled", "completed")
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass
@@ -51,7 +53,8 @@ def branches(workflow: JsonObject) -> dict[str, Branch]:
 def tree_of(workflow: JsonObject, now: datetime | None = None) -> Tree:
     """Return the tree that is drawn."""
     keyed = branches(workflow)
-    place = {key: Tree(_label(branch, now or datetime.now(UTC))) for key, branch in keyed.items()}
+    names = {task["taskId"]: name_of(task) for task in workflow["tasks"]}
+    place = {key: Tree(_label(branch, names, now or datetime.now(UTC))) for key, branch in keyed.items()}
     depths = _depths(keyed)
     root = Tree(_head(workflow))
     for key, branch in keyed.items():
@@ -82,25 +85,32 @@ def _head(workflow: JsonObject) -> Text:
     return text.append(f", {ended} of {total} tasks have ended", "")
 
 
-def _label(branch: Branch, now: datetime) -> Text:
+def name_of(task: JsonObject) -> str:
+    """Return what a task is called in its workflow."""
+    index = task.get("arrayIndex")
+    return str(task["key"]) if index is None else f"{task['key']}[{index}]"
+
+
+def _label(branch: Branch, names: Mapping[str, str], now: datetime) -> Text:
     status = branch.status
     text = Text(f"{_SIGNS.get(status, '?')} {visible(branch.key)} ", style=STYLES.get(status, ""))
     if len(branch.tasks) > 1 or branch.tasks[0].get("arrayIndex") is not None:
         counts = ", ".join(f"{count} {name}" for name, count in branch.counts.items())
         text.append(f"[{len(branch.tasks)}] {counts}")
     else:
-        text.append(_words(branch.tasks[0], now))
+        text.append(_words(branch.tasks[0], names, now))
     if len(branch.parents) > 1:
         text.append(f"  (after {', '.join(map(visible, branch.parents))})", "dim")
     return text
 
 
-def _words(task: JsonObject, now: datetime) -> str:
+def _words(task: JsonObject, names: Mapping[str, str], now: datetime) -> str:
+    """Errors name other tasks by their ids; here they have keys."""
     words = str(task["status"] or "forgotten")
     if (started := parse_time(task.get("startedAt"))) is not None:
         ended = parse_time(task.get("finishedAt")) or now
         words += f" {span((ended - started).total_seconds())}"
-    if error := visible(task.get("error") or ""):
+    if error := visible(_ID.sub(lambda found: names.get(found[0], found[0]), task.get("error") or "")):
         words += f": {error}"
     return words
 

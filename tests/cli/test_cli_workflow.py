@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -55,12 +56,20 @@ def test_short_ways_to_write_a_graph_become_what_the_api_takes(tmp_path: Path) -
     assert read_workflow(write(tmp_path, json.dumps(whole))) == whole
 
 
+def test_a_time_in_a_file_needs_no_quotes(tmp_path: Path) -> None:
+    read = read_workflow(write(tmp_path, "tasks: {a: {image: x, runAt: 2030-01-02T03:04:05Z}}"))
+    assert read["tasks"][0]["runAt"] == "2030-01-02T03:04:05Z"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("a: [", "is not YAML"),
         ("- a", "must hold a name, and tasks"),
         ("tasks: {a: 1}", "the task a must be"),
+        ("tasks: {a: {image: x}, b: {image: x}, a: {image: y}}", "a stands there twice"),
+        ("tasks: {a: {image: !!binary aGVsbG8=}}", "could not determine a constructor"),
+        ("tasks: {a: {[1, 2]: x}}", "unhashable key"),
     ],
 )
 def test_a_file_that_is_none_is_told(tmp_path: Path, text: str, problem: str) -> None:
@@ -150,3 +159,20 @@ def test_a_tree_tells_times_and_errors_and_hides_no_escape_codes() -> None:
     assert drawn.get().splitlines()[0] == "n failed, 1 of 1 tasks have ended"
     assert "✘ a failed 2" in drawn.get()
     assert "\x1b[31m" not in drawn.get()
+
+
+def test_a_tree_calls_other_tasks_by_their_keys_and_is_not_cut_in_a_pipe() -> None:
+    parent, child = str(UUID(int=1)), str(UUID(int=2))
+    plain = {"arrayIndex": None, "startedAt": None, "finishedAt": None}
+    error = f"it starts only when task {parent} has failed, and that has completed"
+    tasks = [
+        plain | {"key": "square", "arrayIndex": 0, "taskId": parent, "dependsOn": [], "status": "completed"},
+        plain
+        | {"key": "clean-up", "taskId": child, "dependsOn": [{"key": "square"}], "status": "cancelled"}
+        | {"error": error},
+    ]
+    drawing = console()
+    with drawing.capture() as drawn:
+        drawing.print(tree_of({"name": "n", "status": "completed", "counts": {}, "tasks": tasks}))
+    told = "it starts only when task square[0] has failed, and that has completed"
+    assert drawn.get().splitlines()[-1].endswith(f"clean-up cancelled: {told}")

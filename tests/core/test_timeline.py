@@ -1,11 +1,11 @@
 from hypothesis import given
 
 from podling.core.dead_letters import MEANINGS
-from podling.core.lifecycle import EventKind
+from podling.core.lifecycle import Cancel, EventKind, ParentUnmet, apply
 from podling.core.retry import advice_for
 from podling.core.task import TaskEvent
 from podling.core.timeline import timeline
-from tests.builders import NOW, at, build_task
+from tests.builders import NOW, at, build_dependent, build_task
 from tests.core.histories import History, Step, histories
 
 
@@ -71,6 +71,13 @@ def test_the_end_of_a_dead_letter_says_why_and_what_to_do() -> None:
         "losses": 0,
         "advice": advice_for("OOM"),
     }
+
+
+def test_who_ended_a_task_is_told() -> None:
+    waits = build_dependent("parent")
+    unwanted = apply(waits, ParentUnmet(reason="no", parent_id="parent"), NOW).task
+    stopped = apply(waits, Cancel(), NOW).task
+    assert [timeline(task, [], [])[-1].actor for task in (unwanted, stopped)] == ["leader", "client"]
 
 
 def test_orders_refusals_and_losses_are_told_once() -> None:

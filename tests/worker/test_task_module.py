@@ -109,6 +109,16 @@ def test_a_lock_that_was_freed_is_lost(master: Master) -> None:
     assert lock.is_lost
 
 
+def test_a_lock_is_renewed_again_after_nobody_has_answered_for_a_while(master: Master) -> None:
+    master.answers["extend"] = (503, {"code": "no_master", "error": "try again"})
+    with master.task(patience_seconds=0.05).lock("k", ttl_seconds=3) as lock:
+        assert master.extended.wait(PATIENCE_SECONDS)
+        master.answers["extend"] = (200, {})
+        master.extended.clear()
+        assert master.extended.wait(PATIENCE_SECONDS)
+        assert not lock.is_lost
+
+
 def test_what_a_block_raises_is_not_hidden_by_a_lost_lock(master: Master) -> None:
     master.answers["release"] = (409, {"code": "lock_not_held", "error": "freed"})
     with pytest.raises(KeyError), master.task().lock("k"):
