@@ -16,6 +16,7 @@ from podling.client.call import JsonObject
 
 _SIGNS = {"pending": "○", "scheduled": "◔", "running": "●", "completed": "✔", "failed": "✘", "cancelled": "–"}
 _ORDER = ("running", "scheduled", "pending", "failed", "cancelled", "completed")
+_PIPED_WIDTH = 500  # wide enough for any reason
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -117,4 +118,5 @@ def _words(task: JsonObject, names: Mapping[str, str], now: datetime) -> str:
 
 def console() -> Console:
     """Return where a tree is drawn: wrapped below its branch on a terminal, a line each into a pipe."""
-    return Console(highlight=False, emoji=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    return Console(highlight=False, emoji=False, markup=False, width=width)

@@ -9,7 +9,7 @@ from typing import Any
 from podling.core.dead_letters import MEANINGS
 from podling.core.decision import Decision
 from podling.core.page import Place
-from podling.core.retry import advice_for
+from podling.core.retry import ErrorCode, advice_for
 from podling.core.schedule import FIRED
 from podling.core.task import Attempt, AttemptStatus, Task, TaskEvent, TaskStatus
 from podling.core.traffic import DELAYS
@@ -201,7 +201,7 @@ def _end(task: Task, attempts: Sequence[Attempt], events: Sequence[TaskEvent]) -
         at=at,
         type=task.status.value,
         attempt=task.attempt or None,
-        actor=_actor(events, CANCEL_REQUESTED) if task.status is TaskStatus.CANCELLED else "leader",
+        actor=_actor(events, CANCEL_REQUESTED) if task.error_code == ErrorCode.CANCELLED else "leader",
         message=f"the task is {task.status.value}{reason}",
         details=_end_details(task),
     )

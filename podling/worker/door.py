@@ -44,8 +44,8 @@ _ANSWERED = ("Content-Type", "Retry-After", "Link", "X-Next-Cursor", "Allow")
 _log = logging.getLogger(__name__)
 
 Check = Callable[[str, AttemptKey | None], str]
-"""Returns what to show a master for this credential. Raises Unauthorized or StaleAttempt unless a live attempt
-of this worker shows it; with a key, that very one."""
+"""Returns what to show a master for this credential. Raises Unauthorized or StaleAttempt unless a live
+attempt of this worker shows it; with a key, that very one."""
 
 
 class Door:

@@ -56,7 +56,7 @@ class Job:
         container.wait()
 
     def running_container(self) -> Any:
-        """Return it as soon as there is one; if there is none for long, tell what Podling says of the task."""
+        """Return it as soon as there is one; without one for long, tell what Podling says of the task."""
         try:
             return until("a container runs", self._container)
         except AssertionError as late:
