@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.docker_engine import BIN, docker
+from tests.e2e.programs import until
 
 pytestmark = pytest.mark.docker
 
@@ -46,3 +48,40 @@ def test_the_image_is_made_once() -> None:
         assert docker("run", "--rm", "--network", "none", name, "echo", "hello") == "hello"
     finally:
         docker("rmi", name)
+
+
+FAKE_ENGINE = """#!/bin/sh
+echo "begins $*" >>"$FOLDER/told"
+trap 'echo stacks >>"$FOLDER/told"' USR1
+trap 'echo ends >>"$FOLDER/told"; exit' TERM
+while :; do sleep 0.05; done
+"""
+HANGS_AT_FIRST = """#!/bin/sh
+[ "$(grep -c begins "$FOLDER/told")" -gt 1 ] || exec sleep 30
+echo "answers" >>"$FOLDER/told"
+"""
+
+
+def test_an_engine_that_hangs_is_started_anew(tmp_path: Path) -> None:
+    for name, text in {"dockerd": FAKE_ENGINE, "docker": HANGS_AT_FIRST}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    told = tmp_path / "told"
+    own = {
+        "FOLDER": str(tmp_path),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PODLING_DOCKERD_SILENCE": "0.3",
+    }
+    with subprocess.Popen([BIN / "ensure-docker", "--watch"], env=os.environ | own) as watch:
+        try:
+            until("the second one answers", lambda: told.exists() and told.read_text().count("answers") > 2)
+        finally:
+            watch.terminate()
+    lines = [line for line in told.read_text().splitlines() if line != "answers"]
+    assert lines == ["begins --live-restore", "stacks", "begins --live-restore", "ends"]
+
+
+def test_an_engine_that_ends_by_itself_is_left_so(tmp_path: Path) -> None:
+    (tmp_path / "dockerd").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "dockerd").chmod(0o755)
+    assert run("ensure-docker", "--watch", PATH=f"{tmp_path}:{os.environ['PATH']}").stdout == ""
