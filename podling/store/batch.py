@@ -70,6 +70,11 @@ class TaskWrite:
         )
 
     @property
+    def is_plain_move(self) -> bool:
+        """Whether it changes a task's state, and nothing is written with it but attempts and events."""
+        return self.expected_version is not None and not self.alerts and not self.ends_wait
+
+    @property
     def ends_wait(self) -> bool:
         """Whether the task waits for its parents no more, for all that the store may know."""
         task = self.task

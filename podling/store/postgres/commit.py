@@ -1,11 +1,12 @@
 """One batch, one transaction, few statements: the path that every change of a task takes.
 
 Every statement is a round trip that all of the batch waits for, so tables that are written together
-share one, and a batch of nothing but new tasks is one as a whole. They are written in one order
-(leadership, fires, dead letters, keys, inbox, specs, live rows, history, alerts, attempts, events,
-changes) and rows are locked in the order of their ids, so that committers of several masters seldom
-deadlock; where they do, the batch is repeated. The last statement records the batch under its number: if
-that number is there already, the batch was a repeat, and all of it is rolled back for the first answer.
+share one, and a batch of nothing but new tasks, or of plain moves (see `moves`), is one as a whole. They
+are written in one order (leadership, fires, dead letters, keys, inbox, specs, live rows, history, alerts,
+attempts, events, changes) and rows are locked in the order of their ids, so that committers of several
+masters seldom deadlock; where they do, the batch is repeated. The last statement records the batch under
+its number: if that number is there already, the batch was a repeat, and all of it is rolled back for the
+first answer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from podling.core.dead_letters import letter_of
 from podling.core.errors import StaleEpoch, StoreUnavailable
 from podling.core.task import Task
 from podling.store.base import Batch, TaskWrite, WriteResult, WriteStatus
-from podling.store.postgres import alerts, dead_letters, dependencies, inbox, schedules, workflows
+from podling.store.postgres import alerts, dead_letters, dependencies, inbox, moves, schedules, workflows
 from podling.store.postgres.change_rows import changes_body, read_results
 from podling.store.postgres.errors import DRIVER_ERRORS, REPEATABLE, lost_connection, translated
 from podling.store.postgres.leader import LeaderGuard
@@ -28,8 +29,9 @@ from podling.store.postgres.rows import (
     Row,
     attempt_columns,
     compact_json,
-    event_columns,
+    kept_columns,
     live_row,
+    moved_row,
     rows_to_json,
     spec_row,
     state_row,
@@ -76,6 +78,8 @@ class Committer:
                     return [_applied(write) for write in batch.tasks]
         if batch.is_all_given and await self._insert_given(batch):
             return [_applied(write) for write in batch.tasks]
+        if moves.are_all(batch) and (results := await moves.write(self._pool, batch)) is not None:
+            return results
         try:
             async with self._pool.transaction(*self._guard.settings(batch.epoch)) as connection:
                 await self._guard.check(connection, batch.epoch)
@@ -173,16 +177,11 @@ async def _record(connection: Connection, batch: Batch, results: Sequence[WriteR
         for write, result in zip(batch.tasks, results, strict=True)
         if result.status is WriteStatus.APPLIED
     ]
-    attempts = {(row.task_id, row.attempt): row for write in applied for row in write.attempts}
-    attempt_parts = attempt_columns([attempts[key] for key in sorted(attempts)])
-    event_parts = event_columns([event for write in applied for event in write.events])
     if told := [alert for write in applied for alert in write.alerts]:
         await alerts.insert(connection, told)
     body = changes_body(batch, results)
     try:
-        await connection.execute(
-            _SQL.record, batch.master_id, batch.number, body, *attempt_parts, *event_parts
-        )
+        await connection.execute(_SQL.record, batch.master_id, batch.number, body, *kept_columns(applied))
     except asyncpg.UniqueViolationError:
         raise _Repeated from None
 
@@ -328,7 +327,7 @@ class _Round:
 
     async def _move(self, updates: list[int]) -> list[int]:
         """Write the live tasks that are as expected; return the updates of tasks that are not live."""
-        rows = [live_row(self._task(index), self._batch.now) | self._guarded(index) for index in updates]
+        rows = [moved_row(self._writes[index], self._batch.now) for index in updates]
         found = await self._versions(_SQL.move_tasks, updates, rows_to_json(rows))
         for index in updates:
             if (version := found.get(self._task(index).task_id)) is not None:

@@ -17,6 +17,7 @@ from podling.core.limits import deadline_at, queue_timeout_at
 from podling.core.spec import TaskSpec
 from podling.core.task import Attempt, ContainerState, HealthStatus, StopReason, Task, TaskEvent, TaskStatus
 from podling.core.value import value
+from podling.store.base import TaskWrite
 from podling.wire.codec import Compact, validator
 
 _T = TypeVar("_T")
@@ -154,6 +155,11 @@ def live_row(task: Task, now: datetime) -> Row:
     return row
 
 
+def moved_row(write: TaskWrite, now: datetime) -> Row:
+    """Return the row of `live_tasks` with the version that it must have before."""
+    return live_row(write.task, now) | {"expected_version": write.expected_version}
+
+
 def attempt_columns(attempts: Sequence[Attempt]) -> tuple[list[Any], ...]:
     """Return the columns of rows of `attempts`: task_id, attempt, node_id, status, body."""
     return (
@@ -172,6 +178,13 @@ def event_columns(events: Sequence[TaskEvent]) -> tuple[list[Any], ...]:
         [event.type for event in events],
         [to_json(event) for event in events],
     )
+
+
+def kept_columns(writes: Sequence[TaskWrite]) -> tuple[list[Any], ...]:
+    """Return the columns of what is kept of writes beside states: attempts, in their order, and events."""
+    attempts = {(row.task_id, row.attempt): row for write in writes for row in write.attempts}
+    events = [event for write in writes for event in write.events]
+    return *attempt_columns([attempts[key] for key in sorted(attempts)]), *event_columns(events)
 
 
 def event_row(event: TaskEvent) -> Row:

@@ -133,6 +133,7 @@ async def test_no_statement_of_a_commit_reads_a_whole_table(
         (COMMIT.move_tasks, (to_json(guarded), ids)),
         (COMMIT.lock_ended, (ids,)),
         (COMMIT.update_ended, (to_json(guarded), ids)),
+        (COMMIT.move_all, (to_json(guarded), ids, "{}", *attempts, [], [], [], "master-1", 1)),
         (COMMIT.record, ("master-1", 1, "{}", *attempts, [], [], [])),
     ]
     async with store._pool.connection() as connection:

@@ -140,13 +140,12 @@ SELECT $4::text, $5::bigint, CASE WHEN (SELECT count(*) FROM made) = cardinality
 WHERE (SELECT is_free FROM free)
 RETURNING number
 
--- name: move_tasks
--- Locks the live rows in the order of their ids, and writes those that still have the expected version:
--- what has ended moves to history. Returns the version that every locked row had.
-WITH locked AS (
+-- name: given_moves
+-- The live rows are locked in the order of their ids; `found` are those that have the expected version.
+locked AS (
     SELECT task_id, version FROM live_tasks WHERE task_id = ANY ($2::text[]) ORDER BY task_id FOR UPDATE
 ),
-fit AS (
+found AS (
     SELECT new.*
     FROM json_to_recordset($1::json) AS new (
         task_id text, version bigint, status text, precedence bigint, shape text, attempt bigint, node_id text,
@@ -155,7 +154,10 @@ fit AS (
         queue_timeout_at timestamptz, deadline_at timestamptz, expected_version bigint
     )
     JOIN locked ON locked.task_id = new.task_id AND locked.version = new.expected_version
-),
+)
+
+-- name: moved_tasks
+-- Writes the states in `fit`: what has ended moves to history.
 stayed AS (
     UPDATE live_tasks l
     SET version = fit.version,
@@ -193,6 +195,14 @@ ended AS (
     FROM fit
     JOIN gone USING (task_id)
 )
+
+-- name: move_tasks
+-- Returns the version that every locked row had.
+WITH
+-- include: given_moves
+,
+fit AS (SELECT * FROM found),
+-- include: moved_tasks
 SELECT task_id, version FROM locked
 
 -- name: lock_ended
@@ -220,21 +230,46 @@ FROM json_to_recordset($1::json) AS new (
 -- The ids once more, or statistics taken while history was short would make the join read all of it.
 WHERE e.task_id = ANY ($2::text[]) AND e.task_id = new.task_id AND e.version = new.expected_version
 
--- name: record
--- Attempts, events and the batch's own row in one statement, the last of every commit.
-WITH saved AS (
+-- name: kept_rows
+-- Attempts and events of what was written, if `written` has a row.
+saved AS (
     INSERT INTO attempts (task_id, attempt, node_id, status, body)
     SELECT task_id, attempt, node_id, status, body::json
-    FROM unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
+    FROM written, unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
         AS new (task_id, attempt, node_id, status, body)
     ON CONFLICT (task_id, attempt) DO UPDATE
     SET node_id = excluded.node_id, status = excluded.status, body = excluded.body
 ),
 told AS (
     INSERT INTO task_events (task_id, type, body)
-    SELECT task_id, type, body::json FROM unnest($9::text[], $10::text[], $11::text[]) AS new (task_id, type, body)
+    SELECT task_id, type, body::json
+    FROM written, unnest($9::text[], $10::text[], $11::text[]) AS new (task_id, type, body)
 )
+
+-- name: record
+-- Attempts, events and the batch's own row in one statement, the last of every commit.
+WITH written AS (SELECT),
+-- include: kept_rows
 INSERT INTO changes (master_id, number, body) VALUES ($1, $2, $3)
+
+-- name: move_all
+-- A batch of moves of live tasks as one statement, without a transaction around it: all of it, or nothing
+-- where a task is not as expected or the batch's number is taken; the number is returned, or no row.
+WITH
+-- include: given_moves
+,
+fit AS (
+    SELECT * FROM found
+    WHERE (SELECT count(*) FROM found) = cardinality($2::text[])
+        AND NOT EXISTS (SELECT FROM changes WHERE master_id = $12::text AND number = $13::bigint)
+),
+-- include: moved_tasks
+,
+written AS (SELECT WHERE EXISTS (SELECT FROM fit)),
+-- include: kept_rows
+INSERT INTO changes (master_id, number, body)
+SELECT $12::text, $13::bigint, $3::json FROM written
+RETURNING number
 
 -- name: recorded_changes
 SELECT body FROM changes WHERE master_id = $1 AND number = $2
