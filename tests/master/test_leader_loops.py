@@ -235,6 +235,39 @@ async def test_what_is_submitted_to_a_full_cluster_is_blocked_from_the_start_and
     assert leader.context.view.running_tasks("node-2") == 2
 
 
+async def test_what_follows_a_page_that_was_blocked_is_blocked_from_the_start(leader: Leader) -> None:
+    leader.put(sized("node-1"))
+    await leader.submit(*(wanting({"cpu": 9000}) for _ in range(PAGE)))
+    await leader.scheduler.run_once()
+    await tasks.submit(leader.context, wanting({"cpu": 9000}).spec, ENTRY)
+    assert list(await leader.store.ready_page(10)) == []
+    leader.put(sized("node-2", cpu=18_000))
+    await leader.scheduler.run_once()
+    assert leader.context.view.running_tasks("node-2") == 2
+
+
+async def test_what_comes_during_a_pass_over_a_full_cluster_is_blocked_from_the_start(
+    leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, ready_page = wanting({"cpu": 9000}).spec, leader.store.ready_page
+    leader.put(sized("node-1"))
+    await tasks.submit(leader.context, spec, ENTRY)
+    await leader.scheduler.run_once()
+
+    async def read_while_one_comes(limit: int, skip_task_ids: Sequence[str] = ()) -> Sequence[Task]:
+        page = await ready_page(limit, skip_task_ids)
+        await tasks.submit(leader.context, spec, ENTRY)
+        return page
+
+    monkeypatch.setattr(leader.store, "ready_page", read_while_one_comes)
+    await leader.scheduler.run_once()
+    assert len(await ready_page(10)) == 1
+    monkeypatch.undo()
+    leader.put(sized("node-2", cpu=18_000))
+    await leader.scheduler.run_once()
+    assert leader.context.view.running_tasks("node-2") == 2
+
+
 async def test_what_was_blocked_from_the_start_while_room_came_is_looked_at_again(leader: Leader) -> None:
     spec = wanting({"cpu": 9000}).spec
     leader.put(sized("node-1"))

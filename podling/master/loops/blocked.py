@@ -1,6 +1,6 @@
 """The shapes that have tasks out of the ready order, and how those come back when there is room."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from podling.core.task import Task
 from podling.core.value import value
@@ -23,6 +23,7 @@ class BlockedShapes:
 
     def __init__(self, context: MasterContext) -> None:
         self._context = context
+        self._full: frozenset[str] = frozenset()  # those for which there was no room at the last look
         self._known: set[str] = set()
         self._news: set[str] = set()  # known since the store was last asked
         self._epoch: int | None = None
@@ -56,14 +57,30 @@ class BlockedShapes:
             return 0
         for task in tasks:
             self.know(task.shape)  # before it is asked: the answer may be lost
+        self._full |= {task.shape for task in tasks}
+        self._context.full_for |= self._full
         await self._context.store.block([task.task_id for task in tasks], self._context.epoch)
         return len(tasks)
 
+    def fill(self, shapes: Iterable[str] = ()) -> None:
+        """Have more of these, and of the shapes for which there was no room, blocked from the start."""
+        if self._context.leads:
+            self._context.full_for = self._full.union(shapes)
+
     async def unblock(self) -> Unblocked:
-        """Put back as many of each shape as there is room for, the first ones first."""
+        """Put back as many of each shape as there is room for, the first ones first.
+
+        For the others the cluster is full: more of them are blocked from the start.
+        """
+        if self._context.epoch is None:
+            return Unblocked()
         share = max(1, MOST_UNBLOCKED // max(1, len(self._known)))
-        rooms = self._rooms(share)
-        if not rooms or self._context.epoch is None:
+        asked = self._known | self._context.full_for
+        all_rooms = self._rooms(asked, share)
+        self._context.full_for = frozenset(asked - all_rooms.keys())
+        self._full = self._context.full_for & self._known
+        rooms = {shape: room for shape, room in all_rooms.items() if shape in self._known}
+        if not rooms:
             return Unblocked()
         self._news.clear()
         found = await self._context.store.unblock(rooms, self._context.epoch)
@@ -71,7 +88,7 @@ class BlockedShapes:
         self._known -= emptied - self._news  # one that came meanwhile is there still
         return Unblocked(tasks=sum(found.values()), has_more=share in found.values())
 
-    def _rooms(self, most: int) -> Mapping[str, int]:
+    def _rooms(self, shapes: Iterable[str], most: int) -> Mapping[str, int]:
         view, now = self._context.view, self._context.clock.monotonic()
-        rooms = {shape: view.room_for(shape, now, most) for shape in sorted(self._known)}
+        rooms = {shape: view.room_for(shape, now, most) for shape in sorted(shapes)}
         return {shape: room for shape, room in rooms.items() if room}

@@ -133,7 +133,6 @@ class Scheduler:
     async def run_once(self) -> float | None:
         if not self._context.leads:
             return None
-        self._context.full_for = frozenset()
         await self._clear_up()
         await self._blocked.learn()
         for registry in await self._registries.learn():
@@ -215,10 +214,11 @@ class Scheduler:
 
     async def _place_page(self) -> bool:
         """Place one page; True if there may be more that fits. Raises StoreUnavailable, StaleEpoch."""
-        page = await self._context.store.ready_page(PAGE)
+        page, self._room_in_page = await self._context.store.ready_page(PAGE), PAGE
         heads = await self._lines.heads(self._lines.gate()) if self._context.queues.policies else ()
         self._nobody_waits, self._waits_of = not page, self._context.epoch
         if not page and not heads:
+            self._blocked.fill()
             return False
         decided, placed = await self._place([*page, *heads])
         self._lines.rest(decided.delayed.values())
@@ -227,7 +227,8 @@ class Scheduler:
         has_placed = any(isinstance(answer, Task) for answer in placed)
         self._nobody_waits = len(page) < PAGE and len(decided.placements) == len(page) + len(heads)
         if decided.complete and len(page) < PAGE:
-            self._context.full_for, self._room_in_page = frozenset(decided.blocked), PAGE - len(stayed)
+            self._blocked.fill(decided.blocked)
+            self._room_in_page = PAGE - len(stayed)
             return bool(moved) or (bool(heads) and has_placed)
         marked = await self._blocked.block([task for task in stayed if task.shape in decided.blocked])
         return marked > 0 or bool(moved) or has_placed
