@@ -17,21 +17,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import plots, records
+from bench import plots, profile, records
 from bench.records import Record
-from bench.render import around, render
+from bench.render import PAGE, around, render
 from bench.report import Result, machine, result_line, summary
 from bench.sheet import ENTRIES, Entry, find, scenarios
 from bench.trial import Trial
 from podling.core.errors import InvalidInput, PodlingError
 
 DOCS = Path(__file__).parent.parent / "docs"
+PROFILE = "profile"
 Run = Callable[[Trial], Coroutine[Any, Any, Result]]
 
 
 def main() -> int:
     """Return the exit code."""
-    listed = ", ".join(scenarios())
+    listed = ", ".join((*scenarios(), PROFILE))
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help=f"all if left out: {listed}")
     parser.add_argument("--store", choices=("memory", "postgres"), default="postgres")
@@ -40,19 +41,24 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="below 1: smaller numbers, for trying")
     parser.add_argument("--record", type=Path, metavar="DOCS", help="write the results into this folder")
     given = parser.parse_args()
-    if unknown := set(given.scenario) - set(scenarios()):
+    if unknown := set(given.scenario) - {*scenarios(), PROFILE}:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {listed}")
     # So that a SIGTERM, too, ends what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(machine())
-    wanted = [find(name, given.store) for name in given.scenario] or ENTRIES
+    wanted = [find(name, given.store) for name in given.scenario if name != PROFILE]
     trial = Trial(given.store, given.seconds, given.scale)
     is_whole = trial == Trial(given.store) and given.repetitions >= 3
     docs = given.record or (DOCS if is_whole and not given.scenario else None)
     try:
         if docs is not None:
             around(docs)  # now, and not after hours
-        return run_all(wanted, trial, given.repetitions, docs)
+        failed = 0
+        if wanted or not given.scenario:
+            failed = run_all(wanted or ENTRIES, trial, given.repetitions, docs)
+        if PROFILE in given.scenario or not given.scenario:
+            failed |= look_on(trial, given.record or DOCS)
+        return failed
     except InvalidInput as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -79,6 +85,19 @@ def run_all(wanted: Sequence[Entry], trial: Trial, repetitions: int, docs: Path 
             known = records.add(docs, kept, ENTRIES)
             render(docs, known, plots.draw(docs / "benchmarks", known))
     return int(failed)
+
+
+def look_on(trial: Trial, docs: Path) -> int:
+    """Write the profiles of the two most important scenarios into the page; return 1 if that failed."""
+    try:
+        around(docs, profile.BEGIN, profile.END)
+        seen = [asyncio.run(profile.profile(name, trial)) for name in profile.FLOWS]
+    except (PodlingError, TimeoutError, OSError) as error:
+        print(f"bench: profile: {_told(error)}", file=sys.stderr, flush=True)
+        return 1
+    profile.write(docs, seen, f"By py-spy, {trial.seconds:g} s each, on {machine()}; {_commit()}.")
+    print(f"bench: the profiles are in {docs / PAGE}", flush=True)
+    return 0
 
 
 def _repeat(entry: Entry, run: Run, trial: Trial, repetitions: int) -> Iterator[Result]:

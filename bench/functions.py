@@ -30,7 +30,7 @@ SETTINGS = (
 
 async def run(trial: Trial) -> Result:
     """Return `rate`, the CPU time of each part for a task, and the others' rates if there is a PostgreSQL."""
-    result = await _podling(trial)
+    result = await by_podling(trial)
     if trial.store != "postgres":
         return result
     for name, python in (await prepare()).items():
@@ -39,7 +39,8 @@ async def run(trial: Trial) -> Result:
     return result
 
 
-async def _podling(trial: Trial) -> Result:
+async def by_podling(trial: Trial) -> Result:
+    """Return `rate`, and the CPU time of each part for a task."""
     async with cluster(trial.store, *WORKER) as started:
         flags = ["--connections", str(CONNECTIONS), "--batch", str(BATCH), "--spec", SPEC]
         async with Child("load", "--port", str(started.port), "--limit", str(BACKLOG), *flags) as load:

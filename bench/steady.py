@@ -44,7 +44,7 @@ async def steady(
     await keep_on(trial.warm_up, step)
     for child in children:
         child.waits.clear()
-    async with watched(master) as used:
+    async with trial.beside(master), watched(master) as used:
         begin()
         before = done()
         took = await keep_on(trial.seconds, step)

@@ -1,6 +1,9 @@
 """How long and how big one repetition is; small ones are for trying whether all of it runs."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 WARM_UP_SECONDS = 10.0
 WARM_UP_SHARE = 1 / 6
@@ -8,11 +11,17 @@ WARM_UP_SHARE = 1 / 6
 
 @dataclass(frozen=True)
 class Trial:
-    """`scale` below 1 makes the big numbers of a scenario smaller."""
+    """`scale` below 1 makes the big numbers of a scenario smaller.
+
+    `beside` is entered with the master for as long as the steady state lasts.
+    """
 
     store: str = "postgres"
     seconds: float = 60.0
     scale: float = 1.0
+    beside: Callable[[Any], AbstractAsyncContextManager[None]] = field(
+        default=lambda _: nullcontext(), repr=False, compare=False
+    )
 
     @property
     def warm_up(self) -> float:
