@@ -5,8 +5,11 @@ import os
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
+from podling.store.postgres.queries import load
 from tests.conftest import ServerOf
 from tests.coordination.ground import Ground, postgres_ground
 from tests.postgres_servers import PostgresServer, chosen_servers
@@ -56,6 +59,30 @@ async def test_a_waiter_that_died_is_passed_over(server: PostgresServer, tmp_pat
         async with asyncio.timeout(30):
             assert await second is not None
     assert not (tmp_path / "ledger").exists()
+
+
+@pytest.mark.parametrize("before", [None, "clock_timestamp() - interval '1 second'"])
+async def test_who_puts_second_is_not_told_that_it_was_first(
+    server: PostgresServer, before: str | None
+) -> None:
+    """Neither where nothing was, nor where something has run out."""
+    async with postgres_ground(server) as ground:
+        assert ground.pool is not None
+        if before is not None:
+            await ground.pool.execute(f"INSERT INTO podling_cache VALUES ('k', '0', {before})")
+        async with ground.pool.acquire() as connection:
+            async with connection.transaction():
+                first = await connection.fetchval(load("cache").put, "k", "1", None)
+                second = asyncio.create_task(ground.coordination.cache.set("k", 2))
+                await _one_waits(connection)
+            assert (first, await second) == (True, False)
+        assert await ground.coordination.cache.get("k") == 2
+
+
+async def _one_waits(connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+    async with asyncio.timeout(30):
+        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.02)
 
 
 async def _contend(dsn: str, ledger: Path, count: int) -> asyncio.subprocess.Process:

@@ -44,6 +44,7 @@ class Job:
             "command": ["sh", "-c", SCRIPT.replace("long-job", f"job-{number}")],
             "env": {"ROWS": "100000", "ROW_SECONDS": "0.02"},
             "maxAttempts": 1000,
+            "maxLosses": 1000,  # to kill it by the engine is somebody's hand, and no failure of its own
             "retry": {"baseSeconds": 0.01, "factor": 1},
         }
         self.task_id = str(self._client.submit(spec)["taskId"])
@@ -56,7 +57,7 @@ class Job:
         container.wait()
 
     def running_container(self) -> Any:
-        """Return it as soon as there is one; without one for long, tell what Podling says of the task."""
+        """Return it as soon as there is one; if there is none, say what Podling says of the task."""
         try:
             return until("a container runs", self._container)
         except AssertionError as late:

@@ -3,13 +3,16 @@ SELECT value FROM podling_cache
 WHERE key = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp())
 
 -- name: put
-WITH known AS (
-    SELECT FROM podling_cache WHERE key = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp())
+-- What has run out goes first, so that whoever inserts a row, and nobody else, is told that it is new.
+WITH gone AS (
+    DELETE FROM podling_cache WHERE key = $1 AND expires_at <= clock_timestamp() RETURNING key
 )
 INSERT INTO podling_cache (key, value, expires_at)
-VALUES ($1, $2, clock_timestamp() + $3::float8 * interval '1 second')
+SELECT $1, $2, clock_timestamp() + $3::float8 * interval '1 second'
+FROM (SELECT count(*) FROM gone) cleared
+WHERE cleared.count >= 0
 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
-RETURNING NOT EXISTS (SELECT FROM known) AS is_new
+RETURNING xmax = 0 AS is_new
 
 -- name: delete
 DELETE FROM podling_cache WHERE key = $1
