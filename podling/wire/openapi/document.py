@@ -187,8 +187,9 @@ def _links(route: Exposed, schema: Schema | None) -> dict[str, Any]:
     if route.method == "GET" or name not in _LINKED:
         return {}
     field, path = _LINKED[name]
-    keys = [key for key in described() if key.partition(" ")[2] in (path, *_below(path))]
-    found = [Exposed(method=key.split()[0], path=key.split()[1], role=None) for key in keys]
+    below = {path, *_below(path)}
+    keys = [key.split() for key in described()]
+    found = [Exposed(method=method, path=other, role=None) for method, other in keys if other in below]
     return {
         operation_id(target): {
             "operationId": operation_id(target),
