@@ -81,6 +81,16 @@ def test_a_signal_goes_to_the_command_and_the_lock_is_released(cli: Cli) -> None
     assert json.loads(cli("lock", "list", "--json").out) == []
 
 
+def test_a_command_ends_with_the_one_that_holds_its_lock(cli: Cli) -> None:
+    program = "import time; print('runs', flush=True); time.sleep(600)"
+    with cli.start("lock", "run", "killed", "--", sys.executable, "-c", program) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "runs\n"
+        running.kill()
+        running.communicate(timeout=PATIENCE)  # until nobody can write there any more
+    cli("lock", "force-release", "killed")
+
+
 def test_a_breaker(cli: Cli) -> None:
     assert cli("breaker", "show", "b").out == "breaker b is closed, failures 0\n"
     assert "closed, failures 1" in cli("breaker", "failure", "b", "--max-failures", "2").out
