@@ -1,26 +1,23 @@
 """Locks, breakers, the cache and idempotency keys, for programs that have a master and no database."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from functools import partial, wraps
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from functools import partial
+from typing import Any, Self, cast
 
 from podling.client import coordination as calls
 from podling.client.asynchronous_base import PAGE, AsyncCaller
 from podling.client.call import Call
 from podling.client.operator_models import Breaker, CacheStatistics, Claim, Lock, Outcome, Permit
 from podling.core.errors import BreakerIsOpen, Conflict, LockNotAcquired, NotFound, PodlingError
+from podling.kit.asynchronous_guard import AsyncBreakerGuard, breaker_is_open
 from podling.kit.asynchronous_renewal import AsyncRenewal, AsyncSignal
 from podling.kit.lease import monotonic
 
 LOCK_SECONDS = 30.0
 MAX_FAILURES = 5
 COOL_DOWN_SECONDS = 30.0
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
 
 class AsyncHeldLock:
@@ -109,11 +106,8 @@ class AsyncHeldLock:
                     return None
 
 
-class AsyncGuard:
-    """A circuit breaker: as a context manager, or a decorator, it lets nothing run while it is open.
-
-    The errors in `counts` are failures; others say nothing.
-    """
+class AsyncGuard(AsyncBreakerGuard[Permit]):
+    """A circuit breaker: as a context manager, or a decorator, it lets nothing run while it is open."""
 
     def __init__(
         self,
@@ -123,11 +117,10 @@ class AsyncGuard:
         cool_down_seconds: float,
         counts: tuple[type[BaseException], ...],
     ) -> None:
+        super().__init__(key, counts)
         self._client = client
         self._max_failures = max_failures
         self._cool_down_seconds = cool_down_seconds
-        self._counts = counts
-        self.key = key
 
     async def state(self) -> Breaker:
         """Return the breaker as it is now."""
@@ -150,37 +143,11 @@ class AsyncGuard:
         """Ask whether to go ahead; who may while it is half open has to tell what came of it."""
         return cast(Permit, await self._client.send(calls.allow(self.key)))
 
-    async def __aenter__(self) -> Permit:
-        """Raise BreakerIsOpen if it lets nobody through."""
-        permit = await self.allow()
-        if not permit["allowed"]:
-            raise BreakerIsOpen(
-                f"the breaker {self.key} is {permit['state']} after {permit['failureCount']} failures",
-                details={
-                    "key": self.key,
-                    "state": permit["state"],
-                    "retryAfterSeconds": permit["retryAfterSeconds"],
-                },
-            )
-        return permit
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            await self.record_success()
-        elif isinstance(error, self._counts):
-            await self.record_failure()
-
-    def __call__(
-        self, function: Callable[_Arguments, Awaitable[_Result]]
-    ) -> Callable[_Arguments, Awaitable[_Result]]:
-        @wraps(function)
-        async def guarded(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
-            async with self:
-                return await function(*arguments, **named)
-
-        return guarded
+    def _refusal(self, permit: Permit) -> BreakerIsOpen | None:
+        if permit["allowed"]:
+            return None
+        wait = permit["retryAfterSeconds"]
+        return breaker_is_open(self.key, permit["state"], permit["failureCount"], wait)
 
 
 class AsyncCache:

@@ -2,26 +2,23 @@
 """Locks, breakers, the cache and idempotency keys, for programs that have a master and no database."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial, wraps
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from functools import partial
+from typing import Any, Self, cast
 
 from podling.client import coordination as calls
 from podling.client.blocking_base import PAGE, Caller
 from podling.client.call import Call
 from podling.client.operator_models import Breaker, CacheStatistics, Claim, Lock, Outcome, Permit
 from podling.core.errors import BreakerIsOpen, Conflict, LockNotAcquired, NotFound, PodlingError
+from podling.kit.blocking_guard import BreakerGuard, breaker_is_open
 from podling.kit.blocking_renewal import Renewal, Signal
 from podling.kit.lease import monotonic
 
 LOCK_SECONDS = 30.0
 MAX_FAILURES = 5
 COOL_DOWN_SECONDS = 30.0
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
 
 class HeldLock:
@@ -110,11 +107,8 @@ class HeldLock:
                     return None
 
 
-class Guard:
-    """A circuit breaker: as a context manager, or a decorator, it lets nothing run while it is open.
-
-    The errors in `counts` are failures; others say nothing.
-    """
+class Guard(BreakerGuard[Permit]):
+    """A circuit breaker: as a context manager, or a decorator, it lets nothing run while it is open."""
 
     def __init__(
         self,
@@ -124,11 +118,10 @@ class Guard:
         cool_down_seconds: float,
         counts: tuple[type[BaseException], ...],
     ) -> None:
+        super().__init__(key, counts)
         self._client = client
         self._max_failures = max_failures
         self._cool_down_seconds = cool_down_seconds
-        self._counts = counts
-        self.key = key
 
     def state(self) -> Breaker:
         """Return the breaker as it is now."""
@@ -149,35 +142,11 @@ class Guard:
         """Ask whether to go ahead; who may while it is half open has to tell what came of it."""
         return cast(Permit, self._client.send(calls.allow(self.key)))
 
-    def __enter__(self) -> Permit:
-        """Raise BreakerIsOpen if it lets nobody through."""
-        permit = self.allow()
-        if not permit["allowed"]:
-            raise BreakerIsOpen(
-                f"the breaker {self.key} is {permit['state']} after {permit['failureCount']} failures",
-                details={
-                    "key": self.key,
-                    "state": permit["state"],
-                    "retryAfterSeconds": permit["retryAfterSeconds"],
-                },
-            )
-        return permit
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.record_success()
-        elif isinstance(error, self._counts):
-            self.record_failure()
-
-    def __call__(self, function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-        @wraps(function)
-        def guarded(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
-            with self:
-                return function(*arguments, **named)
-
-        return guarded
+    def _refusal(self, permit: Permit) -> BreakerIsOpen | None:
+        if permit["allowed"]:
+            return None
+        wait = permit["retryAfterSeconds"]
+        return breaker_is_open(self.key, permit["state"], permit["failureCount"], wait)
 
 
 class Cache:

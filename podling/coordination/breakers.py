@@ -1,10 +1,7 @@
 """Circuit breakers: who keeps failing is left alone for a while, then tried by one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from functools import wraps
-from types import TracebackType
-from typing import ParamSpec, TypeVar
 
 from podling.core.coordination import Breaker, BreakerState, Permit
 from podling.core.coordination_rules import (
@@ -17,17 +14,15 @@ from podling.core.coordination_rules import (
 )
 from podling.core.errors import BreakerIsOpen
 from podling.core.fields import one_of
+from podling.kit.asynchronous_guard import AsyncBreakerGuard, breaker_is_open
 from podling.kit.waits import Waits
 from podling.store.ports.coordination import Breakers as Table
 
 MOST_LISTED = 500
 
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
-
-class Guard:
-    """Lets a block, or a function, run unless the breaker says no, and tells it what came of that."""
+class Guard(AsyncBreakerGuard[Permit]):
+    """Guards by a breaker of this store."""
 
     def __init__(
         self,
@@ -37,44 +32,25 @@ class Guard:
         cool_down: float,
         counts: tuple[type[BaseException], ...],
     ) -> None:
+        super().__init__(key, counts)
         self._breakers = breakers
-        self._key = key
         self._max_failures = max_failures
         self._cool_down = cool_down
-        self._counts = counts
 
-    async def __aenter__(self) -> Permit:
-        permit = await self._breakers.allow(self._key)
-        if not permit.allowed:
-            raise breaker_is_open(self._key, permit)
-        return permit
+    async def allow(self) -> Permit:
+        return await self._breakers.allow(self.key)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            await self._breakers.record_success(self._key)
-        elif isinstance(error, self._counts):
-            await self._breakers.record_failure(self._key, self._max_failures, self._cool_down)
+    async def record_success(self) -> Breaker:
+        return await self._breakers.record_success(self.key)
 
-    def __call__(
-        self, function: Callable[_Arguments, Awaitable[_Result]]
-    ) -> Callable[_Arguments, Awaitable[_Result]]:
-        @wraps(function)
-        async def guarded(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
-            async with self:
-                return await function(*arguments, **named)
+    async def record_failure(self) -> Breaker:
+        return await self._breakers.record_failure(self.key, self._max_failures, self._cool_down)
 
-        return guarded
-
-
-def breaker_is_open(key: str, permit: Permit) -> BreakerIsOpen:
-    """Return the error of somebody who is not let through."""
-    wait, count = permit.retry_after_seconds or 0.0, permit.breaker.failure_count
-    return BreakerIsOpen(
-        f"the breaker {key} is {permit.breaker.state} after {count} failures: try again in {wait:.3g} s",
-        details={"key": key, "state": permit.breaker.state.value, "retryAfterSeconds": wait},
-    )
+    def _refusal(self, permit: Permit) -> BreakerIsOpen | None:
+        breaker, wait = permit.breaker, permit.retry_after_seconds
+        if permit.allowed:
+            return None
+        return breaker_is_open(self.key, breaker.state.value, breaker.failure_count, wait)
 
 
 class Breakers:
