@@ -10,7 +10,7 @@ SCENARIO ?=
 STORE ?= postgres
 PYTEST_FLAGS ?=
 SQL_FLAGS ?=
-TEST_PROCESSES ?= auto
+TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak chaos sql-install
@@ -32,7 +32,7 @@ dev: setup ## master and worker in one process
 
 test: setup ## all tests, with real Docker and real Postgres
 	@bin/prepare-tests
-	@$(PYTHON) -m pytest -n 3 --dist loadgroup $(PYTEST_FLAGS)
+	@$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(PYTEST_FLAGS)
 
 lint: setup ## ruff, mypy --strict, import-linter
 	@$(PYTHON) -m ruff check .
