@@ -27,6 +27,7 @@ from podling.worker.runtime.threads import Threads
 
 CALL_SECONDS = 120.0
 PING_SECONDS = 3.0
+SILENT_SECONDS = 60.0  # far more than any question takes that is asked here
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 64 * 1024
 PUMP_BYTES = 1024 * 1024
@@ -67,6 +68,7 @@ class Engine:
         self.durations, self.failures = docker_calls(), docker_failures()
         self._clients: dict[str, APIClient] = {}
         self._ping: asyncio.Future[bool] | None = None
+        self._begun: dict[object, float] = {}
         self._open_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
     async def open(self) -> None:
@@ -143,6 +145,13 @@ class Engine:
             return f"The Docker engine did not answer a ping within {PING_SECONDS:g} s."
         except RuntimeFailure as failure:
             return failure.message
+        # Some versions lock themselves up in parts: they answer pings, and never again what is asked of them.
+        now = time.perf_counter()
+        if any(now - begun > SILENT_SECONDS for begun in list(self._begun.values())):
+            return (
+                "The Docker engine answers pings, and has left a question unanswered for "
+                f"{SILENT_SECONDS:g} s; restart it if that does not end."
+            )
         return None
 
     async def open_stream(
@@ -173,11 +182,14 @@ class Engine:
         meter = current_meter()
 
         def run() -> _T:
-            begin = time.perf_counter()
+            begin, key = time.perf_counter(), object()
+            if pool is self._calls:
+                self._begun[key] = begin
             try:
                 with translated(what):
                     return operation()
             finally:
+                self._begun.pop(key, None)
                 if meter is not None:
                     meter.add(time.perf_counter() - begin, datetime.now(UTC))
 
