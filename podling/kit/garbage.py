@@ -5,23 +5,28 @@ import sys
 import time
 from collections.abc import Callable
 
-YOUNG, MIDDLE = 10_000, 10
-FULL = 5
-"""A full one after about half a million (YOUNG * MIDDLE * FULL) new objects that did not go by themselves."""
+YOUNG, MIDDLE = 2_000, 5
+"""A collection after as many new objects, and after as many of those one that sets aside what it leaves.
+
+Each takes a few milliseconds then, for which everybody waits.
+"""
+
+NEVER = 1_000_000_000
 
 CALM_SECONDS = 60.0
 MOST_SECONDS = 3600.0
 GROWTH = 1.25  # of what is allocated: with less there is little to be had
+TOO_MUCH = 2.0  # for which nobody waits for calm
 
 
 class Collector:
-    """A full collection looks only at what has come since the one before: what it leaves is set aside.
+    """Every collection looks only at what has come since the one before: what it leaves is set aside.
 
     By the interpreter's own measure a master that is flooded would stand still every second, and the
     longer the more tasks it holds in memory. What is set aside goes by itself when nobody refers to it;
     circles among it go when it is looked at again: once memory has grown by a quarter since the last
-    time and there was no full collection for CALM_SECONDS, and after MOST_SECONDS in any case. With ten
-    thousand sessions such a look takes more than a second.
+    time and nothing was set aside for CALM_SECONDS, once it has doubled, and after MOST_SECONDS in any
+    case. With ten thousand sessions such a look takes more than a second.
     """
 
     def __init__(
@@ -36,10 +41,10 @@ class Collector:
         self._has_set_aside = False
 
     def begin(self) -> None:
-        """Set aside what is there by now, and from now on what every full collection leaves."""
+        """Set aside what is there by now, and from now on what collections leave."""
         gc.collect()
         gc.freeze()
-        gc.set_threshold(YOUNG, MIDDLE, FULL)
+        gc.set_threshold(YOUNG, MIDDLE, NEVER)
         gc.callbacks.append(self._after)
 
     def end(self) -> None:
@@ -52,15 +57,16 @@ class Collector:
         now = self._now()
         self._least = min(self._least, self._allocated())
         calm = now - self._collected_at >= CALM_SECONDS
-        has_grown = self._allocated() > self._least * GROWTH
-        if self._has_set_aside and ((calm and has_grown) or now - self._looked_at >= MOST_SECONDS):
+        growth = self._allocated() / self._least
+        is_worth_it = (calm and growth > GROWTH) or growth > TOO_MUCH
+        if self._has_set_aside and (is_worth_it or now - self._looked_at >= MOST_SECONDS):
             gc.unfreeze()
             gc.collect()
             self._has_set_aside = False
             self._looked_at, self._least = now, self._allocated()
 
     def _after(self, phase: str, about: dict[str, int]) -> None:
-        if phase == "stop" and about["generation"] == 2:
+        if phase == "stop" and about["generation"] > 0:
             gc.freeze()
             self._collected_at = self._now()
             self._has_set_aside = True

@@ -27,6 +27,7 @@ from podling.store.base import Store, WriteResult, WriteStatus
 _log = logging.getLogger(__name__)
 
 MOST_PER_BATCH = 500
+MOST_PER_TURN = 100  # are decided in one turn of the event loop
 MOST_WAITING = 10_000  # then the store is too slow for what comes in
 _REFUSALS = frozenset(
     {WriteStatus.DUPLICATE, WriteStatus.NOT_LISTED, WriteStatus.NO_PARENT, WriteStatus.REFUSED}
@@ -240,7 +241,9 @@ class Committer:
         plan = DraftPlan(
             await self._load(items, waiting, trust_memory), self._clock, self._draw, self._notify
         )
-        for index in waiting:
+        for position, index in enumerate(waiting, 1):
+            if position % MOST_PER_TURN == 0:
+                await asyncio.sleep(0)
             item = items[index]
             if isinstance(item, Insert):
                 plan.insert(index, item)

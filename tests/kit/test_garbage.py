@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from podling.kit.garbage import CALM_SECONDS, FULL, GROWTH, MIDDLE, MOST_SECONDS, YOUNG, Collector
+from podling.kit.garbage import (
+    CALM_SECONDS,
+    GROWTH,
+    MIDDLE,
+    MOST_SECONDS,
+    TOO_MUCH,
+    YOUNG,
+    Collector,
+)
 
 
 class Clock:
@@ -57,9 +65,9 @@ def set_aside_circle() -> weakref.ref[Circle]:
 
 
 @pytest.mark.usefixtures("collector")
-def test_some_that_is_kept_is_no_reason_to_look_at_everything() -> None:
+def test_what_is_kept_is_no_reason_to_look_at_everything() -> None:
     before = full_collections()
-    kept = [[number] for number in range(YOUNG * MIDDLE * FULL // 4)]
+    kept = [[number] for number in range(3 * YOUNG * MIDDLE)]
     assert full_collections() == before
     assert kept
 
@@ -73,12 +81,32 @@ def test_a_full_collection_looks_only_at_what_is_new() -> None:
 
 
 @pytest.mark.usefixtures("collector")
+def test_no_collection_looks_at_more_than_has_come_since_a_few_before() -> None:
+    kept, most = [], 0
+    for number in range(4 * YOUNG * MIDDLE):
+        kept.append([number])
+        if number % YOUNG == 0:
+            most = max(most, len(gc.get_objects()))
+    assert YOUNG < most < 2 * YOUNG * MIDDLE
+    assert kept
+
+
+@pytest.mark.usefixtures("collector")
 def test_garbage_in_circles_does_not_pile_up() -> None:
-    before = full_collections()
-    kept: list[object] = []
-    for _ in range(2 * YOUNG * MIDDLE * FULL):
-        kept.append([kept])
-    assert full_collections() > before
+    circles = [weakref.ref(Circle()) for _ in range(2 * YOUNG)]
+    assert sum(circle() is not None for circle in circles) < 2 * YOUNG
+
+
+def test_circles_that_were_set_aside_go_when_memory_has_doubled_although_times_are_never_calm(
+    collector: Collector, clock: Clock
+) -> None:
+    circle = set_aside_circle()
+    clock.blocks = TOO_MUCH
+    collector.look_again()
+    assert circle() is not None
+    clock.blocks = TOO_MUCH + 0.01
+    collector.look_again()
+    assert circle() is None
 
 
 def test_circles_that_were_set_aside_go_when_memory_has_grown_and_times_are_calm(

@@ -57,6 +57,9 @@ HELLO_SECONDS = 10.0
 LINGER_SECONDS = 30.0
 SILENT_LEASES = 3  # after which a connection is dead, whatever the kernel thinks of it
 MOST_WAITING = 1000  # messages that may wait for the store; the worker sends the others again
+SMALL_MESSAGE = 200
+"""Characters of a beat and the like, which waits for nothing."""
+
 MOST_MESSAGE_BYTES = 32 * 1024 * 1024
 
 _Work = Reports | Inventory | BeatMessage | StreamRefused
@@ -97,7 +100,9 @@ async def serve_session(request: web.Request) -> web.StreamResponse:
     desk = Desk(app[CONTEXT], app[SESSIONS], app[BEATS], app[RELAY])
     try:
         with _lent(request, desk.context, node_id) as secret:
-            await serve(desk, node_id, _WebSocketLine(socket), partial(uncounted, request), secret)
+            await serve(
+                desk, node_id, _WebSocketLine(socket, desk.sessions), partial(uncounted, request), secret
+            )
     finally:
         await socket.close()
     return socket
@@ -155,16 +160,22 @@ async def _hello(line: Line) -> Hello:
 class _WebSocketLine:
     """The port `Line` over a WebSocket, whose `Connection` cuts off who takes nothing."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    __slots__ = ("_reading", "_socket", "_writing")
+
+    def __init__(self, socket: web.WebSocketResponse, sessions: Sessions) -> None:
         self._socket = socket
+        self._reading, self._writing = sessions.reading, sessions.writing
 
     async def send(self, message: MasterMessage) -> None:
+        await self._writing.enter()
         await self._socket.send_str(pack(message))
 
     async def receive(self) -> object:
         message = await self._socket.receive()
         if message.type is not WSMsgType.TEXT:
             raise Unavailable("the worker hung up")
+        if len(message.data) > SMALL_MESSAGE:
+            await self._reading.enter()
         return unpack(message.data)
 
 

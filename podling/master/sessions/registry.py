@@ -16,6 +16,7 @@ from podling.core.protocol import (
     StopOrder,
 )
 from podling.core.task import StopReason, Task, TaskStatus
+from podling.kit.rounds import Rounds
 from podling.master.committer import Applied
 from podling.master.context import MasterContext
 from podling.master.sessions.reconcile import assignment_of, reconcile, stop_order_of
@@ -23,6 +24,11 @@ from podling.master.sessions.session import Session
 from podling.wire.session import Assign, Desired, Drain, Hello, MastersKnown, Stop, Welcome
 
 _log = logging.getLogger(__name__)
+
+MOST_PER_ROUND = 20
+"""Messages that are written, and as many that are read, in one round of the event loop: a hundred workers get
+their assignments out of one commit, and what they tell of them arrives together.
+"""
 
 REPLACED = "a newer session of this node has begun"
 DRAINED = "the node is drained"
@@ -38,6 +44,7 @@ class Sessions:
         self._context = context
         self._node_changed = node_changed
         self._by_node: dict[str, Session] = {}
+        self.reading, self.writing = Rounds(MOST_PER_ROUND), Rounds(MOST_PER_ROUND)
         self._ousted: dict[str, str] = {}  # by node, the start that another one has taken over from
         context.feed.listen(self._deliver)
         context.node_listeners += [self._drop_removed, self._tell_drain]
