@@ -1,6 +1,7 @@
 """What the leader's loops do in a single pass."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,9 +9,11 @@ import pytest
 
 from podling.core.access import LOCAL
 from podling.core.errors import StaleEpoch, StoreUnavailable, Unavailable
+from podling.core.lifecycle import Cancel
 from podling.core.task import Task, TaskStatus
 from podling.core.view import View, WhyNot
-from podling.master.committer import MOST_WAITING
+from podling.master.committer import MOST_PER_TURN, MOST_WAITING, Happening
+from podling.master.drafts import DraftPlan
 from podling.master.inserts import Insert
 from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED, BlockedShapes
 from podling.master.loops.deadlines import Deadlines
@@ -334,3 +337,29 @@ async def test_what_comes_while_others_wait_takes_its_turn(leader: Leader) -> No
     await leader.scheduler.run_once()
     assert found[0]
     assert (await leader.stored(task)).status is TaskStatus.SCHEDULED
+
+
+async def test_others_have_a_turn_while_a_large_batch_is_decided(
+    leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [wanting({"cpu": 10}) for _ in range(3 * MOST_PER_TURN)]
+    await leader.submit(*given)
+    turn, decided, happen = 0, Counter[int](), DraftPlan.happen
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def counted(plan: DraftPlan, index: int, item: Happening) -> None:
+        decided[turn] += 1
+        happen(plan, index, item)
+
+    monkeypatch.setattr(DraftPlan, "happen", counted)
+    others = asyncio.create_task(take_turns())
+    answers = await leader.context.committer.report_all([Happening(task.task_id, Cancel()) for task in given])
+    others.cancel()
+    assert all(isinstance(answer, Task) for answer in answers)
+    assert sum(decided.values()) == len(given)
+    assert max(decided.values()) <= MOST_PER_TURN

@@ -1,5 +1,6 @@
 """Gives ready tasks to nodes, page by page in claim order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -215,6 +216,7 @@ class Scheduler:
     async def _place_page(self) -> bool:
         """Place one page; True if there may be more that fits. Raises StoreUnavailable, StaleEpoch."""
         page, self._room_in_page = await self._context.store.ready_page(PAGE), PAGE
+        await asyncio.sleep(0)  # reading a page takes a while, and so does planning one
         heads = await self._lines.heads(self._lines.gate()) if self._context.queues.policies else ()
         self._nobody_waits, self._waits_of = not page, self._context.epoch
         if not page and not heads:

@@ -47,7 +47,7 @@ from podling.store.ports.decisions import DecisionQuery
 from podling.wire.codec import encode
 
 MOST_REFUSED_TOLD = 5
-AT_A_TIME = 50  # of a batch
+AT_A_TIME = 20  # of a batch, before others have a turn: several batches come side by side
 
 
 async def submit(context: MasterContext, spec: TaskSpec, entry: Entry) -> tuple[Task, bool]:
