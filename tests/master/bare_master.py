@@ -9,7 +9,7 @@ from podling.master.context import MasterContext, MasterOptions, build
 from podling.master.loops.scheduler import Scheduler
 from podling.store.base import Batch, WriteResult
 from podling.store.memory.store import MemoryStore
-from tests.builders import at, build_batch, insertion
+from tests.builders import at, build_batch, ended, insertion
 
 EPOCH = 1
 MANY = 100  # pages; no pass of these tests needs as many
@@ -76,3 +76,7 @@ class Leader:
 
     async def stored(self, task: Task) -> Task:
         return (await self.store.load_tasks([task.task_id]))[task.task_id]
+
+    async def end(self, task: Task) -> None:
+        """Have the task's worker tell its good end."""
+        await self.context.committer.apply(task.task_id, ended(await self.stored(task)))

@@ -120,3 +120,20 @@ async def test_what_more_than_room_decides_about_waits_for_a_pass(leader: Leader
     else:
         leader.context.queues.rules = Rules({"default": QueuePolicy(max_in_flight=1)})
     assert await insert(leader, task) == [TaskStatus.PENDING]
+
+
+async def test_an_end_asks_for_a_pass_only_where_somebody_may_want_its_room(leader: Leader) -> None:
+    leader.put(sized("node-1", slots=2))
+    first, second, third = (wanting({"cpu": 100}) for _ in range(3))
+    await insert(leader, first, second)
+    await leader.end(first)
+    assert not await leader.scheduler.wakeup.wait(0.0), "nobody waits"
+    assert await insert(leader, third) == [TaskStatus.SCHEDULED]
+    waiting = wanting({"cpu": 100})
+    assert await insert(leader, waiting) == [TaskStatus.PENDING]
+    assert await leader.scheduler.wakeup.wait(0.0), "a new one waits"
+    await leader.scheduler.run_once()
+    await leader.end(second)
+    assert await leader.scheduler.wakeup.wait(0.0), "it waits for room"
+    await leader.scheduler.run_once()
+    assert (await leader.stored(waiting)).status is TaskStatus.SCHEDULED

@@ -220,6 +220,10 @@ class Laws:
             is_known = row.status is AttemptStatus.COMPLETED or row.error_code == "EXIT_CODE"
             for run in self._ledger.running(*key) if is_known else ():
                 self._story.violation("I8", f"{run} runs on although it was told as {row.status}")
+            has_exit = row.exit_code is not None
+            if has_exit and not any(run.attempt == row.attempt for run in self._ledger.of(row.task_id)):
+                text = f"attempt {row.attempt} of {row.task_id} was told as {row.status} and never ran"
+                self._story.violation("I8", text)
 
     def _given_up(self, batch: Batch, known: Task, task: Task) -> None:
         """I17: the leader takes an attempt from its node only when that node has stopped it."""

@@ -92,6 +92,8 @@ class Scheduler:
         if change.before is None and is_full:
             self._room_in_page -= 1
             return False
+        if after.status.is_terminal and after.spec.concurrency_key is None and self._is_free():
+            return False  # its room is nobody's yet
         return after.attempt == 0 or not after.status.is_live
 
     def _count(self, change: Applied) -> None:
@@ -163,12 +165,15 @@ class Scheduler:
     # In the commit that stores them
 
     def _may_begin_at_once(self) -> bool:
-        """Whether new tasks may be given to nodes unseen, since nobody waits and no limit is to be kept."""
+        """Whether new tasks may be given to nodes before they are stored."""
+        return self._is_free() and len(self._fresh) < PAGE
+
+    def _is_free(self) -> bool:
+        """Whether nobody waits for room, as far as is known, and no limit is to be kept."""
         context = self._context
         return (
             self._nobody_waits
             and self._waits_of == context.epoch is not None
-            and len(self._fresh) < PAGE
             and not self._blocked.are_known
             and not (context.queues.policies or context.registries.hold or context.committer.is_unsure)
         )
