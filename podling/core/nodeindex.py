@@ -11,6 +11,7 @@ from podling.core.room import Bucket, Room, bucket_of
 from podling.core.spec import CPU, MEMORY, SLOTS, Affinity, Constraint, Operator, Placement
 
 FEW = 64
+GOLDEN = (5**0.5 - 1) / 2  # its multiples lie evenly between 0 and 1, however many there are
 _DIMENSIONS = {SLOTS: 0, CPU: 1, MEMORY: 2}
 _NONE: Set[str] = frozenset()
 
@@ -188,7 +189,8 @@ class NodeIndex:
     ) -> Iterator[str]:
         """Yield eligible nodes whose bucket does not rule them out, the emptiest bucket first.
 
-        `turn` shifts where in a bucket to begin, so that shapes do not all begin with the same node.
+        Each `turn` begins elsewhere in a bucket, far from where the others begin and go on: shapes that
+        are planned together would otherwise look at the nodes that the others have just filled.
         """
         if eligible.bound <= self._few:
             yield from sorted(eligible)
@@ -205,7 +207,7 @@ class NodeIndex:
     def _roomy(self, bucket: Bucket, requirement: Requirement, turn: int) -> Iterator[str]:
         """Yield the bucket's nodes that have enough of the resource which its size leaves open."""
         members, rooms = self._buckets[bucket], self.rooms
-        start = turn % len(members)
+        start = int(turn * GOLDEN % 1 * len(members))
         turned = chain(islice(members, start, None), islice(members, start))
         resource, wanted = _open_resource(bucket, requirement)
         if resource is None:
@@ -224,6 +226,15 @@ class NodeIndex:
             taken = sum(port in self.rooms[node_id].ports for node_id in inside)
             counts[f"host port {port} in use"] += taken
         return +counts
+
+    def looks_at_lacks(self, requirement: Requirement, eligible: Eligible) -> int:
+        """Return how many looks at a node `count_lacks` takes; the sizes of most buckets need none."""
+        wanted = requirement.requests.items()
+        apart = 0 if eligible.covers(self._available) else 1
+        return (apart + len(requirement.host_ports)) * eligible.bound + sum(
+            len(members) * sum(_is_open(bucket, resource, amount) for resource, amount in wanted)
+            for bucket, members in self._buckets.items()
+        )
 
     def _count_mismatches(self, requirement: Requirement, counts: Counter[str]) -> None:
         total = len(self._available)
@@ -247,12 +258,10 @@ class NodeIndex:
             if named_place(resource) is not None:
                 self._count_places(resource, wanted, inside, counts)
                 continue
-            dimension = _DIMENSIONS.get(resource)
-            size = None if dimension is None else bucket[dimension]
-            if size is None or size == wanted.bit_length():
+            if _is_open(bucket, resource, wanted):
                 short = sum(rooms[node_id].free.get(resource, 0) < wanted for node_id in inside)
             else:
-                short = len(inside) if size < wanted.bit_length() else 0
+                short = len(inside) if bucket[_DIMENSIONS[resource]] < wanted.bit_length() else 0
             counts[f"insufficient {resource}"] += short
 
     def _count_places(
@@ -273,10 +282,15 @@ def _conditions(placement: Placement) -> Iterator[Constraint]:
 def _open_resource(bucket: Bucket, requirement: Requirement) -> tuple[str | None, int]:
     """Return a resource of which the bucket's nodes may have enough or not, and how much is wanted."""
     for resource, wanted in requirement.requests.items():
-        dimension = _DIMENSIONS.get(resource)
-        if dimension is None or bucket[dimension] == wanted.bit_length():
+        if _is_open(bucket, resource, wanted):
             return resource, wanted
     return None, 0
+
+
+def _is_open(bucket: Bucket, resource: str, wanted: int) -> bool:
+    """Whether a bucket's size leaves open which of its nodes have enough of the resource."""
+    dimension = _DIMENSIONS.get(resource)
+    return dimension is None or bucket[dimension] == wanted.bit_length()
 
 
 def _may_hold(bucket: Bucket, wanted: Bucket) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from podling.core.nodeindex import FEW, Eligible, NodeIndex
-from podling.core.placement import Requirement, affinity_of
+from podling.core.placement import Requirement, affinity_of, shortage
 from podling.core.room import Room
-from podling.core.spec import Affinity, Operator, Strategy
+from podling.core.spec import SLOTS, Affinity, Operator, Strategy
 
 SAMPLES = 16
 NEW_SAMPLES = 2  # with every further task of the shape
@@ -24,11 +24,33 @@ class Ledger:
     def __init__(self, index: NodeIndex) -> None:
         self._index = index
         self.taken: dict[str, Room] = {}
+        self.full: set[str] = set()  # without a slot, which everything needs
+        self._least: dict[str, int] = {}  # of each resource, what is free where the plan has left least of it
         self.checks = 0
 
     def charge_scan(self, nodes: int) -> None:
         """Count a look at one resource of so many nodes, each far less work than a check."""
         self.checks += nodes // 3
+
+    def count_used_up(self, requirement: Requirement, eligible: Eligible) -> Counter[str]:
+        """Count the nodes on which the plan itself has used up what the requirement asks for, by reason."""
+        self.charge_scan(len(self.taken))
+        rooms, inside = self._index.rooms, eligible.all()
+        found: Counter[str] = Counter()
+        for resource, wanted in requirement.requests.items():
+            if self._least.get(resource, wanted) >= wanted:
+                continue  # there is enough on each
+            short = [
+                node_id
+                for node_id, room in self.taken.items()
+                if room.free.get(resource, 0) < wanted <= rooms[node_id].free.get(resource, 0)
+            ]
+            found[shortage(resource, wanted)] += len(inside & frozenset(short))
+        for port in requirement.host_ports:
+            gone = [node_id for node_id, room in self.taken.items() if port in room.ports]
+            taken_now = [node_id for node_id in gone if port not in rooms[node_id].ports]
+            found[f"host port {port} in use"] += len(inside & frozenset(taken_now))
+        return +found
 
     def room(self, node_id: str) -> Room:
         return self.taken.get(node_id) or self._index.rooms[node_id]
@@ -38,9 +60,15 @@ class Ledger:
         return self.room(node_id).fits(requirement)
 
     def take(self, node_id: str, requirement: Requirement) -> None:
-        if node_id not in self.taken:
-            self.taken[node_id] = self._index.rooms[node_id].copy()
-        self.taken[node_id].take(requirement)
+        room = self.taken.get(node_id)
+        if room is None:
+            room = self.taken[node_id] = self._index.rooms[node_id].copy()
+        room.take(requirement)
+        for resource in requirement.requests:
+            free = room.free[resource]
+            self._least[resource] = min(self._least.get(resource, free), free)
+        if room.free[SLOTS] <= 0:
+            self.full.add(node_id)
 
 
 class ShapeSearch:
@@ -104,7 +132,9 @@ class ShapeSearch:
         ledger, requirement = self._ledger, self._requirement
         candidates = self._index.candidates(requirement, part, fullest_first=self._binpack, turn=self._turn)
         for node_id in candidates:
-            if node_id not in self._seen and ledger.fits(node_id, requirement):
+            if node_id in ledger.full or node_id in self._seen:
+                continue
+            if ledger.fits(node_id, requirement):
                 self._seen.add(node_id)
                 yield node_id
 

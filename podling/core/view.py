@@ -7,7 +7,7 @@ from dataclasses import field
 from podling.core.backoff import BackOffs
 from podling.core.node import Node
 from podling.core.nodeindex import Eligible, NodeIndex
-from podling.core.placement import Lack, Requirement, lacks_of, requirement_of, shortages
+from podling.core.placement import Lack, Requirement, lacks_of, requirement_of
 from podling.core.room import Room
 from podling.core.search import Ledger, ShapeSearch
 from podling.core.task import Task, TaskStatus
@@ -356,7 +356,7 @@ class _Draft:
             requirement,
             eligible.but(backing_off.keys()),
             self._view.neighbours(task.shape),
-            turn=len(self.placements),
+            turn=len(self._searches),
         )
         self._searches[task.shape] = search
         return search
@@ -368,20 +368,9 @@ class _Draft:
     def _why_not(self, task: Task) -> WhyNot:
         requirement = self._view.requirement(task)
         eligible, backing_off = self._eligible(task, requirement)
-        self._ledger.charge_scan(eligible.bound)
+        self._ledger.charge_scan(self._view.index.looks_at_lacks(requirement, eligible))
         counted = self._view.why_not(requirement, eligible, backing_off)
         reasons = dict(counted.reasons)
-        for node_id, room in self._ledger.taken.items():
-            if node_id in eligible:
-                self._count_taken(node_id, room, requirement, reasons)
+        for reason, count in self._ledger.count_used_up(requirement, eligible).items():
+            reasons[reason] = reasons.get(reason, 0) + count
         return WhyNot(requirement=requirement, nodes=counted.nodes, reasons=reasons, until=counted.until)
-
-    def _count_taken(
-        self, node_id: str, room: Room, requirement: Requirement, reasons: dict[str, int]
-    ) -> None:
-        """Count what the plan itself has used up."""
-        node, before = self._view.index.nodes[node_id], self._view.index.rooms[node_id]
-        known = {lack.reason for lack in shortages(node, before, requirement)}
-        for lack in shortages(node, room, requirement):
-            if lack.reason not in known:
-                reasons[lack.reason] = reasons.get(lack.reason, 0) + 1

@@ -202,3 +202,33 @@ def test_what_fits_on_ten_thousand_nodes_is_found_with_few_looks(ten_thousand: V
     result = plan(ten_thousand, page, now=0.0, most_checks=10_000_000)
     assert len(result.placements) == 500
     assert result.checks <= 50 * 500
+
+
+@pytest.mark.parametrize("free", [250, 500, 900])
+def test_shapes_that_share_what_is_left_do_not_look_for_it_at_each_others_nodes(free: int) -> None:
+    """With room for one task each: what a plan has filled is not looked at again by its other shapes."""
+    view = view_of(*(sized(f"n{number}", slots=1) for number in range(free)))
+    page = [wanting({"cpu": 1 + number % 50}) for number in range(500)]
+    result = plan(view, page, now=0.0, most_checks=10_000_000)
+    assert len(result.placements) == min(free, 500)
+    scans = len(result.blocked) * 2 * free  # what is charged for saying why: see `charge_scan`
+    assert result.checks - scans <= 12 * 500
+    for why in result.blocked.values():
+        assert why.reasons == {"insufficient slots": free}
+
+
+def test_a_blocked_shape_counts_what_the_plan_itself_has_used_up() -> None:
+    view = view_of(*(sized(f"n{number}", cpu=1000, labels={"zone": "ab"[number % 2]}) for number in range(6)))
+    many = [wanting({"cpu": 900}) for _ in range(6)]
+    here = wanting({"cpu": 200}, node_selector={"zone": "a"})
+    small = wanting({"cpu": 100})
+    result = plan(view, [*many, here, small], now=0.0)
+    assert len(result.placements) == 7 and small.shape not in result.blocked
+    assert result.blocked[here.shape].reasons == {"label zone != a": 3, "insufficient cpu": 3}
+
+
+def test_a_full_cluster_is_known_to_be_full_for_all_shapes_in_one_plan(ten_thousand: View) -> None:
+    page = [wanting({"cpu": 9000 + number % 50}) for number in range(500)]
+    result = plan(ten_thousand, page, now=0.0)
+    assert result.complete and len(result.blocked) == 50
+    assert result.checks == 0  # the sizes of buckets say it, without a look at any node
