@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.report import Result
-from bench.sheet import ENTRIES, Entry, find
+from bench.sheet import ENTRIES, Entry, find, scenarios
 from bench.trial import Trial
 from tests.docker_engine import engine_answers, make_image
 from tests.support import require
@@ -21,6 +21,20 @@ from tests.support import require
 ROOT = Path(__file__).parents[2]
 DOCKER = ("containers", "latency", "adoption")
 DEADLINE_SECONDS = 60.0
+# By name, what people and programs read in the lines that it prints.
+FIELDS = {
+    "containers": "ratio rate raw_rate",
+    "latency": "start_over_raw_ms_p50 start_over_raw_ms_p99",
+    "lifecycle": "rate",
+    "nodes": "missed_beats plan_ms_p99",
+    "processes": "rate raw_rate",
+    "locks": "ratio rate",
+    "backlog": "ratio",
+    "submit": "rate p99_ms",
+    "batch": "rate",
+    "functions": "rate ratio_pgqueuer",
+    "idle": "p50_ms p95_ms",
+}
 QUICK = ("lifecycle memory", "nodes memory")
 
 
@@ -48,6 +62,23 @@ async def test_every_scenario_runs(entry: Entry) -> None:
         make_image()
     result = await _run(entry, 2.0)
     assert all(bar.key in result for bar in entry.bars)
+    assert result.keys() >= set(FIELDS.get(entry.scenario, "").split())
+
+
+def test_every_scenario_of_the_contract_is_there() -> None:
+    assert FIELDS.keys() <= set(scenarios())
+
+
+@pytest.mark.soak
+def test_the_profiler_looks_on(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text((ROOT / "docs" / "benchmarks.md").read_text())
+    command = [sys.executable, "-m", "bench", "profile", "--seconds", "3", "--record", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=10 * DEADLINE_SECONDS)
+    text = page.read_text()
+    assert text.count("| own time of the master | share |") == 2
+    assert text.count("| own time of the worker | share |") == 1
+    assert all("<svg" in file.read_text() for file in (tmp_path / "benchmarks").iterdir())
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
