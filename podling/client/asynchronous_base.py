@@ -12,6 +12,7 @@ from podling.client.call import Call, JsonObject, Page, T
 from podling.client.program import Program
 
 PAGE = 500
+PARENTS_PAGE = 100  # each may have a result of 64 KiB
 
 
 class AsyncTransport(Protocol):

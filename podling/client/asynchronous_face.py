@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Unpack, cast
 
 from podling.client import events, program, tasks
-from podling.client.asynchronous_base import PAGE
+from podling.client.asynchronous_base import PAGE, PARENTS_PAGE
 from podling.client.asynchronous_checkpoints import AsyncCheckpointing
 from podling.client.asynchronous_coordination import AsyncCoordination
 from podling.client.asynchronous_events import AsyncEvents
@@ -74,7 +74,7 @@ class AsyncTaskHandle:
         listing = partial(tasks.timeline, self.id)
         return cast(AsyncIterator[TimelineLine], self._client.items(listing, limit=limit, page=page))
 
-    def parents(self, *, limit: int | None = None, page: int = PAGE) -> AsyncIterator[Parent]:
+    def parents(self, *, limit: int | None = None, page: int = PARENTS_PAGE) -> AsyncIterator[Parent]:
         """Yield what it depends on, in that order, with their results."""
         listing = partial(tasks.parents, self.id)
         return cast(AsyncIterator[Parent], self._client.items(listing, limit=limit, page=page))

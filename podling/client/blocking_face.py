@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Unpack, cast
 
 from podling.client import events, program, tasks
-from podling.client.blocking_base import PAGE
+from podling.client.blocking_base import PAGE, PARENTS_PAGE
 from podling.client.blocking_checkpoints import Checkpointing
 from podling.client.blocking_coordination import Coordination
 from podling.client.blocking_events import Events
@@ -75,7 +75,7 @@ class TaskHandle:
         listing = partial(tasks.timeline, self.id)
         return cast(Iterator[TimelineLine], self._client.items(listing, limit=limit, page=page))
 
-    def parents(self, *, limit: int | None = None, page: int = PAGE) -> Iterator[Parent]:
+    def parents(self, *, limit: int | None = None, page: int = PARENTS_PAGE) -> Iterator[Parent]:
         """Yield what it depends on, in that order, with their results."""
         listing = partial(tasks.parents, self.id)
         return cast(Iterator[Parent], self._client.items(listing, limit=limit, page=page))

@@ -254,6 +254,7 @@ class Metrics(TypedDict):
     windowSeconds: float
     tasks: dict[str, int]
     pending: dict[str, int]
+    inbox: dict[str, Any]
     queues: dict[str, dict[str, Any]]
     depthsAreWhole: bool
     nodes: dict[str, int]

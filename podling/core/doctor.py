@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from podling.core.facts import MOST_COUNTED_READY, StoreFacts, WaitingTasks
+from podling.core.facts import MOST_COUNTED_READY, InboxDepth, StoreFacts, WaitingTasks
 from podling.core.findings import Finding, Severity, span
 from podling.core.node import Node
 from podling.core.task import Task, TaskStatus
@@ -14,6 +14,8 @@ LEAST_STUCK_SECONDS = 30.0
 SLOW_START_SECONDS = 900.0
 READY_WARNING_SECONDS, READY_PROBLEM_SECONDS = 60.0, 600.0
 BLOCKED_SECONDS = 600.0
+INBOX_WARNING_SECONDS, INBOX_PROBLEM_SECONDS = 30.0, 300.0
+MOST_COUNTED_IN_INBOX = 10_000
 MANY_FAILED = 100
 MOST_OF_ONE_KIND = 20
 MOST_SUSPECTS = 1000
@@ -35,6 +37,7 @@ class Cluster:
     nodes: Sequence[Node]
     live_tasks: Sequence[Task]
     store: StoreFacts
+    inbox: InboxDepth = InboxDepth()
 
 
 def examine_cluster(cluster: Cluster) -> Iterator[Finding]:
@@ -44,6 +47,7 @@ def examine_cluster(cluster: Cluster) -> Iterator[Finding]:
     yield from _nodes(cluster)
     yield from _at_most(_live_tasks(cluster), "at least " * (len(cluster.live_tasks) >= MOST_SUSPECTS))
     yield from _waiting(cluster)
+    yield from _inbox(cluster)
 
 
 def patience(lease_seconds: float) -> float:
@@ -259,6 +263,25 @@ def _waiting(cluster: Cluster) -> Iterator[Finding]:
             "something they share may be broken",
             "look at why, and replay what shall run again",
             "podling ps --status failed",
+        )
+
+
+def _inbox(cluster: Cluster) -> Iterator[Finding]:
+    age, items = cluster.inbox.oldest_seconds, cluster.inbox.items
+    if age is not None and age > INBOX_WARNING_SECONDS:
+        number = f"{items} or more" if items >= MOST_COUNTED_IN_INBOX else str(items)
+        behind = "it is behind, or cannot read or store them; its log says `inbox`"
+        yield _node(
+            "inbox",
+            Severity.PROBLEM if age > INBOX_PROBLEM_SECONDS else Severity.WARNING,
+            "inbox_not_emptied",
+            f"of what came by SQL {number} wait to be taken in, the oldest for {span(age)}",
+            f"tasks and cancels left there have no effect until a leader takes them in; {behind}"
+            if cluster.leader
+            else "tasks and cancels left there have no effect until a master leads, and none does",
+            "look into the leader's log and at its load (podling top); submit less at a time meanwhile"
+            if cluster.leader
+            else "have a master lead: start one, or look into the masters' logs for `election`",
         )
 
 

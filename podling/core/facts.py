@@ -134,6 +134,17 @@ class WaitingTasks:
 
 
 @value
+class InboxDepth:
+    """What programs have left by SQL and no leader has taken in yet, counted up to a limit.
+
+    An item is as old as its transaction says, which may have ended much later.
+    """
+
+    items: int = 0
+    oldest_seconds: float | None = None
+
+
+@value
 class StoreFacts:
     """`ready` wait for the planner, `blocked` (by shape) for a node. `failed_lately` counts tasks of
     the last day, up to a limit. `database` is None for a store without one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-from podling.core.facts import ReplicaFacts
+from podling.core.facts import InboxDepth, ReplicaFacts
 from podling.core.task import TERMINAL, TaskStatus
 from podling.kit.metrics import (
     Cell,
@@ -51,6 +51,7 @@ class Sampler:
         self._expected_at: float | None = None
         self._counted_at: float | None = None
         self.pending = PendingCounts()
+        self.inbox = InboxDepth()
         self.queues = QueueRates(context)
         measures = context.measures
         self._histograms = {
@@ -74,6 +75,7 @@ class Sampler:
         if self._counted_at is None or now - self._counted_at >= COUNT_SECONDS:
             self._counted_at = now
             self.pending = await self._context.store.count_pending(MOST_COUNTED)
+            self.inbox = await self._context.store.inbox.depth(MOST_COUNTED)
             await self._context.tally.count()
         await self.queues.look(now)
         self._expected_at = asyncio.get_running_loop().time() + LOOK_SECONDS
@@ -93,6 +95,10 @@ class Sampler:
             Gauge("podling_tasks", "Tasks that have not ended.", _keyed(self._states()), ("status",)),
             Gauge("podling_pending_tasks", "Pending tasks, up to 100,000 of each kind.",
                   _keyed(self._waiting()), ("kind",)),
+            gauge("podling_inbox_items", "What came by SQL and was not taken in yet, up to 100,000.",
+                  self.inbox.items),
+            gauge("podling_inbox_oldest_seconds", "How long the oldest of it has waited.",
+                  self.inbox.oldest_seconds or 0.0),
             *self.queues.gauges(asyncio.get_running_loop().time()),
             Gauge("podling_progressing_tasks", "Tasks on nodes that say how far they are, by quarters done.",
                   _keyed(self._progress()), ("percent",)),
@@ -148,6 +154,7 @@ class Sampler:
             "windowSeconds": round(now.at - then.at, 3),
             "tasks": self._states(),
             "pending": self._waiting(),
+            "inbox": {"items": self.inbox.items, "oldestSeconds": self.inbox.oldest_seconds},
             "queues": self.queues.overview(now.at),
             "depthsAreWhole": self.queues.depths.whole,
             "nodes": self._nodes(),

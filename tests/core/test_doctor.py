@@ -18,6 +18,7 @@ from podling.core.facts import (
     DatabaseFacts,
     DiskFacts,
     EngineFacts,
+    InboxDepth,
     OpenTransaction,
     ReplicaFacts,
     StoreFacts,
@@ -119,6 +120,17 @@ def test_a_node_that_takes_no_work(fields: dict[str, Any], expected: tuple[str, 
     sick = build_node("sick", session_no=1, **fields)
     assert told(examine_cluster(cluster(nodes=[well, sick]))) == [expected]
     assert ("problem", "no_usable_node") in told(examine_cluster(cluster(nodes=[sick])))
+
+
+@pytest.mark.parametrize(
+    ("age", "severity"), [(None, None), (5.0, None), (60.0, "warning"), (600.0, "problem")]
+)
+def test_an_inbox_that_nobody_empties(age: float | None, severity: str | None) -> None:
+    found = list(examine_cluster(cluster(inbox=InboxDepth(items=7, oldest_seconds=age))))
+    assert told(found) == ([(severity, "inbox_not_emptied")] if severity else [])
+    *_, alone = examine_cluster(cluster(leader=None, inbox=InboxDepth(items=10_000, oldest_seconds=90.0)))
+    assert "10000 or more wait to be taken in, the oldest for 90 s" in alone.message
+    assert "start one" in alone.remedy
 
 
 # Tasks that do not move

@@ -87,6 +87,18 @@ def test_a_statement_runs_by_the_command(shop: Shop) -> None:
     assert "SELECT $1::int + 1 AS next, $…" in shop.podling("ps", "--all").stdout
 
 
+def test_what_came_of_it_is_its_result_also_for_who_waits_for_it(shop: Shop) -> None:
+    parent = shop.end("SELECT 1 AS one, 'ü' AS said")
+    assert (parent["status"], parent["result"]) == (
+        "completed",
+        {"rowCount": 1, "rows": [{"one": 1, "said": "ü"}]},
+    )
+    child = shop.submit("CREATE TEMP TABLE t ()", dependsOn=[{"taskId": parent["taskId"]}])
+    (left,) = shop.running.client.task(child).parents()
+    assert left["result"] == parent["result"]
+    assert shop.running.client.wait(child, timeout_seconds=60)["result"] == {"rowCount": None}
+
+
 def test_the_databases_are_resources_of_the_node_and_their_addresses_are_nowhere(shop: Shop) -> None:
     (node,) = shop.running.client.list_all(nodes.listing)
     assert node["resources"]["allocatable"]["database/shop"] == CONNECTIONS

@@ -4,14 +4,18 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from podling.core.errors import StoreUnavailable
-from podling.kit.metrics import Histogram, exposition, quantile
+from podling.kit.metrics import Gauge, Histogram, exposition, quantile
 from podling.master.measured_store import measured
 from podling.master.measures import Measures
+from podling.master.sampler import Sampler
+from podling.master.sessions.registry import Sessions
+from podling.store.ports.inbox import InboxKind
 from tests.master.masters import Masters, RunningMaster, eventually
 from tests.master.world import Faulty, World, away, insert
 
@@ -152,6 +156,23 @@ async def test_calls_of_the_store_that_fail_are_counted(world: World) -> None:
         await store.count_pending(1)
     assert measures.store_failures.values == {("count_pending",): 1.0}
     assert sum(measures.store.counts()) == 1
+
+
+async def test_what_nobody_takes_in_is_counted_with_its_age(world: World) -> None:
+    context = world.context()
+    await world.store.inbox.put(InboxKind.SUBMIT, context.new_id(), '{"name": "job"}')
+    sampler = Sampler(context, cast(Sessions, FewSessions()))
+    await sampler.run_once()
+    inbox = sampler.overview()["inbox"]
+    assert inbox["items"] == 1 and 0 <= inbox["oldestSeconds"] < 60
+    told = {one.name: dict(one.values) for one in sampler.instruments() if isinstance(one, Gauge)}
+    assert told["podling_inbox_items"] == {(): 1}
+    assert told["podling_inbox_oldest_seconds"][()] == inbox["oldestSeconds"]
+
+
+class FewSessions:
+    def all(self) -> list[Any]:
+        return []
 
 
 async def test_pending_tasks_are_counted_up_to_a_bound(world: World) -> None:

@@ -8,7 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podling.core.doctor import MOST_SUSPECTS, Cluster, examine_cluster, node_name, patience
+from podling.core.doctor import (
+    MOST_COUNTED_IN_INBOX,
+    MOST_SUSPECTS,
+    Cluster,
+    examine_cluster,
+    node_name,
+    patience,
+)
 from podling.core.doctor_database import examine_database
 from podling.core.doctor_machine import (
     examine_clock,
@@ -188,6 +195,7 @@ async def _cluster(context: MasterContext, masters: Sequence[Master]) -> list[Fi
         nodes=nodes,
         live_tasks=await context.store.suspects(long_ago, MOST_SUSPECTS),
         store=facts,
+        inbox=await context.store.inbox.depth(MOST_COUNTED_IN_INBOX),
     )
     findings += examine_cluster(cluster)
     if facts.database is not None:

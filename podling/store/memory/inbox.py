@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import count, islice
 
+from podling.core.facts import InboxDepth
 from podling.kit.clock import Clock
 from podling.store.ports.inbox import Inbox, InboxItem, InboxKind
 
@@ -40,6 +41,14 @@ class InboxTable(Inbox):
             size += len(item.body.encode())
             found.append(item)
         return found
+
+    async def depth(self, limit: int) -> InboxDepth:
+        times = [item.received_at for item in islice(self._items.values(), limit)]
+        if not times:
+            return InboxDepth()
+        return InboxDepth(
+            items=len(times), oldest_seconds=max(0.0, (self._clock.now() - min(times)).total_seconds())
+        )
 
     async def remove(self, inbox_ids: Sequence[int]) -> None:
         coming = {item.task_id for item in self._items.values() if item.kind is InboxKind.SUBMIT}

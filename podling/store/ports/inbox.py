@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from podling.core.facts import InboxDepth
 from podling.core.value import value
 
 
@@ -43,6 +44,9 @@ class Inbox(Protocol):
         An id is given when something is left and seen when that is committed: what has a lower one may
         come later. Of items of one transaction none is seen before the others.
         """
+
+    async def depth(self, limit: int) -> InboxDepth:
+        """Count the items, up to so many of the first ones."""
 
     async def remove(self, inbox_ids: Sequence[int]) -> None:
         """Take items out, but those whose task is still there to be submitted."""

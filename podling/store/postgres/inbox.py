@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from podling.core.facts import InboxDepth
 from podling.core.task import TaskStatus
 from podling.store.batch import TaskWrite
 from podling.store.ports.inbox import Inbox, InboxItem, InboxKind
@@ -25,6 +26,11 @@ class InboxTable(Inbox):
     async def page(self, after: int, limit: int, most_bytes: int) -> Sequence[InboxItem]:
         rows = await self._pool.fetch(_SQL.page, after, limit, most_bytes)
         return [InboxItem(**(dict(row) | {"kind": InboxKind(row["kind"])})) for row in rows]
+
+    async def depth(self, limit: int) -> InboxDepth:
+        row = await self._pool.fetch_row(_SQL.depth, limit)
+        assert row is not None
+        return InboxDepth(items=row["items"], oldest_seconds=row["oldest_seconds"])
 
     async def remove(self, inbox_ids: Sequence[int]) -> None:
         await self._pool.fetch(_SQL.remove, list(inbox_ids))

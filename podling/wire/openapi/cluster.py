@@ -95,6 +95,10 @@ def _metrics() -> Schema:
             "windowSeconds": NUMBER,
             "tasks": closed("", dict.fromkeys(("pending", "scheduled", "running"), INTEGER)),
             "pending": closed("", dict.fromkeys(("ready", "blocked", "lined", "later"), INTEGER)),
+            "inbox": closed(
+                "What came by SQL and waits to be taken in.",
+                {"items": INTEGER, "oldestSeconds": nullable(NUMBER)},
+            ),
             "queues": mapping(_queue_metrics()),
             "depthsAreWhole": BOOLEAN,
             "nodes": closed("", dict.fromkeys(("online", "offline", "cordoned", "unhealthy"), INTEGER)),

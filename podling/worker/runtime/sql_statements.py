@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -32,6 +33,7 @@ from podling.worker.runtime.sql_errors import (
     unknown_outcome,
     wants_no_transaction,
 )
+from podling.worker.runtime.sql_home import Home, announce, find_home
 from podling.worker.runtime.sql_values import arguments_of, learn, names_of, prepare_connection, row_json
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ else:  # generic in its stubs alone
 MOST_ROWS = 1000
 MOST_ROW_BYTES = 64 * 1024
 """Of a result; what comes after is counted where it is, and not fetched."""
+MOST_RESULT_BYTES = 16 * 1024
+"""Of the rows in a task's result, which lies with its state."""
 MOST_MEMORY_BYTES = 1 << 29
 """Of this process: a value larger than that ends what runs in it, and not the machine."""
 
@@ -67,25 +71,14 @@ _NOTICE_CLIENT_GONE = """
     SELECT set_config(name, '2s', true) FROM pg_settings WHERE name = 'client_connection_check_interval'
 """
 
-
-# It has to act as its owner: anybody's function could act as this login.
-_HOME = """
-    SELECT format('%I.%I', n.nspname, p.proname)
-    FROM pg_proc p
-    JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE p.oid = to_regprocedure('podling_end(text, text, bigint)')
-      AND p.prosecdef
-      AND has_function_privilege(p.oid, 'EXECUTE')
-      AND current_setting('transaction_read_only') = 'off'
-"""
 _IDS = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
 class _Connection(_Base):
-    """`home` is the function that commits an end with its work; only Podling's own database has it."""
+    """`home` is what commits an end with its work; only Podling's own database has it."""
 
-    home: str | None = None
+    home: Home | None = None
 
     def get_reset_query(self) -> str:
         """What a statement did to its session ends with it."""
@@ -140,6 +133,18 @@ class Outcome:
         if len(self.rows) != self.row_count:
             sys.stderr.write(f"{self.row_count} rows, of which the first {len(self.rows)} are kept\n")
 
+    @property
+    def result(self) -> bytes:
+        """Return what others can read of it: how many rows, and as many of the first ones as are little."""
+        few, left = [], MOST_RESULT_BYTES
+        for row in self.rows:
+            left -= len(row) + 1
+            if left < 0:
+                break
+            few.append(row)
+        rows = b"" if self.tag is not None else b',"rows":[' + b",".join(few) + b"]"
+        return b'{"rowCount":' + orjson.dumps(self.row_count) + rows + b"}"
+
 
 class Rows:
     """Those that are kept, and how many there were."""
@@ -187,12 +192,14 @@ class Database:
         try:
             async with self._connection() as connection:
                 with _noticing(connection):
-                    outcome = await _done(connection, wanted)
+                    outcome, is_told = await _done(connection, wanted)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this attempt
             if isinstance(error, asyncpg.PostgresError):
                 sys.stderr.write(told(error))
             raise failure_of(error, wanted.is_late) from None
         outcome.tell()
+        if not is_told:
+            await asyncio.to_thread(announce, context.environment, outcome.result)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["Connection"]:
@@ -212,7 +219,7 @@ class Database:
             max_size=self._connections,
             max_inactive_connection_lifetime=IDLE_SECONDS,
             connection_class=_Connection,
-            init=_begin,
+            init=partial(_begin, self._cluster_id),
             timeout=CONNECT_SECONDS,
             statement_cache_size=0,  # nothing is left of a statement
             server_settings=_SETTINGS,
@@ -227,12 +234,12 @@ async def _give_back(pool: "asyncpg.Pool[asyncpg.Record]", connection: "Connecti
         _log.info("a connection was given up: %s", error)
 
 
-async def _begin(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def _begin(cluster_id: str, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     transport = getattr(connection, "_transport", None)  # which the driver shows in no other way
     keep_alive(transport.get_extra_info("socket") if transport is not None else None)
     await prepare_connection(connection)
     assert isinstance(connection, _Connection)
-    connection.home = await connection.fetchval(_HOME, timeout=PROMPT_SECONDS)
+    connection.home = await find_home(connection, cluster_id, PROMPT_SECONDS)
 
 
 @contextmanager
@@ -250,27 +257,28 @@ def _noticing(connection: "Connection") -> Iterator[None]:
         connection.remove_log_listener(listen)
 
 
-async def _done(connection: "Connection", order: Order) -> Outcome:
+async def _done(connection: "Connection", order: Order) -> tuple[Outcome, bool]:
+    """Run it; return what has come of it, and whether its cluster knows that already."""
     try:
         return await _in_transaction(connection, order)
     except asyncpg.PostgresError as error:
         if not wants_no_transaction(error):
             raise
-    return await _alone(connection, order)
+    return await _alone(connection, order), False
 
 
-async def _in_transaction(connection: "Connection", order: Order) -> Outcome:
+async def _in_transaction(connection: "Connection", order: Order) -> tuple[Outcome, bool]:
     begin = f"BEGIN; SET LOCAL statement_timeout = {order.milliseconds}; {_NOTICE_CLIENT_GONE}"
     try:
         await connection.execute(begin, timeout=PROMPT_SECONDS)
         outcome = await _execute(connection, order)
         if not connection.is_in_transaction():
             raise StatementFailed(ErrorCode.BAD_STATEMENT, "it must not end its transaction")
-        await _commit(connection, order)
+        is_told = await _commit(connection, order, outcome)
     except BaseException:
         await _roll_back(connection)
         raise
-    return outcome
+    return outcome, is_told
 
 
 async def _roll_back(connection: "Connection") -> None:
@@ -283,13 +291,15 @@ async def _roll_back(connection: "Connection") -> None:
         connection.terminate()
 
 
-async def _commit(connection: "Connection", order: Order) -> None:
-    """Commit, at home together with the end, and hear of it: by now it is too late to be cancelled.
+async def _commit(connection: "Connection", order: Order, outcome: Outcome) -> bool:
+    """Commit, at home together with the end and the result, and hear of it: it is too late to be cancelled.
+
+    Return whether the result was committed, too.
 
     Both in one message, since the end locks the task's row, for which masters would wait.
     """
-    home: str | None = connection.home  # type: ignore[attr-defined]
-    end = "" if home is None else f"SELECT {home}({order.literals}); "
+    home: Home | None = connection.home  # type: ignore[attr-defined]
+    end = "" if home is None else f"{home.call(order.literals, outcome.result)}; "
     committing = asyncio.ensure_future(connection.execute(f"{end}COMMIT", timeout=COMMIT_SECONDS))
     while not committing.done():
         with suppress(asyncio.CancelledError):
@@ -302,6 +312,7 @@ async def _commit(connection: "Connection", order: Order) -> None:
         raise
     if tag != "COMMIT":
         raise StatementFailed(ErrorCode.UNKNOWN, f"the server answered {tag} instead of COMMIT")
+    return home is not None and home.takes_result
 
 
 async def _alone(connection: "Connection", order: Order) -> Outcome:

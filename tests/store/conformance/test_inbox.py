@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from podling.core.facts import InboxDepth
 from podling.core.lifecycle import Deny
 from podling.core.task import TaskStatus
 from podling.store.base import Store, TaskWrite, WriteStatus
@@ -26,6 +27,17 @@ async def page(store: Store, after: int = 0, limit: int = 10, most_bytes: int = 
 
 async def waiting(store: Store) -> list[str]:
     return [item.task_id for item in await page(store)]
+
+
+async def test_it_tells_how_many_wait_and_for_how_long(store: Store) -> None:
+    assert await store.inbox.depth(10) == InboxDepth()
+    ids = await put(store, "a", "b", "c")
+    found = await store.inbox.depth(10)
+    assert found.items == 3
+    assert found.oldest_seconds is not None and 0 <= found.oldest_seconds < 60
+    assert (await store.inbox.depth(2)).items == 2
+    await store.inbox.remove(ids)
+    assert (await store.inbox.depth(10)).items == 3  # submits stay until they are tasks
 
 
 def from_inbox(inbox_id: int, task_id: str, body_hash: str | None = None, **spec: object) -> TaskWrite:

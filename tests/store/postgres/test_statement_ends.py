@@ -65,6 +65,18 @@ async def test_the_end_and_the_work_are_one(store: PostgresStore, connection: Co
     assert (body["attempt"], body["nodeId"]) == (1, "node-1")
 
 
+async def test_the_result_is_the_tasks_from_the_end_on(store: PostgresStore, connection: Connection) -> None:
+    task = await running(store)
+    cluster = await connection.fetchval("SELECT cluster_id FROM cluster")
+    result = '{"rowCount":1,"rows":[{"a":"\\u0000"}]}'
+    ending = "SELECT podling_end($1, $2, $3, $4)"
+    assert await connection.fetchval(ending, cluster, task.task_id, 1, result)
+    known = (await store.load_tasks([task.task_id]))[task.task_id]
+    assert (known.result, known.done_at is not None) == (result, True)
+    assert await connection.fetchval(ending, cluster, None, None, None) is True
+    assert await connection.fetchval(ending, "another", None, None, None) is False
+
+
 async def test_who_has_not_read_of_it_changes_nothing(store: PostgresStore, connection: Connection) -> None:
     task = await running(store)
     await end(connection, task)

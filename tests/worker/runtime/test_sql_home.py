@@ -1,5 +1,6 @@
 """Statements in Podling's own database: their end is committed with what they did, or neither is."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from podling.store.postgres.store import PostgresStore
 from podling.worker.runtime.sql import SqlRuntime
+from podling.worker.runtime.sql_statements import MOST_RESULT_BYTES
 from tests.postgres_servers import PostgresServer
 from tests.worker.runtime.recorder import Recorder
 from tests.worker.runtime.test_sql import Sql
@@ -22,6 +24,8 @@ LIVE = """
     )
     VALUES ($1, 5, 'running', 0, 's', $2, 'node-1', now(), now(), false)
 """
+NAME = "SELECT current_database()"
+RESULT = "SELECT detail ->> 'result' FROM live_tasks"
 LEFT = "SELECT kind || ' ' || task_id || ' ' || (body ->> 'attempt') FROM inbox"
 STATE = "SELECT version || ' ' || coalesce(detail ->> 'done_at' IS NOT NULL, false) FROM live_tasks"
 
@@ -50,6 +54,25 @@ async def test_the_end_is_there_with_the_work(home: Sql) -> None:
     assert await home.ask("SELECT count(*) FROM work") == 1
     assert await home.ask(STATE) == "6 true"
     assert await home.ask(LEFT) == "end t1 1"
+
+
+async def test_the_result_is_there_with_the_end(home: Sql) -> None:
+    await home.ask('ALTER DATABASE "%s" SET standard_conforming_strings = off' % await home.ask(NAME))
+    assert await home.done("SELECT 'it''s $$' AS a, 2 AS b") == [{"a": "it's $$", "b": 2}]
+    assert await home.ask(STATE) == "6 true"
+    assert await home.ask(RESULT) == '{"rowCount":1,"rows":[{"a":"it\'s $$","b":2}]}'
+
+
+async def test_a_result_is_small_and_counts_all_rows(home: Sql) -> None:
+    await home.done("SELECT repeat('x', 1000) AS x FROM generate_series(1, 40)")
+    result = json.loads(await home.ask(RESULT))
+    assert result["rowCount"] == 40 and 0 < len(json.dumps(result["rows"])) <= MOST_RESULT_BYTES + 100
+    assert len(result["rows"]) == MOST_RESULT_BYTES // 1009
+
+
+async def test_without_rows_it_is_how_many_were_changed(home: Sql) -> None:
+    await home.done("INSERT INTO work VALUES (1), (2)")
+    assert json.loads(await home.ask(RESULT)) == {"rowCount": 2}
 
 
 async def test_an_attempt_that_another_has_replaced_does_nothing(home: Sql) -> None:

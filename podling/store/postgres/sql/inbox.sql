@@ -11,6 +11,14 @@ FROM (
 WHERE bytes_before < $3
 ORDER BY inbox_id
 
+-- name: depth
+SELECT items, CASE WHEN items > 0 THEN greatest(extract(epoch FROM clock_timestamp() - oldest), 0)::float8 END
+    AS oldest_seconds
+FROM (
+    SELECT count(*) AS items, min(received_at) AS oldest
+    FROM (SELECT received_at FROM inbox ORDER BY inbox_id LIMIT $1) AS first_rows
+) AS counted
+
 -- name: remove
 -- By arrays: a join would read all of the inbox where statistics say that there is nothing.
 DELETE FROM inbox
