@@ -13,7 +13,8 @@ import typer
 from podling.cli import queue as queue_noun
 from podling.cli.exit_codes import FAILED
 from podling.cli.invocation import Invocation
-from podling.client import tasks
+from podling.cli.pages import collect
+from podling.client import schedules, tasks
 from podling.client.call import JsonObject
 from podling.client.moving import Moved, limits_of, move, read_export
 from podling.core.errors import InvalidInput
@@ -31,14 +32,16 @@ def export(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Ended tasks too, as history.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there already.")] = False,
 ) -> None:
-    """Write queues with limits and tasks that have not ended to a file, one JSON object a line, as the
-    API gives them."""
+    """Write queues with limits, schedules, and tasks that have not ended to a file, one JSON object a line,
+    as the API gives them."""
     cli: Invocation = context.obj
     counts: dict[str, int] = {}
     with _output(file, force) as out:
         for queue in queue_noun.listed(cli):
             if limits_of(queue):
                 out.write(json.dumps(queue, separators=(",", ":")) + "\n")
+        for schedule in collect(cli, schedules.listing, None).items[::-1]:
+            out.write(json.dumps(schedule, separators=(",", ":")) + "\n")
         for number, task in enumerate(_listed(cli, () if everything else _OPEN), start=1):
             out.write(json.dumps(task, separators=(",", ":")) + "\n")
             counts[task["status"]] = counts.get(task["status"], 0) + 1
@@ -84,11 +87,14 @@ def _tell_export(cli: Invocation, file: str, counts: dict[str, int]) -> None:
 def import_(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote (-: standard input).")] = "-",
+    pause_schedules: Annotated[
+        bool, typer.Option("--pause-schedules", help="Have schedules wait for podling cron resume.")
+    ] = False,
 ) -> None:
-    """Take the limits of an export's queues, and submit its tasks that have not ended; to do it twice
-    makes no second task."""
+    """Take the limits of an export's queues and its schedules, and submit its tasks that have not ended; to
+    do it twice makes no second task."""
     cli: Invocation = context.obj
-    moved = Moved()
+    moved = Moved(pauses=pause_schedules)
     with _input(file) as text:
         steps = move(
             cli.client.link, read_export(text), moved, lambda count: _progress(cli, count, "accepted")
@@ -123,6 +129,12 @@ def _draw(cli: Invocation, moved: Moved) -> None:
     for task_id in moved.started:
         cli.line(f"  left out: {task_id} is to run at most once, and has started there")
     for item in moved.refused:
-        cli.line(f"  refused: {item.get('taskId') or item.get('queue')}: {item.get('error')}")
+        name = item.get("taskId") or item.get("queue") or item.get("schedule")
+        cli.line(f"  refused: {name}: {item.get('error')}")
+    if moved.schedules:
+        paused = ", paused" if moved.pauses else ""
+        cli.line(f"Schedules: {', '.join(moved.schedules)}{paused}")
+    for name in moved.schedules_kept:
+        cli.line(f"  schedule {name} stays as it is here: podling cron show {name}")
     for name in moved.kept:
         cli.line(f"  queue {name} keeps the limits that it has here: podling queue show {name}")

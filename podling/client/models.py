@@ -351,6 +351,7 @@ class Schedule(TypedDict):
 class ScheduleFields(TypedDict):
     """When, and in `task` what."""
 
+    lastFire: NotRequired[Any]
     cron: str
     timeZone: NotRequired[str | None]
     overlap: NotRequired[Literal["allow", "skip", "replace"] | None]

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-from podling.client import queues, tasks
-from podling.client.call import JsonObject
+from podling.client import queues, schedules, tasks
+from podling.client.call import Call, JsonObject
 from podling.client.program import ENDED, Link, Program, Sleep, exchange, growing_pauses
-from podling.core.errors import Forbidden, InvalidInput, NotFound, Unavailable
+from podling.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Unavailable
 
 PATIENCE_SECONDS = 60.0
 _MOST_ITEMS = 200
@@ -22,17 +22,23 @@ _LATER = frozenset(
 )
 _STARTED = frozenset({"scheduled", "running"})
 _NO_LIMITS = frozenset({"name", "running"})
+_SAID_OF_SCHEDULES = ("cron", "timeZone", "overlap", "catchUp", "maxCatchUp", "jitterSeconds", "task")
 
 
 @dataclass(slots=True)
 class Moved:
     """What became of an export. `task_ids` leads from the id of a task there to the id here.
 
-    `queues` have the limits here that they had there, `kept` others of their own.
+    `queues` have the limits here that they had there, `kept` others of their own; `schedules` are here as
+    they were there, `schedules_kept` otherwise. With `pauses` schedules come paused.
     """
+
+    pauses: bool = False
 
     queues: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    schedules: list[str] = field(default_factory=list)
+    schedules_kept: list[str] = field(default_factory=list)
     task_ids: dict[str, str] = field(default_factory=dict)
     ended: int = 0
     started: list[str] = field(default_factory=list)  # at most once, and may have run: left out
@@ -47,6 +53,8 @@ class Moved:
             "refused": self.refused,
             "queues": self.queues,
             "queuesKept": self.kept,
+            "schedules": self.schedules,
+            "schedulesKept": self.schedules_kept,
             "taskIds": self.task_ids,
         }
 
@@ -56,16 +64,16 @@ def move(
 ) -> Program[None]:
     """Submit what has not ended, many at once; `tell` is given how many have been accepted so far.
 
-    Queues come before the tasks that wait in them, and get their limits first. Every task goes over
-    under its own idempotency key, or else one made of its id. Raises InvalidInput, and Unavailable if
-    the masters stay away.
+    Queues come before the tasks that wait in them, and get their limits first; then come schedules. Every
+    task goes over under its own idempotency key, or else one made of its id. Raises InvalidInput, and
+    Unavailable if the masters stay away.
     """
     items = iter(exported)
     for item in items:
-        if not is_queue(item):
+        if not is_queue(item) and not is_schedule(item):
             items = chain([item], items)
             break
-        yield from _limit(link, item, moved)
+        yield from (_limit if is_queue(item) else _schedule)(link, item, moved)
     for batch in _batches(_movable(items, moved)):
         yield from _submit(link, batch, moved)
         tell(len(moved.task_ids))
@@ -74,6 +82,35 @@ def move(
 def is_queue(item: JsonObject) -> bool:
     """Whether it is what `GET /queues` gives."""
     return "taskId" not in item and "maxInFlight" in item
+
+
+def is_schedule(item: JsonObject) -> bool:
+    """Whether it is what `GET /schedules` gives."""
+    return "taskId" not in item and "cron" in item
+
+
+def _schedule(link: Link, given: JsonObject, moved: Moved) -> Program[None]:
+    """Make the schedule, which goes on after what has fired there, unless there is one of that name."""
+    name, wanted = str(given["name"]), {**given, "paused": moved.pauses or given.get("paused") or False}
+    try:
+        yield from exchange(link, _repeated(schedules.create(wanted)))
+    except Conflict as error:
+        if error.code != "schedule_exists":
+            moved.refused.append({"schedule": name, "error": error.message, "code": error.code})
+            return
+        here = yield from exchange(link, schedules.read(name).patient(PATIENCE_SECONDS))
+        if any(here.get(key) != given.get(key) for key in _SAID_OF_SCHEDULES):
+            moved.schedules_kept.append(name)
+            return
+    except (InvalidInput, Forbidden) as error:
+        moved.refused.append({"schedule": name, "error": error.message, "code": error.code})
+        return
+    moved.schedules.append(name)
+
+
+def _repeated(call: Call[JsonObject]) -> Call[JsonObject]:
+    """Return the call to be sent again if no answer comes: its name keeps it from making two."""
+    return replace(call, request=replace(call.request, repeatable=True)).patient(PATIENCE_SECONDS)
 
 
 def limits_of(queue: JsonObject) -> dict[str, Any]:
@@ -120,7 +157,8 @@ def _parsed(text: str, number: int) -> Any:
 
 def _objects(items: Sequence[Any], number: int) -> Iterator[JsonObject]:
     for item in items:
-        if not isinstance(item, dict) or not (is_queue(item) or isinstance(item.get("taskId"), str)):
+        is_known = isinstance(item, dict) and (is_queue(item) or is_schedule(item))
+        if not is_known and not (isinstance(item, dict) and isinstance(item.get("taskId"), str)):
             raise InvalidInput(f"line {number} is not a task with a taskId: it could become two tasks")
         yield item
 
@@ -130,6 +168,8 @@ def _movable(exported: Iterable[JsonObject], moved: Moved) -> Iterator[tuple[str
         if is_queue(task):
             late = "it comes after tasks, which may have started without its limits; import it first"
             moved.refused.append({"queue": task["name"], "error": late})
+        elif is_schedule(task):
+            moved.refused.append({"schedule": task["name"], "error": "it comes after tasks; import it first"})
         elif task.get("status") in ENDED:
             moved.ended += 1
         elif task.get("status") in _STARTED and task.get("delivery") == "at_most_once":

@@ -303,6 +303,11 @@ def corrected(cursor: datetime, now: datetime) -> datetime:
     return now if cursor - now > CORRECTED else cursor
 
 
+def fires_after(fired: datetime, now: datetime) -> datetime:
+    """Return from where a schedule goes on that has fired elsewhere, perhaps by a clock that is ahead."""
+    return corrected(max(fired, now), now)
+
+
 def has_waited(previous: Task, since: datetime) -> bool:
     """Whether a fire at that time had to wait for that task, which it has stopped."""
     return previous.status is TaskStatus.CANCELLED and (previous.finished_at or since) >= since

@@ -36,6 +36,20 @@ def parse_schedule(plain: Mapping[str, Any]) -> tuple[ScheduleRule, TaskSpec]:
     return rule, _parsed(task if task.get("name") is not None else task | {"name": rule.name})
 
 
+def fired_until(plain: Mapping[str, Any]) -> datetime | None:
+    """Return the last time that fired where this was read, so that another cluster does not fire it again.
+
+    Beside that what is only read may hold anything.
+    """
+    last = plain.get("lastFire")
+    told = last.get("fireTime") if isinstance(last, dict) else None
+    try:
+        at = datetime.fromisoformat(told) if isinstance(told, str) else None
+    except ValueError:
+        return None
+    return None if at is None or at.tzinfo is None else at
+
+
 def _parsed(task: Mapping[str, Any]) -> TaskSpec:
     try:
         return parse_task(task)

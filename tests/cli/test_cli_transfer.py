@@ -103,6 +103,39 @@ def test_queues_keep_their_limits_and_their_pauses(there_and_here: tuple[Cli, Cl
             assert cli("queue", "resume", queue).out == f"queue {queue}: 0 running, no limits\n"
 
 
+def test_schedules_go_on_in_the_other_cluster(there_and_here: tuple[Cli, Cli], tmp_path: Path) -> None:
+    there, here = there_and_here
+    name, other = f"nightly-{token_hex(4)}", f"other-{token_hex(4)}"
+    for cron, each in (("0 3 * * *", name), ("0 4 * * *", other)):
+        there(
+            "cron",
+            "add",
+            cron,
+            "-i",
+            "box",
+            "--name",
+            each,
+            "--catch-up",
+            "all",
+            "--time-zone",
+            "Europe/Berlin",
+        )
+    here("cron", "add", "0 5 * * *", "-i", "box", "--name", other)
+    file = tmp_path / "all.jsonl"
+    assert there("export", str(file)).code == 0
+    for _ in range(2):
+        told = json.loads(here("import", str(file), "--pause-schedules", "--json").out)
+        assert name in told["schedules"] and other in told["schedulesKept"]
+    old, new = (json.loads(cli("cron", "show", name, "--json").out) for cli in (there, here))
+    assert (new["paused"], new["nextFires"], new["fires"]) == (True, [], [])
+    same = ("cron", "timeZone", "catchUp", "maxCatchUp", "overlap", "task")
+    assert [new[key] for key in same] == [old[key] for key in same]
+    assert "0 5 * * *" in here("cron", "show", other).out
+    for cli in there_and_here:
+        for each in (name, other):
+            cli("cron", "remove", each)
+
+
 def test_an_import_that_broke_off_is_taken_up_again(there_and_here: tuple[Cli, Cli], tmp_path: Path) -> None:
     there, here = there_and_here
     submit_some(there)

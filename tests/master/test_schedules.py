@@ -1,7 +1,7 @@
 """`/api/v1/schedules`, as a program sees it."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from podling.core.access import Role
@@ -116,6 +116,21 @@ async def test_a_schedule_is_given_another_name(master: RunningMaster) -> None:
     assert (renamed.status, renamed.json["name"]) == (200, "daily")
     assert (await master.api.get("/schedules/nightly")).status == 404
     assert (await master.api.get("/schedules/daily")).json["scheduleId"] == made["scheduleId"]
+
+
+async def test_what_fired_in_another_cluster_is_not_fired_again(master: RunningMaster) -> None:
+    now = master.server.context.clock.now()
+    fired = {"fireTime": (now + timedelta(minutes=10)).isoformat(), "outcome": "started"}
+    ahead = await make(master, name="ahead", cron="* * * * *", lastFire=fired)
+    assert datetime.fromisoformat(ahead["nextFires"][0]) > now + timedelta(minutes=10)
+    for name, last in (
+        ("late", {"fireTime": "2020-01-01T00:00:00Z"}),
+        ("odd", {"fireTime": "x"}),
+        ("none", 7),
+    ):
+        made = await make(master, name=name, cron="* * * * *", lastFire=last)
+        assert now < datetime.fromisoformat(made["nextFires"][0]) <= now + timedelta(minutes=2)
+    assert (await master.api.get("/schedules/late/fires")).json == []
 
 
 async def test_it_fires_soon_after_it_was_made_and_tells_of_it(master: RunningMaster) -> None:

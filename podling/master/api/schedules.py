@@ -24,7 +24,7 @@ from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Route, delete, get, post, put
 from podling.master.operations import schedules
 from podling.store.ports.schedules import FireQuery
-from podling.wire.schedules import fire_view, overridden, parse_schedule, schedule_view
+from podling.wire.schedules import fire_view, fired_until, overridden, parse_schedule, schedule_view
 from podling.wire.tasks import task_view
 
 _BY_HAND = "manual"
@@ -55,8 +55,10 @@ def _view(request: web.Request, entry: ScheduleEntry) -> dict[str, Any]:
 
 
 async def create_schedule(request: web.Request) -> web.Response:
-    rule, task = parse_schedule(await read_object(request))
-    entry = await schedules.create(request.app[CONTEXT], rule, task, request[PRINCIPAL])
+    given = await read_object(request)
+    rule, task = parse_schedule(given)
+    after = fired_until(given)
+    entry = await schedules.create(request.app[CONTEXT], rule, task, request[PRINCIPAL], after=after)
     request[AUDITED]["scheduleId"] = entry.schedule.schedule_id
     return answer(_view(request, entry), 201)
 

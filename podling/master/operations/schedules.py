@@ -22,6 +22,7 @@ from podling.core.schedule import (
     check_schedule,
     digest_of,
     fired_event,
+    fires_after,
     ruled,
 )
 from podling.core.spec import TaskSpec
@@ -35,9 +36,17 @@ from podling.wire.schedules import in_task
 
 
 async def create(
-    context: MasterContext, rule: ScheduleRule, task: TaskSpec, actor: Principal
+    context: MasterContext,
+    rule: ScheduleRule,
+    task: TaskSpec,
+    actor: Principal,
+    *,
+    after: datetime | None = None,
 ) -> ScheduleEntry:
-    """Raises InvalidInput, PolicyDenied, Conflict if the name is taken."""
+    """Have it fire from now on, or from `after` on, which another cluster has fired.
+
+    Raises InvalidInput, PolicyDenied, Conflict if the name is taken.
+    """
     now = context.clock.now()
     blank = Schedule(
         schedule_id=context.new_id(),
@@ -51,7 +60,8 @@ async def create(
     number, _ = await context.store.schedules.revision()
     if number >= MOST_SCHEDULES:
         raise Conflict(f"there are {MOST_SCHEDULES} schedules, which is the most", code="too_many_schedules")
-    if await context.store.schedules.add(schedule, now) is None:
+    begin = now if after is None else fires_after(after, now)
+    if await context.store.schedules.add(schedule, begin) is None:
         raise _name_taken(rule.name)
     return await get(context, schedule.schedule_id)
 

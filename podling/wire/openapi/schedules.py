@@ -43,6 +43,7 @@ def _rule() -> dict[str, Schema]:
 
 def _submission() -> Schema:
     ignored = {name: {"description": "Ignored: output only."} for name in sorted(OUTPUT_ONLY)}
+    ignored["lastFire"] = {"description": "Its `fireTime`, of another cluster, is not fired again."}
     properties = ignored | _rule() | {"task": reference("ScheduledTask")}
     optional = [name for name in properties if name not in ("name", "cron", "task")]
     return closed("When, and in `task` what.", properties, optional=optional)
