@@ -14,6 +14,7 @@ from podling.core.facts import EngineFacts
 from podling.core.logrecord import LogRecord
 from podling.core.retry import ErrorCode
 from podling.core.spec import CPU, MEMORY
+from podling.kit.addresses import own_address_towards
 from podling.kit.metrics import Instrument
 from podling.worker.runtime import docker_errors, docker_logs
 from podling.worker.runtime import docker_labels as label
@@ -21,7 +22,7 @@ from podling.worker.runtime.base import Condition, ContainerWork, Found, Observe
 from podling.worker.runtime.docker_config import LOG_SIZE, create_config
 from podling.worker.runtime.docker_engine import CALL_SECONDS, Engine, Refused
 from podling.worker.runtime.docker_images import Images
-from podling.worker.runtime.docker_inside import gateway_of, misses_directory, without_directory
+from podling.worker.runtime.docker_inside import address_in, misses_directory, without_directory
 from podling.worker.runtime.docker_logs import LogSize
 from podling.worker.runtime.docker_watch import Watch
 
@@ -96,7 +97,7 @@ class DockerRuntime:
         return self._capacity
 
     async def machine_host(self) -> str | None:
-        """Return the gateway of the default bridge, which is this machine, if the engine runs here."""
+        """Return this program's address for containers of the default bridge, if the engine runs here."""
         if not self._engine.is_local:
             return None
         try:
@@ -104,7 +105,7 @@ class DockerRuntime:
         except RuntimeFailure as failure:
             _log.warning("the default bridge cannot be looked at: %s", failure.message)
             return None
-        return gateway_of(network)
+        return address_in(network, own_address_towards)
 
     async def inventory(self) -> Sequence[Found]:
         return await self._watch.compare()
