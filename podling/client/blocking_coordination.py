@@ -11,6 +11,7 @@ from podling.client import coordination as calls
 from podling.client.blocking_base import PAGE, Caller
 from podling.client.call import Call
 from podling.client.operator_models import Breaker, CacheStatistics, Claim, Lock, Outcome, Permit
+from podling.client.program import MASTER_AWAY_SECONDS
 from podling.core.errors import BreakerIsOpen, Conflict, LockNotAcquired, NotFound, PodlingError
 from podling.kit.blocking_guard import BreakerGuard, breaker_is_open
 from podling.kit.blocking_renewal import Renewal, Signal
@@ -19,6 +20,7 @@ from podling.kit.lease import monotonic
 LOCK_SECONDS = 30.0
 MAX_FAILURES = 5
 COOL_DOWN_SECONDS = 30.0
+RELEASE_SECONDS = 30.0
 
 
 class HeldLock:
@@ -75,16 +77,21 @@ class HeldLock:
         return self._client.extend_lock(self.key, self.token, self._ttl_seconds)
 
     def release(self) -> bool:
-        """Free it; False if it is not this one's any more."""
+        """Free it; False if it is not this one's any more.
+
+        Masters that are away, or have too much to do, are asked again for a while.
+        """
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.stop()
-        return self._client.release_lock(self.key, self.token)
+        call = calls.give_back(self.key, self.token)
+        return _held(self._client, call.patient(min(self._ttl_seconds, RELEASE_SECONDS)))
 
     def _begun_anew(self) -> bool:
         """Extend it as soon as it is given; free it if nobody is to have it after all."""
+        call = calls.extend(self.key, self.token, self._ttl_seconds)
         try:
-            return self.extend()
+            return _held(self._client, call.patient(self._ttl_seconds))
         except BaseException:
             with suppress(PodlingError):
                 self.release()
@@ -98,7 +105,8 @@ class HeldLock:
             wait_seconds = min(max(left, 0.0), calls.MOST_WAIT_SECONDS)
             call = calls.acquire(self.key, self.owner, self._ttl_seconds, wait_seconds)
             try:
-                return cast(Lock, self._client.send(call))
+                patience = min(max(left, 0.0), MASTER_AWAY_SECONDS)
+                return cast(Lock, self._client.send(call.patient(patience)))
             except Conflict as error:
                 left = until - monotonic()
                 if error.code != LockNotAcquired.default_code:

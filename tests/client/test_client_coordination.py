@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from podling.client import AsyncClient, Client
+from podling.client import AsyncClient, Client, program
+from podling.client.call import Call, Request, Response
+from podling.client.program import ConnectionLost, Link, Program
 from podling.core.errors import BreakerIsOpen, Conflict, InvalidInput, LockNotAcquired, Unavailable
 from tests.cli.masters import running_master
 
@@ -47,6 +50,27 @@ async def test_a_lock_that_was_taken_away_is_told_lost(client: AsyncClient) -> N
         async with asyncio.timeout(PATIENCE):
             await lock.lost.wait()
         assert not await lock.extend()
+
+
+async def test_a_master_that_has_too_much_to_do_is_asked_again(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the holder: everybody else waits for it."""
+    asked: Counter[str] = Counter()
+    first_answer = program._first_answer
+
+    def refuse_twice(link: Link, request: Request) -> Program[Response | ConnectionLost]:
+        what = request.path.rpartition("/")[2]
+        asked[what] += 1
+        if asked[what] <= 2:
+            return Response(status=503, headers={}, body=b'{"error": "too much", "code": "overloaded"}')
+        return (yield from first_answer(link, request))
+
+    monkeypatch.setattr(program, "_first_answer", refuse_twice)
+    async with client.lock("k", wait_seconds=PATIENCE):
+        assert asked == {"acquire": 3, "extend": 3}
+    assert asked["release"] == 3
+    assert await client.lock("k").acquire()
 
 
 async def test_who_waits_gets_the_lock(client: AsyncClient) -> None:
@@ -110,10 +134,14 @@ async def test_a_lock_that_could_not_be_kept_is_given_back(
 ) -> None:
     """The master goes between giving it and prolonging it."""
 
-    async def away(*_: object) -> bool:
-        raise Unavailable("the master is away")
+    send = client.send
 
-    monkeypatch.setattr(client, "extend_lock", away)
+    async def away(call: Call[Any]) -> Any:
+        if call.request.path.endswith("/extend"):
+            raise Unavailable("the master is away")
+        return await send(call)
+
+    monkeypatch.setattr(client, "send", away)
     with pytest.raises(Unavailable):
         await client.lock("k", wait_seconds=PATIENCE).acquire()
     assert await client.find_lock("k") is None
