@@ -12,6 +12,7 @@ from podling.core.task_credential import make_credential
 from tests.master.event_reader import following
 from tests.master.inside import credential, inside, started
 from tests.master.masters import Masters, RunningMaster, eventually
+from tests.master.test_coordination import standing
 from tests.master.test_metrics import scraped
 from tests.master.tokens import add_token, showing
 
@@ -209,6 +210,20 @@ async def test_a_credential_ends_with_its_attempt(masters: Masters) -> None:
         await eventually(refused, "the other master to hear of the end")
     assert (await master.api.task(work.task_id))["result"] is None
     assert (await master.api.get("/cache/tasks:k")).status == 404
+
+
+async def test_an_attempt_that_ended_while_it_waited_gets_no_lock(master: RunningMaster) -> None:
+    worker = await master.worker()
+    work = await started(master, worker)
+    held = (await master.api.post("/locks/tasks:k/acquire")).json
+    async with inside(master, worker, work) as api:
+        waiting = asyncio.create_task(api.post("/locks/tasks:k/acquire", {"waitSeconds": 14}))
+        await standing(master)
+        await worker.end(work)
+        assert (await master.api.post("/locks/tasks:k/release", {"token": held["token"]})).status == 200
+        told = await waiting
+    assert (told.status, told.code) == (409, "stale_attempt")
+    assert (await master.api.get("/locks")).json == []
 
 
 async def test_what_nobody_signed_is_unknown(master: RunningMaster) -> None:

@@ -18,15 +18,19 @@ from podling.core.errors import (
     LockNotHeld,
     NotFound,
     PodlingError,
+    StaleAttempt,
     Unauthorized,
     Unavailable,
 )
+from podling.core.protocol import AttemptKey
 from podling.core.registries import PREFIX as REGISTRY_PREFIX
 from podling.master.api.admission import ADMISSION
 from podling.master.api.http import answer, next_page, page_limit, query, read_body, read_object
 from podling.master.api.keys import CONTEXT, PRINCIPAL, STREAMS
 from podling.master.api.route import Route, also_for_tasks, delete, get, post, put
+from podling.master.context import MasterContext
 from podling.master.credentials import CREDENTIAL_ENDED
+from podling.master.operations.checkpoints import check_live
 from podling.master.sessions.streams import STOPPING
 from podling.wire import coordination as wire
 
@@ -125,7 +129,7 @@ async def _waited_for(request: web.Request, key: str, asked: wire.AcquireRequest
         context.credentials.reading(request[PRINCIPAL]),
     ):
         try:
-            return await context.coordination.locks.acquire(
+            held = await context.coordination.locks.acquire(
                 key, asked.ttl_seconds, asked.owner, wait_seconds=asked.wait_seconds
             )
         except asyncio.CancelledError as cancelled:
@@ -134,6 +138,18 @@ async def _waited_for(request: web.Request, key: str, asked: wire.AcquireRequest
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
             raise refusal from None
+    if held is not None and (attempt := request[PRINCIPAL].attempt) is not None:
+        await _give_back_unless_live(context, held, attempt)
+    return held
+
+
+async def _give_back_unless_live(context: MasterContext, held: HeldLock, attempt: AttemptKey) -> None:
+    """Raise StaleAttempt, and free the lock, if the attempt has ended while it waited."""
+    try:
+        await check_live(context, attempt)
+    except StaleAttempt:
+        await held.release()
+        raise
 
 
 def _ended(cancelled: asyncio.CancelledError) -> PodlingError | None:
