@@ -57,12 +57,18 @@ class Member:
 
 
 @value
-class Workflow:
-    """`members` are in the order of the submission, an array's by their index."""
+class WorkflowHead:
+    """What a list needs of a workflow, which may have a thousand members."""
 
     workflow_id: str
     name: str
     created_at: datetime
+
+
+@value
+class Workflow(WorkflowHead):
+    """`members` are in the order of the submission, an array's by their index."""
+
     members: tuple[Member, ...]
     idempotency_key: str | None = None
     body_hash: str | None = None

@@ -10,7 +10,7 @@ from podling.core.graph import MOST_TASKS
 from podling.core.spec import Dependency, TaskSpec
 from podling.core.task import Task
 from podling.core.value import value
-from podling.core.workflow import ArrayWish, KeyDependency, Member, Progress, Step, Workflow
+from podling.core.workflow import ArrayWish, KeyDependency, Member, Progress, Step, Workflow, WorkflowHead
 from podling.wire.body import refuse_unknown
 from podling.wire.codec import decode
 from podling.wire.tasks import parse_task, task_view
@@ -102,7 +102,7 @@ def parent_view(dependency: Dependency, task: Task | None) -> dict[str, Any]:
     }
 
 
-def workflow_view(workflow: Workflow, progress: Progress) -> dict[str, Any]:
+def workflow_view(workflow: WorkflowHead, progress: Progress) -> dict[str, Any]:
     """Return what a list shows."""
     return {
         "workflowId": workflow.workflow_id,

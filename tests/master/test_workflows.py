@@ -188,6 +188,14 @@ async def test_what_the_door_refuses_of_one_task_refuses_all(master: RunningMast
     assert doors == {"workflow"}
 
 
+async def test_a_page_has_a_hundred_workflows_at_most(master: RunningMaster) -> None:
+    for number in range(101):
+        await submit(master, task("a"), name=f"n{number}")
+    first = await master.api.get("/workflows", limit=500)
+    rest = await master.api.get("/workflows", cursor=first.headers["X-Next-Cursor"])
+    assert (len(first.json), [item["name"] for item in rest.json]) == (100, ["n0"])
+
+
 async def test_what_was_read_can_be_posted_again_but_for_its_tasks_states(master: RunningMaster) -> None:
     for number in range(3):
         await submit(master, task("a"), name=f"n{number}")

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from podling.core.access import Role
 from podling.core.page import Place
-from podling.core.workflow import Progress, Workflow
+from podling.core.workflow import Progress, Workflow, WorkflowHead
 from podling.master.api.http import (
     answer,
     header,
@@ -21,6 +21,8 @@ from podling.master.api.keys import AUDITED, CONTEXT, PRINCIPAL
 from podling.master.api.route import Route, get, post
 from podling.master.operations import workflows
 from podling.wire.workflows import parse_workflow, whole_view, workflow_view
+
+MOST_PER_PAGE = 100  # each may have a thousand tasks, which are counted
 
 
 def routes() -> list[Route]:
@@ -46,13 +48,13 @@ async def submit_workflow(request: web.Request) -> web.Response:
 
 async def list_workflows(request: web.Request) -> web.Response:
     given = query(request, "limit", "cursor")
-    limit = page_limit(given)
+    limit = min(page_limit(given), MOST_PER_PAGE)
     found = await workflows.list_(request.app[CONTEXT], page_after(given), limit + 1)
     headers = page_headers(request, found, limit, _place)
     return answer([workflow_view(*row) for row in found[:limit]], headers=headers)
 
 
-def _place(row: tuple[Workflow, Progress]) -> Place:
+def _place(row: tuple[WorkflowHead, Progress]) -> Place:
     return row[0].created_at, row[0].workflow_id
 
 

@@ -20,7 +20,15 @@ from podling.core.page import Place
 from podling.core.spec import TaskSpec
 from podling.core.task import Task
 from podling.core.value import beyond_defaults
-from podling.core.workflow import Member, Progress, Workflow, check_workflow, members_of, specs_of
+from podling.core.workflow import (
+    Member,
+    Progress,
+    Workflow,
+    WorkflowHead,
+    check_workflow,
+    members_of,
+    specs_of,
+)
 from podling.master.context import MasterContext
 from podling.master.inserts import InsertWorkflow
 from podling.master.operations.admission import WORKFLOW, Entry, admit, admit_batch
@@ -118,7 +126,7 @@ async def get(context: MasterContext, workflow_id: str) -> Workflow:
 
 async def list_(
     context: MasterContext, after: Place | None, limit: int
-) -> Sequence[tuple[Workflow, Progress]]:
+) -> Sequence[tuple[WorkflowHead, Progress]]:
     """Return workflows with how far they are, newest first."""
     found = await context.store.workflows.find(after, limit)
     progress = await context.store.workflows.progress([workflow.workflow_id for workflow in found])

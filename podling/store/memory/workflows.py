@@ -6,7 +6,7 @@ from itertools import islice
 
 from podling.core.page import Place
 from podling.core.task import Task
-from podling.core.workflow import Progress, Workflow
+from podling.core.workflow import Progress, Workflow, WorkflowHead
 from podling.store.memory.sorted_keys import SortedKeys
 from podling.store.ports.workflows import Workflows
 
@@ -46,8 +46,12 @@ class WorkflowTable(Workflows):
     async def by_key(self, idempotency_key: str) -> Workflow | None:
         return self._rows.get(self._keys.get(idempotency_key, ""))
 
-    async def find(self, after: Place | None, limit: int) -> Sequence[Workflow]:
-        return [self._rows[workflow_id] for _, workflow_id in islice(self._by_age.descending(after), limit)]
+    async def find(self, after: Place | None, limit: int) -> Sequence[WorkflowHead]:
+        found = (self._rows[workflow_id] for _, workflow_id in islice(self._by_age.descending(after), limit))
+        return [
+            WorkflowHead(workflow_id=each.workflow_id, name=each.name, created_at=each.created_at)
+            for each in found
+        ]
 
     async def progress(self, workflow_ids: Sequence[str]) -> Mapping[str, Progress]:
         return {each: self._progress(self._rows[each]) for each in workflow_ids if each in self._rows}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from podling.core.page import Place
-from podling.core.workflow import Progress, Workflow
+from podling.core.workflow import Progress, Workflow, WorkflowHead
 
 
 class Workflows(Protocol):
@@ -17,7 +17,7 @@ class Workflows(Protocol):
 
     async def by_key(self, idempotency_key: str) -> Workflow | None: ...
 
-    async def find(self, after: Place | None, limit: int) -> Sequence[Workflow]:
+    async def find(self, after: Place | None, limit: int) -> Sequence[WorkflowHead]:
         """Return workflows, newest first by (created_at, workflow_id), from after that place."""
 
     async def progress(self, workflow_ids: Sequence[str]) -> Mapping[str, Progress]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from podling.core.page import Place
 from podling.core.retry import ErrorCode
 from podling.core.task import TaskStatus
-from podling.core.workflow import Progress, Workflow
+from podling.core.workflow import Progress, Workflow, WorkflowHead
 from podling.store.ports.workflows import Workflows
 from podling.store.postgres.pool import Connection, Pool
 from podling.store.postgres.queries import load
-from podling.store.postgres.rows import from_json, read_all, to_json
+from podling.store.postgres.rows import from_json, to_json
 
 _SQL = load("workflows")
 
@@ -28,9 +28,9 @@ class WorkflowTable(Workflows):
         row = await self._pool.fetch_row(_SQL.by_key, idempotency_key)
         return None if row is None else from_json(Workflow, row["body"])
 
-    async def find(self, after: Place | None, limit: int) -> Sequence[Workflow]:
+    async def find(self, after: Place | None, limit: int) -> Sequence[WorkflowHead]:
         rows = await self._pool.fetch(_SQL.find, *(after or (None, None)), limit)
-        return read_all(Workflow, (row["body"] for row in rows))
+        return [WorkflowHead(**dict(row)) for row in rows]
 
     async def progress(self, workflow_ids: Sequence[str]) -> Mapping[str, Progress]:
         found: dict[str, Progress] = {}

@@ -152,6 +152,7 @@ OPERATIONS = {
     f"GET {_BASE}": Operation(
         summary="List workflows",
         tag=TAG,
+        description="100 at most on a page, whatever `limit` says.",
         parameters=paged(),
         answers={200: array(reference("WorkflowOverview"))},
         is_list=True,

@@ -14,7 +14,8 @@ SELECT body FROM workflows WHERE workflow_id = $1
 SELECT body FROM workflows WHERE idempotency_key = $1
 
 -- name: find
-SELECT body
+-- Without their members: there may be a thousand of each.
+SELECT workflow_id, body ->> 'name' AS name, created_at
 FROM workflows
 WHERE (created_at, workflow_id) < (coalesce($1::timestamptz, 'infinity'), coalesce($2::text, ''))
 ORDER BY created_at DESC, workflow_id DESC
