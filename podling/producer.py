@@ -129,6 +129,8 @@ def _asked(connection: Any, sql: str, argument: str, read: Callable[[Sequence[An
         kind = type(connection).__name__
         raise InvalidInput(f"{kind} is no connection of asyncpg or psycopg, nor one of the DB-API")
     cursor = connection.cursor()
+    if hasattr(cursor, "row_factory"):  # psycopg's: whatever the caller's rows are, here they are tuples
+        cursor.row_factory = lambda _: tuple
     ask = _by_coroutines if iscoroutinefunction(cursor.execute) else _by_calls
     return ask(cursor, sql.format("%s"), argument, read)
 

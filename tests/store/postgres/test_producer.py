@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, kwargs_row, namedtuple_row, scalar_row
 
 from podling import producer
 from podling.core.errors import InvalidInput, PodlingError, TooLarge
@@ -80,10 +80,18 @@ async def test_psycopg_commits_and_rolls_back_with_the_caller(
     assert await inbox.ids() == []
     blocking.commit()
     assert await inbox.ids() == ids
-    blocking.row_factory = dict_row
-    assert producer.submit(blocking, JOB) not in ids
+
+
+@pytest.mark.parametrize("rows", [dict_row, scalar_row, namedtuple_row, kwargs_row(dict)])
+async def test_rows_of_psycopg_may_be_of_any_kind(
+    inbox: Inbox, blocking: "psycopg.Connection[Any]", rows: Any
+) -> None:
+    blocking.row_factory = rows
+    ids = producer.submit_many(blocking, [JOB, JOB])
     found = producer.status(blocking, ids[0])
     assert found is not None and found["status"] == "pending"
+    blocking.commit()
+    assert await inbox.ids() == ids
 
 
 async def test_psycopg_is_awaited_where_it_is_to_be(
