@@ -235,6 +235,8 @@ class Lock:
             self._ask("release", {"token": self.token})
         except Refused as refused:
             was_lost = was_lost or refused.code == "lock_not_held"
+        except NotAnswered:
+            pass  # it was held until here, and frees itself when its time is over
         if was_lost and kind is None:
             raise LockLost("the lock %s was lost while it was held" % self.key)
 

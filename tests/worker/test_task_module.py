@@ -119,6 +119,14 @@ def test_a_lock_is_renewed_again_after_nobody_has_answered_for_a_while(master: M
         assert not lock.is_lost
 
 
+def test_work_that_was_done_under_a_lock_is_done_though_nobody_takes_it_back(master: Master) -> None:
+    master.answers["release"] = (503, {"code": "no_master", "error": "try again"})
+    with master.task(patience_seconds=0.05).lock("k", ttl_seconds=30) as lock:
+        assert not lock.is_lost
+    with pytest.raises(KeyError), master.task(patience_seconds=0.05).lock("k", ttl_seconds=30):
+        raise KeyError
+
+
 def test_what_a_block_raises_is_not_hidden_by_a_lost_lock(master: Master) -> None:
     master.answers["release"] = (409, {"code": "lock_not_held", "error": "freed"})
     with pytest.raises(KeyError), master.task().lock("k"):
