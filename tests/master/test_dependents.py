@@ -301,6 +301,23 @@ async def test_many_dependents_are_decided_page_by_page(
     assert passes > 3
 
 
+async def test_the_end_of_one_parent_has_nobody_look_at_all_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = await world.leader()
+    loop = Dependents(leader)
+    parents = [await insert(leader) for _ in range(3)]
+    child = await child_of(leader, *parents)
+    while await loop.run_once() is not None:
+        pass
+    monkeypatch.setattr(leader.store.dependencies, "note_ends_for", None)
+    for parent in parents:
+        assert await status_of(world, child) == WAITS
+        await end(leader, parent)
+        await loop.run_once()
+    assert await status_of(world, child) == LET_GO
+
+
 async def test_while_nobody_waits_the_store_is_not_asked(world: World) -> None:
     leader = await world.leader()
     loop = Dependents(leader)

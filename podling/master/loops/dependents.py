@@ -72,7 +72,7 @@ class Dependents:
         if not parents:
             return
         children = await self._context.store.dependencies.note_ends(parents, MOST_LINKS, epoch)
-        self._heard |= dict.fromkeys(children)
+        await self._decide(list(dict.fromkeys(children)))
         if len(children) < MOST_LINKS:
             for parent in parents:
                 self._ended.pop(parent, None)
