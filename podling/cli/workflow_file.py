@@ -1,5 +1,6 @@
 """The file of `podling workflow run`: YAML, with a few short ways to write what the API takes."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from yaml import MappingNode, SafeLoader
 
 _TAG = "tag:yaml.org,2002:"
+_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _NOT_IN_JSON = ("binary", "set", "omap", "pairs")
 
 
@@ -41,7 +43,7 @@ def _load(path: str) -> Any:
 
 
 def _loader() -> "type[SafeLoader]":
-    """Return one that leaves times the texts that the API takes, and loses no task of two under one key."""
+    """Return one that takes times, and words as `no` and `on`, for text, and refuses doubled keys."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -49,6 +51,10 @@ def _loader() -> "type[SafeLoader]":
             **yaml.SafeLoader.yaml_constructors,
             f"{_TAG}timestamp": yaml.SafeLoader.construct_yaml_str,
             **{f"{_TAG}{kind}": yaml.SafeLoader.construct_undefined for kind in _NOT_IN_JSON},
+        }
+        yaml_implicit_resolvers = {
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != f"{_TAG}bool"]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
         def flatten_mapping(self, node: "MappingNode") -> None:
@@ -60,6 +66,7 @@ def _loader() -> "type[SafeLoader]":
                 seen.add(key.value)
             super().flatten_mapping(node)
 
+    Loader.add_implicit_resolver(f"{_TAG}bool", _BOOLEAN, list("tTfF"))
     return Loader
 
 

@@ -61,6 +61,11 @@ def test_a_time_in_a_file_needs_no_quotes(tmp_path: Path) -> None:
     assert read["tasks"][0]["runAt"] == "2030-01-02T03:04:05Z"
 
 
+def test_a_word_in_a_file_is_a_word(tmp_path: Path) -> None:
+    read = read_workflow(write(tmp_path, "tasks: {a: {args: [no, yes, on, Off, true], init: true}}"))
+    assert read["tasks"] == [{"key": "a", "args": ["no", "yes", "on", "Off", True], "init": True}]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
