@@ -17,12 +17,21 @@ def set_up_logging(level: str, format: str) -> None:
     Calling it again replaces what was set up before.
     """
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_named)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("urllib3", "docker", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
     # Its warnings are tracebacks of every try while the database is away; the store tells that itself.
     logging.getLogger("asyncpg.pool").setLevel(max(logging.ERROR, logging.getLogger().level))
+
+
+def _named(record: logging.LogRecord) -> bool:
+    """Say of which of several databases a line is."""
+    front = sys.modules.get("podling.kit.front")  # programs without it serve none
+    if front is not None and (name := front.who_is_at_work()):
+        record.database = name
+    return True
 
 
 def _time(record: logging.LogRecord) -> str:

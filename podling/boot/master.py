@@ -88,6 +88,7 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
     from podling.boot.certificates import certificates_of
     from podling.boot.certificates import reloading as certificates_reloading
     from podling.boot.databases import each
+    from podling.kit.front import at_work
     from podling.master.door import Door
 
     settings = replace(settings, port=settings.port or _free_port(settings.host))
@@ -96,8 +97,9 @@ async def running_master(settings: MasterSettings) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         servers = {}
         for name, own in each(settings).items():
-            store = await stack.enter_async_context(opened_store(own))
-            servers[name] = make_server(own, store, certificates)
+            with at_work(name):
+                store = await stack.enter_async_context(opened_store(own))
+                servers[name] = make_server(own, store, certificates)
         door = Door(servers, settings.host, settings.port, context)
         stack.push_async_callback(door.close)
         port = await door.open()

@@ -1,6 +1,8 @@
 """Several applications at one address, each behind its name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from aiohttp import web
@@ -8,6 +10,7 @@ from aiohttp.http import RawRequestMessage
 from yarl import URL
 
 _PREFIX: web.RequestKey[str] = web.RequestKey("prefix", str)
+_AT_WORK: ContextVar[str] = ContextVar("application at work", default="")
 _SERVER: web.RequestKey[web.Server] = web.RequestKey("server", web.Server)
 
 
@@ -19,7 +22,7 @@ class Front:
 
     def __init__(self, runners: Mapping[str, web.AppRunner]) -> None:
         self._servers = {name: _server_of(runner) for name, runner in runners.items()}
-        self._first = next(iter(self._servers.values()))
+        self._first_name, self._first = next(iter(self._servers.items()))
 
     def server(self) -> web.Server:
         """Return what makes and answers the requests of all of them."""
@@ -32,7 +35,23 @@ class Front:
         return _made(server, f"/{name}", _within(message, f"/{name}"), *connection)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await request[_SERVER].request_handler(request)
+        with at_work(prefix_of(request).removeprefix("/") or self._first_name):
+            return await request[_SERVER].request_handler(request)
+
+
+@contextmanager
+def at_work(name: str) -> Iterator[None]:
+    """Have it known whose work is done meanwhile, also by what is begun here."""
+    token = _AT_WORK.set(name)
+    try:
+        yield
+    finally:
+        _AT_WORK.reset(token)
+
+
+def who_is_at_work() -> str:
+    """Return the name of the application whose work this is; an empty text where there is but one."""
+    return _AT_WORK.get()
 
 
 def prefix_of(request: web.BaseRequest) -> str:

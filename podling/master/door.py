@@ -11,7 +11,7 @@ from aiohttp import web
 from podling.core.errors import ConfigurationError
 from podling.kit.connection import listen
 from podling.kit.descriptors import half_at_most
-from podling.kit.front import Front
+from podling.kit.front import Front, at_work
 from podling.master.api.admission import MOST_CONNECTIONS
 from podling.master.api.http import error_answer
 
@@ -45,12 +45,14 @@ class Door:
     async def open(self) -> int:
         """Return the port that was bound. Raises ConfigurationError, StoreUnavailable."""
         bound = await self._bind()
-        for master in self._masters.values():
-            await master.join()
-            master.check_reach(self._host)
+        for name, master in self._masters.items():
+            with at_work(name):
+                await master.join()
+                master.check_reach(self._host)
         await self._serve()
-        for master in self._masters.values():
-            master.begin()
+        for name, master in self._masters.items():
+            with at_work(name):
+                master.begin()
         return bound
 
     async def _bind(self) -> int:

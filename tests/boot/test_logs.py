@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 
@@ -5,6 +6,7 @@ import pytest
 
 from podling.boot.logs import set_up_logging
 from podling.boot.redaction import redact
+from podling.kit.front import at_work
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
@@ -28,6 +30,20 @@ def test_json_is_one_object_a_line_with_the_extra_fields(capsys: pytest.CaptureF
     assert line["time"].endswith("Z")
     del line["time"]
     assert line == {"level": "warning", "logger": "podling.test", "message": "two\nlines", "task_id": "t1"}
+
+
+async def test_a_line_says_of_which_of_several_databases_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    async def tell() -> None:
+        logging.getLogger("podling.test").info("begun")
+
+    set_up_logging("info", "text")
+    with at_work("lab"):
+        begun = asyncio.create_task(tell())  # and so do the tasks that were begun for it
+        await tell()
+    await begun
+    await tell()
+    ends = [line.partition("begun")[2] for line in capsys.readouterr().err.splitlines()]
+    assert ends == [" database=lab", " database=lab", ""]
 
 
 def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:

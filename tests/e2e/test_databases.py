@@ -80,6 +80,13 @@ def test_each_is_a_cluster_of_its_own_with_its_nodes_leader_and_queues(two: Two)
     assert not {"1", "2"} & names_of(two.client("lab/"))
 
 
+def test_the_log_says_which_of_them_a_line_is_of(two: Two) -> None:
+    lines = two.log("master").splitlines()
+    for event in ("this master leads", "is online"):
+        of = {line.rpartition(" database=")[2] for line in lines if event in line}
+        assert of == {"shop", "lab"}, f"begun with the master, or asked for by a worker: {event}"
+
+
 def test_a_task_runs_where_it_was_submitted_and_is_unknown_elsewhere(two: Two) -> None:
     task_id = two.run_process("lab/", "echo from the lab")
     assert two.until_status(task_id, "completed", "lab/")["exitCode"] == 0
