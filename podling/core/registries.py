@@ -69,6 +69,11 @@ class Registries:
         return any(breaker.state is not BreakerState.CLOSED for breaker in self._breakers.values())
 
     @property
+    def has_news(self) -> bool:
+        """Whether there is anything that the store has not been told."""
+        return bool(self._failures or self._answered)
+
+    @property
     def is_open(self) -> bool:
         """Whether time alone will change something."""
         return any(breaker.state is BreakerState.OPEN for breaker in self._breakers.values())
