@@ -72,12 +72,12 @@ class Child:
 Step = Callable[[], Awaitable[None]]
 
 
-async def keep_on(seconds: float, step: Step) -> float:
+async def keep_on(seconds: float, step: Step, every: float = STEP_SECONDS) -> float:
     """Call `step` all the time; return how long it was in the end."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
     while loop.time() - begin < seconds:
-        await asyncio.sleep(STEP_SECONDS)
+        await asyncio.sleep(every)
         await step()
     return loop.time() - begin
 

@@ -11,7 +11,7 @@ from bench.cluster import Cluster, cluster
 from bench.noop import JOB_TYPE
 from bench.peers import measure, prepare
 from bench.report import Result
-from bench.steady import steady
+from bench.steady import READING_SECONDS, steady
 from bench.trial import Trial
 from bench.usage import cpu_by_name, postmaster
 
@@ -57,7 +57,7 @@ async def by_podling(trial: Trial) -> Result:
             def begin() -> None:
                 begun.update(_used(started, load), ended=ended)
 
-            result = await steady(trial, started, [load], lambda: ended, go_on, begin)
+            result = await steady(trial, started, [load], lambda: ended, go_on, begin, READING_SECONDS)
             spent = {name: seconds - begun[name] for name, seconds in _used(started, load).items()}
             each = {f"{name}_us": 1e6 * seconds / (ended - begun["ended"]) for name, seconds in spent.items()}
             return result | each | {"failed": failed, "refused": load.told("refused")}

@@ -11,7 +11,7 @@ import time
 from bench.children import Child
 from bench.cluster import cluster
 from bench.report import Result
-from bench.steady import steady
+from bench.steady import READING_SECONDS, steady
 from bench.trial import Trial
 
 COMMAND = "/bin/true"
@@ -44,7 +44,7 @@ async def run(trial: Trial) -> Result:
                 failed = reading.total(ENDED, after="failed")
                 load.send(f"limit {int(ended + failed) + BACKLOG}")
 
-            result = await steady(trial, started, [load], lambda: ended, go_on)
+            result = await steady(trial, started, [load], lambda: ended, go_on, every=READING_SECONDS)
             rest = {"raw_rate": raw_rate, "failed": failed, "refused": load.told("refused")}
             return result | rest
 

@@ -132,7 +132,7 @@ def _section(seen: Seen) -> str:
 
 
 def _table(seen: Seen, program: str, stacks: Stacks) -> str:
-    parts = ", ".join(f"{name} {share:.0%}" for name, share in by_part(stacks) if share >= LEAST_PART)
+    parts = ", ".join(f"`{name}` {share:.0%}" for name, share in by_part(stacks) if share >= LEAST_PART)
     rows = [f"| `{name}` | {share:.1%} |" for name, share in own(stacks)[:MOST_FUNCTIONS]]
     picture = f"![flame graph](benchmarks/{_picture(seen, program)})"
     lines = [f"| own time of the {program} | share |", "|---|---|", *rows]

@@ -60,6 +60,8 @@ def by_part(stacks: Mapping[tuple[str, ...], int]) -> list[tuple[str, float]]:
 
 
 def _part(frame: str) -> str:
+    if frame.endswith(" (<string>)"):
+        return "dataclasses"  # the methods that it makes have no file
     parts = frame.rpartition(" (")[2].rstrip(")").split("/")
     depth = 2 if parts[0] == "podling" else 1
     return ".".join(parts[:depth]).removesuffix(".py")

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from bench.children import Child, Step, cpu_seconds, keep_on, resident_bytes, until
+from bench.children import STEP_SECONDS, Child, Step, cpu_seconds, keep_on, resident_bytes, until
 from bench.cluster import Master
 from bench.metrics import quantile_between
 from bench.report import Result, percentile
 from bench.trial import Trial
 
 FIRST_SECONDS = 120.0
+READING_SECONDS = 0.5  # a reading costs the master some milliseconds of its loop
 LAG = "podling_loop_lag_seconds"
 FILL_BATCH = 500
 FILL_CONNECTIONS = 4
@@ -35,19 +36,20 @@ async def steady(
     done: Callable[[], float],
     step: Step,
     begin: Callable[[], None] = lambda: None,
+    every: float = STEP_SECONDS,
 ) -> Result:
     """Return by how much `done` grew a second (`rate`), and what the master used.
 
     The children's waits are those of the steady state alone; `begin` is called when it begins.
     """
     await until(lambda: done() > 0, FIRST_SECONDS, step, "any tasks done")
-    await keep_on(trial.warm_up, step)
+    await keep_on(trial.warm_up, step, every)
     for child in children:
         child.waits.clear()
     async with trial.beside(master), watched(master) as used:
         begin()
         before = done()
-        took = await keep_on(trial.seconds, step)
+        took = await keep_on(trial.seconds, step, every)
         rate = (done() - before) / took
     return {"rate": rate} | used
 

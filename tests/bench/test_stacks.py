@@ -23,6 +23,8 @@ def test_own_time_is_that_of_the_innermost_function() -> None:
     assert own(stacks) == [(PUT, 0.6), ("loads (json/a.py)", 0.3), ("fetch (asyncpg/pool.py)", 0.1)]
     assert by_part(stacks) == [("podling.kit", 0.6), ("json", 0.3), ("asyncpg", 0.1)]
     assert own({}) == []
+    made = parse("run (uvloop/__init__.py);copy (<string>:1) 1")
+    assert own(made) == [("copy (<string>)", 1.0)] and by_part(made) == [("dataclasses", 1.0)]
 
 
 def test_frames_lie_in_the_one_that_called_them() -> None:
