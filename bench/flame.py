@@ -36,6 +36,6 @@ def _box(depth: int, begin: float, width: float, name: str) -> str:
 
 def _colour(name: str) -> str:
     """Return one of two colours, a little different for each function."""
-    base = OURS if "(podling/" in name else OTHERS
+    base = OURS if "(podling." in name else OTHERS
     shade = crc32(name.encode()) % 24 - 12
     return "#" + "".join(f"{int(base[at : at + 2], 16) + shade:02x}" for at in (1, 3, 5))

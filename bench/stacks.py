@@ -36,11 +36,13 @@ def _named(frame: str) -> str | None:
 
 
 def _module(file: str) -> str:
-    """Return a file as people speak of it: `podling/kit/loop.py`, `asyncio/tasks.py`, `asyncpg/pool.py`."""
-    if (inside := _LIBRARY.sub("", file)) != file:
-        return inside
-    parts = file.split("/")
-    return "/".join(parts[parts.index("podling") :]) if "podling" in parts else "/".join(parts[-2:])
+    """Return a file as people speak of it: `podling.kit.loop`, `asyncio.tasks`, `asyncpg.pool`."""
+    if file.startswith("<"):
+        return file
+    inside, parts = _LIBRARY.sub("", file), file.split("/")
+    if inside == file:
+        inside = "/".join(parts[parts.index("podling") :] if "podling" in parts else parts[-2:])
+    return inside.removesuffix(".py").replace("/", ".")
 
 
 def own(stacks: Mapping[tuple[str, ...], int]) -> list[tuple[str, float]]:
@@ -62,9 +64,8 @@ def by_part(stacks: Mapping[tuple[str, ...], int]) -> list[tuple[str, float]]:
 def _part(frame: str) -> str:
     if frame.endswith(" (<string>)"):
         return "dataclasses"  # the methods that it makes have no file
-    parts = frame.rpartition(" (")[2].rstrip(")").split("/")
-    depth = 2 if parts[0] == "podling" else 1
-    return ".".join(parts[:depth]).removesuffix(".py")
+    parts = frame.rpartition(" (")[2].rstrip(")").split(".")
+    return ".".join(parts[: 2 if parts[0] == "podling" else 1])
 
 
 def _shares(found: Counter[str]) -> list[tuple[str, float]]:

@@ -15,12 +15,13 @@ run (uvloop/__init__.py:96);put (/somewhere/podling/kit/batcher.py:30);loads (/x
 run (uvloop/__init__.py:96);fetch (/x/lib/python3.11/site-packages/asyncpg/pool.py:1) 1
 thread (0x7F)
 """
-PUT = "put (podling/kit/batcher.py)"
+PUT = "put (podling.kit.batcher)"
+RUN = "run (uvloop.__init__)"
 
 
 def test_own_time_is_that_of_the_innermost_function() -> None:
     stacks = parse(FOLDED)
-    assert own(stacks) == [(PUT, 0.6), ("loads (json/a.py)", 0.3), ("fetch (asyncpg/pool.py)", 0.1)]
+    assert own(stacks) == [(PUT, 0.6), ("loads (json.a)", 0.3), ("fetch (asyncpg.pool)", 0.1)]
     assert by_part(stacks) == [("podling.kit", 0.6), ("json", 0.3), ("asyncpg", 0.1)]
     assert own({}) == []
     made = parse("run (uvloop/__init__.py);copy (<string>:1) 1")
@@ -29,16 +30,16 @@ def test_own_time_is_that_of_the_innermost_function() -> None:
 
 def test_frames_lie_in_the_one_that_called_them() -> None:
     found = {name: (depth, begin, width) for depth, begin, width, name in boxes(tree(parse(FOLDED)), 0.2)}
-    assert found.keys() == {"run (uvloop/__init__.py)", PUT, "loads (json/a.py)"}  # fetch is too narrow
-    assert found["run (uvloop/__init__.py)"] == (0, 0.0, 1.0)
+    assert found.keys() == {RUN, PUT, "loads (json.a)"}  # fetch is too narrow
+    assert found[RUN] == (0, 0.0, 1.0)
     assert found[PUT] == (1, pytest.approx(0.1), pytest.approx(0.9))
-    assert found["loads (json/a.py)"] == (2, pytest.approx(0.1), pytest.approx(0.3))
+    assert found["loads (json.a)"] == (2, pytest.approx(0.1), pytest.approx(0.3))
 
 
 def test_a_flame_graph_is_small_and_escaped() -> None:
     picture = flame.draw(parse(FOLDED.replace("put (", "<lambda> (")), "master & worker")
     assert picture.startswith("<svg") and picture.endswith("</svg>\n") and len(picture) < 3_000
-    assert "&lt;lambda&gt; (podling/kit/batcher.py): 90.0%" in picture
+    assert "&lt;lambda&gt; (podling.kit.batcher): 90.0%" in picture
     assert "master &amp; worker" in picture and "<lambda>" not in picture
 
 
