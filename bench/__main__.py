@@ -81,7 +81,8 @@ def run_all(wanted: Sequence[Entry], trial: Trial, repetitions: int, docs: Path 
             continue
         print(summary(results), flush=True)
         if docs is not None:
-            kept = Record(entry.scenario, entry.store, scenario.SETTINGS, machine(), commit, results)
+            settings = f"{scenario.SETTINGS}; {one.words(len(results))}"
+            kept = Record(entry.scenario, entry.store, settings, machine(), commit, results)
             known = records.add(docs, kept, ENTRIES)
             render(docs, known, plots.draw(docs / "benchmarks", known))
     return int(failed)

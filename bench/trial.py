@@ -27,5 +27,10 @@ class Trial:
     def warm_up(self) -> float:
         return min(WARM_UP_SECONDS, self.seconds * WARM_UP_SHARE)
 
+    def words(self, repetitions: int) -> str:
+        """Return how long it was, how often, and whether it was a small one, for who reads its figures."""
+        size = "" if self.scale == 1 else f", at {self.scale:g} of that size: for trying, not for reading"
+        return f"{repetitions} × {self.seconds:g} s{size}"
+
     def sized(self, number: int, least: int = 1) -> int:
         return max(least, round(number * self.scale))

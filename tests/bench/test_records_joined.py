@@ -75,6 +75,7 @@ def test_scenarios_measured_one_by_one_stand_in_one_table(
     text = (docs / "benchmarks.md").read_text()
     assert "| 4321 (4321 to 4321) |" in text and "| 8765 (8765 to 8765) |" in text
     assert text.count("`lifecycle` | memory | `rate`") == 1
+    assert text.count("settings; 1 × 1 s, at 0.01 of that size: for trying") == 2
     assert text.startswith("before\n") and text.endswith("after\n")
     assert (docs / "benchmarks" / "bars.svg").exists()
 
