@@ -174,6 +174,16 @@ async def test_a_lost_reply_makes_no_second_workflow(masters: Masters) -> None:
     assert len((await master.api.get("/tasks")).json) == 2
 
 
+async def test_an_array_does_not_make_gigabytes_of_what_was_sent(master: RunningMaster) -> None:
+    """One body of a megabyte, kept a thousand times, would hold up the master for half a minute."""
+    large = {"key": "a", "runtime": "python", "handler": "h", "payload": "x" * 20_000}
+    for count, status in ((1000, 413), (500, 201)):
+        tasks = [large | {"array": {"count": count}}]
+        answer = await master.api.post("/workflows", {"name": "n", "tasks": tasks})
+        assert answer.status == status, answer.text
+    assert len((await master.api.get("/workflows")).json) == 1
+
+
 async def test_what_the_door_refuses_of_one_task_refuses_all(master: RunningMaster) -> None:
     await master.api.put("/queues/small", {"maxPayloadBytes": 200})
     large = task("b", "a", queue="small", env={"TEXT": "x" * 500})

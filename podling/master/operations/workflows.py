@@ -12,6 +12,7 @@ from podling.core.errors import (
     InvalidInput,
     NotFound,
     PolicyDenied,
+    TooLarge,
     TooManyRequests,
 )
 from podling.core.fields import check_text
@@ -23,6 +24,7 @@ from podling.core.value import beyond_defaults
 from podling.core.workflow import (
     Member,
     Progress,
+    Step,
     Workflow,
     WorkflowHead,
     check_workflow,
@@ -38,17 +40,20 @@ from podling.wire.codec import encode
 from podling.wire.workflows import Submission
 
 AT_A_TIME = 50
+MOST_ARRAY_BYTES = 16 * 1024 * 1024
+"""Of a workflow's arrays together, whose tasks are sent once and kept a thousand times."""
 
 
 async def submit(context: MasterContext, submission: Submission, actor: Principal) -> tuple[Workflow, bool]:
     """Store a workflow with all its tasks, or nothing; return it, and whether it is new.
 
-    Raises InvalidInput, PolicyDenied, IdempotencyMismatch, StoreUnavailable.
+    Raises InvalidInput, TooLarge, PolicyDenied, IdempotencyMismatch, StoreUnavailable.
     """
     steps = submission.steps
     if submission.idempotency_key is not None:
         check_text("idempotencyKey", submission.idempotency_key, 255)
     check_workflow(submission.name, steps)
+    _check_bytes(steps)
     if (known := await _repeated(context, submission)) is not None:
         return known, False
     admit_batch(context, sum(step.size for step in steps), actor)
@@ -69,6 +74,17 @@ async def submit(context: MasterContext, submission: Submission, actor: Principa
     )
     used = await context.committer.insert_workflow(InsertWorkflow(workflow, inserts))
     return (workflow, True) if used is None else (await _same(context, used, submission), False)
+
+
+def _check_bytes(steps: Sequence[Step]) -> None:
+    arrays = (step for step in steps if step.array is not None)
+    size = sum(step.size * len(encode(beyond_defaults(step.spec))) for step in arrays)
+    if size > MOST_ARRAY_BYTES:
+        raise TooLarge(
+            f"tasks: those of arrays have {size} bytes of JSON together, and {MOST_ARRAY_BYTES} may be; keep"
+            " large data elsewhere and submit where it is",
+            details={"field": "tasks", "bytes": size, "limit": MOST_ARRAY_BYTES},
+        )
 
 
 async def _admitted(
