@@ -17,7 +17,7 @@ from podling.master.drafts import DraftPlan
 from podling.master.inserts import Insert
 from podling.master.loops.blocked import LEARN_SECONDS, MOST_UNBLOCKED, BlockedShapes
 from podling.master.loops.deadlines import Deadlines
-from podling.master.loops.scheduler import PAGE
+from podling.master.loops.lines import PAGE
 from podling.master.operations import tasks
 from podling.master.operations.admission import Entry
 from podling.store.base import Batch
