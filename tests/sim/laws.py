@@ -58,6 +58,7 @@ class Laws:
         self.orders: Mapping[str, Orders] = {}
         self.keys: dict[str, str] = {}  # the task of each idempotency key
         self.calm_since: float | None = None  # nothing has gone wrong since then
+        self._left_under: dict[str, list[str]] = defaultdict(list)  # tasks by SQL, those of one key together
         self.replays: list[str] = []  # tasks that were submitted as others again
         self.overlaps = 0
         self.commits = 0
@@ -268,6 +269,10 @@ class Laws:
         if self.keys.setdefault(key, task_id) != task_id:
             self._story.violation("I2", f"key {key} gave {self.keys[key]} and then {task_id}")
 
+    def left(self, task_id: str, key: str | None) -> None:
+        """A program has committed this task to the inbox, perhaps under a key."""
+        self._left_under[key or task_id].append(task_id)
+
     # Machines
 
     def _started(self, run: Run) -> None:
@@ -310,7 +315,11 @@ class Laws:
 
     def settle(self) -> None:
         """Compare the ledger with the store, once everything has ended."""
-        for task_id in dict.fromkeys((*self.keys.values(), *self.replays)):
+        by_sql = [task_id for task_ids in self._left_under.values() for task_id in task_ids]
+        for key, task_ids in self._left_under.items():
+            if sum(bool(self._ledger.of(task_id)) for task_id in task_ids) > 1:
+                self._story.violation("I2", f"more than one task ran of key {key}: {task_ids}")
+        for task_id in dict.fromkeys((*self.keys.values(), *self.replays, *by_sql)):
             task = run_at_once(self._store.load_tasks([task_id])).get(task_id)
             if task is None:
                 self._story.violation("I1", f"{task_id} was accepted and is gone")

@@ -21,6 +21,7 @@ from tests.sim.loop import SimulatedLoop, run_at_once
 from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.operators import Operators
+from tests.sim.producers import Producers
 from tests.sim.programs import SimulatedMaster, SimulatedWorker
 from tests.sim.specs import SMALLEST_MACHINE_CPU
 from tests.sim.story import MachineClock, Story
@@ -105,6 +106,8 @@ class World:
         self._page = SMALL_PAGE if self.clients.crowds else scheduler.PAGE
         node_ids = [worker.name for worker in self.workers]
         self.operators = Operators(self.clients, self.store, node_ids, self.story, name)
+        self.producers = Producers(self.store, self.loop.time, self.story, self.laws, name)
+        self._produces = not favours and random.Random(f"{name} sql").random() < 0.4
         self.chaos = Chaos(
             self.masters,
             self.workers,
@@ -169,6 +172,8 @@ class World:
         self.loop.later(1.0, self._watch_over)
         if self.coordinates:
             self.loop.later(1.0, self._agree)
+        if self._produces:
+            self.loop.later(1.5, self._produce)
         while self.steps < steps:
             self._step()
 
@@ -199,6 +204,11 @@ class World:
         if self._is_chaotic:
             self.coordinators.act()
             self.loop.later(self.chance.expovariate(1 / 0.2), self._agree)
+
+    def _produce(self) -> None:
+        if self._is_chaotic:
+            self.producers.act()
+            self.loop.later(1.0 + self.producers.pause(), self._produce)
 
     def _watch_over(self) -> None:
         self.chaos.watch_over()
@@ -277,6 +287,7 @@ class World:
     def _leavings(self) -> list[str]:
         """Return what workers still hold, and what masters disagree about."""
         left = [f"{key} waits for an answer" for key in self.clients.unanswered]
+        left += ["something waits in the inbox"] * bool(self.producers.waiting())
         for worker in self.workers:
             machine = worker.machine
             left += [f"{worker.name} has {one.found.engine_name}" for one in machine.containers.values()]
