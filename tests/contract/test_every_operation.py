@@ -26,7 +26,7 @@ CHECKS = [
 LEFT_OUT = {"x-podling-websocket", "x-podling-endless"}
 WITH_TOKEN = [*CHECKS, checks.ignored_auth]
 
-pytestmark = [pytest.mark.xdist_group("contract"), pytest.mark.timeout(3600 if IN_SOAK else 300)]
+pytestmark = pytest.mark.timeout(3600 if IN_SOAK else 300)
 
 _settings = partial(
     settings,

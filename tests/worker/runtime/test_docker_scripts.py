@@ -78,10 +78,15 @@ def test_an_engine_that_hangs_is_started_anew(tmp_path: Path) -> None:
         finally:
             watch.terminate()
     lines = [line for line in told.read_text().splitlines() if line != "answers"]
-    assert lines == ["begins --live-restore", "stacks", "begins --live-restore", "ends"]
+    assert lines[:3] == ["begins --live-restore", "stacks", "begins --live-restore"]
+    assert lines[-1] == "ends"
 
 
 def test_an_engine_that_ends_by_itself_is_left_so(tmp_path: Path) -> None:
     (tmp_path / "dockerd").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "dockerd").chmod(0o755)
-    assert run("ensure-docker", "--watch", PATH=f"{tmp_path}:{os.environ['PATH']}").stdout == ""
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PODLING_DOCKERD_SILENCE": "10"}
+    with (tmp_path / "told").open("wb") as told:  # no pipe, which what still sleeps would keep open
+        command = [BIN / "ensure-docker", "--watch"]
+        subprocess.run(command, env=os.environ | own, stdout=told, check=False, timeout=60)
+    assert (tmp_path / "told").read_text() == ""
