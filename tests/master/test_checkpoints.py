@@ -40,6 +40,19 @@ async def test_a_checkpoint_is_read_by_the_attempt_and_by_people(master: Running
     assert (await master.api.get("/tasks/none/checkpoints")).code == "task_not_found"
 
 
+async def test_a_page_has_ten_checkpoints_at_most_for_each_may_be_large(master: RunningMaster) -> None:
+    worker = await master.worker()
+    work = await started(master, worker)
+    path = f"/tasks/{work.task_id}/checkpoints"
+    async with inside(master, worker, work) as api:
+        for _ in range(11):
+            await api.post(path)
+    first = await master.api.get(path, limit=500)
+    rest = await master.api.get(path, cursor=first.headers["X-Next-Cursor"])
+    assert [kept["sequence"] for kept in (*first.json, *rest.json)] == list(range(11, 0, -1))
+    assert len(first.json) == 10
+
+
 async def test_the_next_attempt_finds_the_last_checkpoint(master: RunningMaster) -> None:
     """I31."""
     worker = await master.worker()
@@ -299,7 +312,11 @@ async def test_of_very_many_the_last_are_kept(master: RunningMaster) -> None:
     async with inside(master, worker, work) as api:
         for _ in range(4):
             await asyncio.gather(*(api.post(path, {"data": 1}) for _ in range(26)))
-    kept = (await master.api.get(path)).json
+    page = await master.api.get(path)
+    kept = page.json
+    while "X-Next-Cursor" in page.headers:
+        page = await master.api.get(path, cursor=page.headers["X-Next-Cursor"])
+        kept += page.json
     assert [one["sequence"] for one in kept] == list(range(104, 4, -1))
 
 

@@ -23,6 +23,7 @@ from podling.master.api.route import Route, also_for_tasks, delete, get, post, p
 from podling.master.operations import checkpoints
 from podling.wire.checkpoints import checkpoint_view, parse_checkpoint, parse_progress, parse_result
 
+MOST_PER_PAGE = 10  # each may have a mebibyte of data
 _MOST_SEQUENCE = 2**63 - 1
 
 
@@ -39,7 +40,7 @@ def routes() -> list[Route]:
 
 async def list_checkpoints(request: web.Request) -> web.Response:
     given = query(request, "limit", "cursor")
-    limit = page_limit(given)
+    limit = min(page_limit(given), MOST_PER_PAGE)
     before = whole_number(given.get("cursor"), "cursor", 1, _MOST_SEQUENCE)
     found = await checkpoints.newest(request.app[CONTEXT], path_id(request, "task"), limit + 1, before)
     headers = next_page(request, str(found[limit - 1].sequence)) if len(found) > limit else None

@@ -45,7 +45,8 @@ OPERATIONS = {
     f"GET {_ONE}/checkpoints": Operation(
         summary="List a task's checkpoints, newest first",
         tag=TAG,
-        description="With `limit=1`, the one from which another attempt goes on.",
+        description="10 at most on a page, whatever `limit` says. With `limit=1`, the one from which another "
+        "attempt goes on.",
         parameters=paged(start="newest"),
         answers={200: array(reference("Checkpoint"))},
         is_list=True,
