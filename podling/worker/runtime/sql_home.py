@@ -14,6 +14,8 @@ from podling import task
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
 
+PATIENCE_SECONDS = 5.0  # with masters that do not answer: what was done waits to be told of
+
 # It has to act as its owner: anybody's function could act as this login. An older database has it without a
 # result.
 _FUNCTION = """
@@ -62,6 +64,6 @@ def announce(environment: Mapping[str, str], result: bytes) -> None:
     if "PODLING_TOKEN" not in environment:
         return  # its worker has no door
     try:
-        task.current(environment).result(orjson.loads(result))
+        task.Task(environment, patience_seconds=PATIENCE_SECONDS).result(orjson.loads(result))
     except (task.NotAnswered, task.Refused) as error:
         sys.stderr.write(f"the result could not be kept: {error}\n")

@@ -10,13 +10,13 @@ import os
 import re
 import resource
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 import orjson
@@ -71,6 +71,7 @@ _NOTICE_CLIENT_GONE = """
     SELECT set_config(name, '2s', true) FROM pg_settings WHERE name = 'client_connection_check_interval'
 """
 
+_T = TypeVar("_T")
 _IDS = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
 _log = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ class Database:
             raise failure_of(error, wanted.is_late) from None
         outcome.tell()
         if not is_told:
-            await asyncio.to_thread(announce, context.environment, outcome.result)
+            await _to_its_end(asyncio.to_thread(announce, context.environment, outcome.result))
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["Connection"]:
@@ -281,6 +282,15 @@ async def _in_transaction(connection: "Connection", order: Order) -> tuple[Outco
     return outcome, is_told
 
 
+async def _to_its_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Return what comes of it, whoever cancels this meanwhile: what was done is done."""
+    doing = asyncio.ensure_future(work)
+    while not doing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({doing})
+    return doing.result()
+
+
 async def _roll_back(connection: "Connection") -> None:
     """End what was begun; a server that does not answer is left, and does the same by itself."""
     if connection.is_closed() or not connection.is_in_transaction():
@@ -300,12 +310,8 @@ async def _commit(connection: "Connection", order: Order, outcome: Outcome) -> b
     """
     home: Home | None = connection.home  # type: ignore[attr-defined]
     end = "" if home is None else f"{home.call(order.literals, outcome.result)}; "
-    committing = asyncio.ensure_future(connection.execute(f"{end}COMMIT", timeout=COMMIT_SECONDS))
-    while not committing.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({committing})
     try:
-        tag = committing.result()
+        tag = await _to_its_end(connection.execute(f"{end}COMMIT", timeout=COMMIT_SECONDS))
     except Exception as error:
         if is_lost(error):
             raise unknown_outcome(error) from None
