@@ -8,6 +8,7 @@ have a lane of their own.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from podling.core.errors import Conflict, InvalidInput, PodlingError, StaleEpoch, Unavailable
@@ -270,7 +271,7 @@ class Committer:
             for half in _halves(undecided):
                 await self._try(lane, items, half, answers, epoch, trust_memory, nodes)
         else:
-            self._settle(plan, results, answers)
+            self._settle(lane, plan, results, answers)
 
     async def _load(
         self, items: Sequence[_Item], waiting: Sequence[int], trust_memory: bool
@@ -291,17 +292,25 @@ class Committer:
         return tasks
 
     def _settle(
-        self, plan: DraftPlan, results: Sequence[WriteResult], answers: dict[int, _Answer | Exception]
+        self,
+        lane: CommitLane,
+        plan: DraftPlan,
+        results: Sequence[WriteResult],
+        answers: dict[int, _Answer | Exception],
     ) -> None:
         applied: list[Applied] = []
         for draft, result in zip(plan.drafts.values(), results, strict=True):
             if result.status is WriteStatus.APPLIED:
-                applied.extend(draft.applied())
+                applied += (_told(change, lane) for change in draft.applied())
                 answers.update(dict.fromkeys(draft.indexes, draft.write.task))
             elif result.status in _REFUSALS:
                 answers.update(dict.fromkeys(draft.indexes, result))
         if applied:
             self._publish(applied)
+
+
+def _told(change: Applied, lane: CommitLane) -> Applied:
+    return replace(change, overtaken=True) if lane.is_overtaken(change.after) else change
 
 
 def _dropped(told: "asyncio.Future[None]") -> None:

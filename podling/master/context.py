@@ -192,7 +192,7 @@ def build(
     queue_counts = QueueCounts()
 
     def publish(applied: Sequence[Applied]) -> None:
-        feed.publish(applied)
+        feed.publish([change for change in applied if not change.overtaken])
         tally.committed(applied)
         measures.committed(applied)
         queue_counts.committed(applied)

@@ -34,13 +34,15 @@ class Happening:
 class Applied:
     """A committed write: what the task was (None: it is new) and what it is now.
 
-    `blocked`: it is new and waits out of the ready order.
+    `blocked`: it is new and waits out of the ready order. `overtaken`: what the task is by now was told
+    before, so that this is for those who count alone.
     """
 
     before: Task | None
     after: Task
     from_worker: bool = False
     blocked: bool = False
+    overtaken: bool = False
 
 
 @dataclass(slots=True)

@@ -1,9 +1,10 @@
 """One of a master's lanes of batches: numbered, each sent when the one before it has been answered."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from podling.core.node import NodeChange
+from podling.core.task import Task
 from podling.core.workflow import Workflow
 from podling.kit.clock import Clock
 from podling.store.base import Batch, Store, TaskWrite, WriteResult
@@ -24,6 +25,7 @@ class CommitLane:
         self._clock = clock
         self._number = 1  # of the next batch
         self._in_doubt = False  # the store did not answer to that number before
+        self._overtaken: dict[str, int] = {}  # while a batch is in flight, or was last
         self._unsure: set[int] = set()  # such numbers, until the feed has told what became of them
 
     async def commit(
@@ -48,6 +50,15 @@ class CommitLane:
         """See to it that what was unsure is in the feed, or never will be. Raises StoreUnavailable."""
         async with self.turn:
             await self._close_doubt()
+
+    def overtake(self, tasks: Iterable[Task]) -> None:
+        """Know that these are told already, by whoever changed them after what is in flight."""
+        if self.in_flight is not None:
+            self._overtaken |= {task.task_id: task.version for task in tasks}
+
+    def is_overtaken(self, task: Task) -> bool:
+        """Whether a later change of the task was told before the answer to the last batch came."""
+        return task.version < self._overtaken.get(task.task_id, 0)
 
     @property
     def is_unsure(self) -> bool:
@@ -79,7 +90,7 @@ class CommitLane:
         nodes: tuple[NodeChange, ...],
         workflow: Workflow | None = None,
     ) -> Sequence[WriteResult]:
-        self.in_flight = self._number
+        self.in_flight, self._overtaken = self._number, {}
         batch = Batch(
             master_id=self.lane_id,
             number=self._number,

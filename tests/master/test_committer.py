@@ -194,6 +194,30 @@ async def test_news_that_were_overtaken_while_they_were_loaded_are_dropped(world
     assert two.view.task(task.task_id) is None
 
 
+async def test_the_late_answer_to_a_change_that_others_went_past_is_dropped(world: World) -> None:
+    """Otherwise a task that waits again would be on its node for the view, and be placed nowhere for ever."""
+    store = Faulty(world.store)
+    one, two = await world.leader(store=store), world.context("two")
+    feed = ChangesFeed(one)
+    await feed.start()
+    await ChangesFeed(two).start()
+    task = await insert(one)
+    heard: list[Applied] = []
+    one.feed.listen(heard.extend)
+
+    async def lose_meanwhile() -> None:
+        del store.after["commit"]
+        lost = await two.committer.apply(task.task_id, Lose(attempt=1, reason="gone"))
+        assert lost.status is TaskStatus.PENDING
+        await feed.catch_up()
+
+    store.after["commit"] = lose_meanwhile
+    (answer,) = await one.committer.apply_as_leader([Happening(task.task_id, Assign(node_id="node-1"))])
+    assert isinstance(answer, Task)
+    assert one.view.task(task.task_id) is None
+    assert [change.after.version for change in heard] == [answer.version + 1]
+
+
 class Recorded:
     """Remembers batches of a store."""
 

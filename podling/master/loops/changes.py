@@ -129,6 +129,8 @@ class ChangesFeed:
             self._committed_meanwhile = None
         newer = [task for task in tasks.values() if task.version > known.get(task.task_id, 0)]
         self._context.feed.publish([self._applied(task) for task in newer])
+        for lane in self._context.committer.lanes.values():
+            lane.overtake(newer)
         return tasks
 
     def _applied(self, task: Task) -> Applied:
