@@ -20,6 +20,8 @@ def pytest_configure() -> None:
     """Let tests that are ended by a signal still stop the servers they have started."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Programs that tests start take over that it is ignored, as it is in the background of a shell.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -32,6 +32,8 @@ def read_tree(text: str) -> Mapping[str, str]:
 
     try:
         plain = yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f"line {mark.line + 1}: "

@@ -62,6 +62,7 @@ class Registries:
         self._probes: dict[str, str] = {}  # tasks that try
         self._failures: Counter[str] = Counter()
         self._answered: set[str] = set()
+        self._is_counting = False  # what was told is not in the breakers yet
 
     @property
     def hold(self) -> bool:
@@ -69,9 +70,9 @@ class Registries:
         return any(breaker.state is not BreakerState.CLOSED for breaker in self._breakers.values())
 
     @property
-    def has_news(self) -> bool:
-        """Whether there is anything that the store has not been told."""
-        return bool(self._failures or self._answered)
+    def all_work(self) -> bool:
+        """Whether none has failed since it last gave something, counted or not."""
+        return not (self._breakers or self._failures or self._answered or self._is_counting)
 
     @property
     def is_open(self) -> bool:
@@ -80,6 +81,7 @@ class Registries:
 
     def learn(self, breakers: Iterable[Breaker]) -> frozenset[str]:
         """Take over what the store says; return the registries of which more may start now."""
+        self._is_counting = False
         held = [key for key, breaker in self._breakers.items() if breaker.state is not BreakerState.CLOSED]
         self._breakers = {
             breaker.key: breaker
@@ -92,6 +94,7 @@ class Registries:
         """Return, once, how many pulls have failed at which registries, and which have answered."""
         failures, answered = self._failures, frozenset(self._answered)
         self._failures, self._answered = Counter(), set()
+        self._is_counting |= bool(failures or answered)
         return failures, answered
 
     # What happens

@@ -81,6 +81,7 @@ def test_a_file_of_a_broker_says_it_all(tmp_path: Path, suffix: str) -> None:
     [
         ("- 1", "must be a mapping of settings"),
         ("a: [", "line 2: it is neither YAML nor JSON"),
+        ("[" * 5000, "it is nested too deeply"),
         ("logging: {colour: red}", "logging.colour is not known; it may have level, format"),
         ("broker: {speed: 1}", "broker.speed is not known"),
         ("port: {a: 1}", "port must be a text, a number or a list of them"),

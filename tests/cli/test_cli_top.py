@@ -75,12 +75,15 @@ def test_a_terminal_is_filled_anew_and_given_back(cli: Cli) -> None:
     with subprocess.Popen(command, stdin=follower, stdout=follower, env=environment) as program:
         os.close(follower)
         written = b""
-        while written.count(b"Pace") < 2:
-            written += os.read(leader, 65536)
-        program.send_signal(signal.SIGINT)
-        while b"\x1b[?1049l" not in written:
-            written += os.read(leader, 65536)
-        assert program.wait(PATIENCE_SECONDS) == 0
+        try:
+            while written.count(b"Pace") < 2:
+                written += os.read(leader, 65536)
+            program.send_signal(signal.SIGINT)
+            while b"\x1b[?1049l" not in written:
+                written += os.read(leader, 65536)
+            assert program.wait(PATIENCE_SECONDS) == 0
+        finally:
+            program.kill()
     os.close(leader)
     assert b"\x1b[?1049h" in written
 

@@ -175,7 +175,8 @@ class Scheduler:
             self._nobody_waits
             and self._waits_of == context.epoch is not None
             and not (self._blocked.are_known or context.committer.is_unsure)
-            and not (context.queues.policies or context.registries.hold or context.registries.has_news)
+            and not context.queues.policies
+            and context.registries.all_work
         )
 
     def _choose_nodes(self, inserts: Sequence[Insert]) -> Mapping[str, str]:

@@ -59,6 +59,8 @@ def translated() -> Iterator[None]:
 def _runtime_error(error: BaseException) -> PodlingError:
     if isinstance(error, asyncpg.DataError | ValueError):
         return InvalidInput("a value is out of the range that the database can keep")
+    if isinstance(error, asyncpg.ProgramLimitExceededError):
+        return InvalidInput("a value is larger than the database can keep or index")
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return InvalidInput(f"the database refused a row by its rule {error.constraint_name}")
     return StoreUnavailable(f"the database is not available: {reason(error)}")

@@ -66,6 +66,7 @@ FUNCTIONS = (
     "podling_check_spec(jsonb)",
     "podling_claim_key(text, text, jsonb)",
     "podling_end(text, text, bigint)",
+    "podling_end(text, text, bigint, text)",
     "podling_new_id()",
     "podling_status(text)",
     "podling_submit(jsonb)",
