@@ -233,7 +233,9 @@ class Logs:
         except RuntimeFailure:
             if began or not await self._files.keeps(key, container):
                 raise
-            async for saved in self._files.read(key, container):  # and the container removed meanwhile
+        if not began and await self._files.keeps(key, container):
+            # Saved, and the container removed meanwhile: an engine may say that as if there were nothing.
+            async for saved in self._files.read(key, container):
                 yield saved
 
     async def _pieces_of(

@@ -35,12 +35,13 @@ SECONDS = 10.0
 class Worker:
     """What `Logs` asks of a worker, whose attempt is saved and removed while its files are looked at."""
 
-    def __init__(self, *, lets_go: bool) -> None:
+    def __init__(self, *, lets_go: bool, says_so: bool) -> None:
         container = SimpleNamespace(
             name="main", container_id="c", has_run=True, spec=ContainerSpec(image="x")
         )
         self._held: Any = SimpleNamespace(key=KEY, containers=(container,))
         self._lets_go = lets_go
+        self._says_so = says_so
         self._was_saved = False
         self.state = SimpleNamespace(done={KEY})
         self.log_limit = None
@@ -52,8 +53,10 @@ class Worker:
         return self
 
     async def logs(self, *_: object, **__: object) -> AsyncIterator[LogRecord]:
-        raise RuntimeFailure("it is marked for removal", code=ErrorCode.RUNTIME)
-        yield LINE
+        if self._says_so:
+            raise RuntimeFailure("it is marked for removal", code=ErrorCode.RUNTIME)
+        for line in ():  # an answer that breaks off before its first line looks like this
+            yield line
 
     async def keeps(self, *_: object) -> bool:
         was_saved, self._was_saved = self._was_saved, True
@@ -65,9 +68,12 @@ class Worker:
         yield [LINE]
 
 
+@pytest.mark.parametrize("says_so", [False, True])
 @pytest.mark.parametrize("lets_go", [False, True])
-async def test_what_is_saved_and_removed_meanwhile_is_read_from_its_file(lets_go: bool) -> None:
-    worker = Worker(lets_go=lets_go)
+async def test_what_is_saved_and_removed_meanwhile_is_read_from_its_file(
+    lets_go: bool, says_so: bool
+) -> None:
+    worker = Worker(lets_go=lets_go, says_so=says_so)
     logs = Logs(cast(Shell, worker), cast(LogFiles, worker), cast(TailSender, None))
     assert [piece async for piece in logs.read(KEY)] == [[LINE]]
 
