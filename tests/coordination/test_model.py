@@ -77,8 +77,9 @@ class CoordinationMachine(RuleBasedStateMachine):
 
     prefixes = st.sampled_from(["", "p_", "px"])
 
-    @rule(seconds=st.sampled_from([1.0, 9.5, 50.0, 90.0, 2 * 86400.0]))
+    @rule(seconds=st.sampled_from([13.0, 39.0, 91.0, 13 * 13293.0]))
     def pass_time(self, seconds: float) -> None:
+        """By multiples of 13: what lives for 10, 20, 30 or 100 s has seconds left, or has ended in both."""
         for ground in self.grounds:
             self.run(ground.pass_time(seconds))
 

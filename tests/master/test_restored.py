@@ -1,6 +1,7 @@
 """A backup restored under running masters and workers: both find their way back by themselves."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -14,7 +15,7 @@ from tests.conftest import ServerOf
 from tests.master.databases import Databases
 from tests.master.fake_worker import held
 from tests.master.inside import inside
-from tests.master.masters import Masters, eventually
+from tests.master.masters import Api, Masters, eventually
 from tests.postgres_servers import chosen_servers
 
 
@@ -69,13 +70,18 @@ async def test_masters_and_workers_go_on_from_the_backup(masters: Masters, dsn: 
     assert worker.welcome is not None and worker.welcome.task_key not in (None, key_before)
     for master in (leader, other):  # the new key is one that both know
         async with inside(master, worker, new, "one") as api:
-            assert (await api.post(f"/tasks/{new.task_id}/checkpoints")).status == 201
+            saved = partial(_saves, api, new.task_id)
+            await eventually(saved, "the master to know the new key")
 
     async def counted() -> bool:
         [node] = (await leader.api.get("/nodes")).json
         return (node["nodeId"], node["runningTasks"]) == ("one", 1)
 
     await eventually(counted, "both masters know what runs on the node, and nothing else")
+
+
+async def _saves(api: Api, task_id: str) -> bool:
+    return (await api.post(f"/tasks/{task_id}/checkpoints")).status == 201
 
 
 async def test_masters_that_run_on_take_the_id_of_the_cluster_that_was_restored(

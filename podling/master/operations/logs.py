@@ -22,6 +22,8 @@ from podling.wire.session import OpenStream
 _log = logging.getLogger(__name__)
 
 END_SECONDS = 5.0
+AGAIN_SECONDS = (0.2, 0.5, 1.0)
+TAIL_SECONDS = 10.0  # that a tail may take to come after the end
 MOST_END_BYTES = 16 * 1024
 
 # Their worker may know more than the tail that it has saved.
@@ -49,19 +51,31 @@ async def read(
     attempt = await _find_attempt(context, task_id, query)
     if attempt is None:
         return
-    sent = False
-    try:
-        async for text in _from_worker(relay, streams, attempt, query):
-            sent = True
-            yield text
-        return
-    except Unavailable as error:
-        _log.debug("log of %s: %s", task_id, error.message)
-    if sent:
-        yield CUT_OFF
-        return
+    for pause in AGAIN_SECONDS:
+        sent = False
+        try:
+            async for text in _from_worker(relay, streams, attempt, query):
+                sent = True
+                yield text
+            return
+        except Unavailable as error:
+            _log.debug("log of %s: %s", task_id, error.message)
+        if sent:
+            yield CUT_OFF
+            return
+        if not await _is_on_its_way(context, attempt):
+            break
+        await asyncio.sleep(pause)
     async for text in _from_store(context, attempt, query):
         yield text
+
+
+async def _is_on_its_way(context: MasterContext, attempt: Attempt) -> bool:
+    """Whether the end of the log may still come: the attempt has just ended, and nothing is here yet."""
+    ended = attempt.finished_at
+    if ended is None or (context.clock.now() - ended).total_seconds() > TAIL_SECONDS:
+        return False
+    return await context.store.load_tail(attempt.task_id, attempt.attempt) is None
 
 
 async def _find_attempt(context: MasterContext, task_id: str, query: LogQuery) -> Attempt | None:
