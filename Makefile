@@ -10,7 +10,7 @@ SCENARIO ?=
 STORE ?= postgres
 PYTEST_FLAGS ?=
 SQL_FLAGS ?=
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run dev test lint fmt build clean run-cluster stop-cluster bench soak chaos sql-install
