@@ -178,7 +178,7 @@ async def test_a_follower_that_fell_behind_is_told_of_what_it_missed(
             runtime.write(name, f"{number:06d} {'x' * 60_000}\n")
             await asyncio.sleep(0)
         later = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.5, later.set)
+        asyncio.get_running_loop().call_later(2.0, later.set)
         await later.wait()
         master.reads_streams.set()
         runtime.end(name, 0)
