@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from podling.core.alerts import Alert
+from podling.core.dead_letters import letter_of
 from podling.core.node import NodeChange
 from podling.core.schedule import FireWrite
 from podling.core.task import Attempt, Task, TaskEvent, TaskStatus
@@ -41,14 +42,7 @@ class TaskWrite:
     @property
     def is_plainly_new(self) -> bool:
         """Whether nothing but its own rows, its key and its place in the inbox are written with it."""
-        return (
-            self.expected_version is None
-            and self.takes_off is None
-            and self.fire is None
-            and self.task.status is TaskStatus.PENDING
-            and not self.task.spec.depends_on
-            and not (self.attempts or self.events or self.alerts)
-        )
+        return self._is_new_alone and self.task.status is TaskStatus.PENDING and not self.attempts
 
     @property
     def is_given(self) -> bool:
@@ -59,12 +53,19 @@ class TaskWrite:
     def is_plainly_given(self) -> bool:
         """Whether it is a new task, perhaps with a node already, that has no key and was in no inbox."""
         return (
-            self.expected_version is None
-            and self.takes_off is None
-            and self.fire is None
+            self._is_new_alone
             and self.inbox_id is None
             and self.task.status in (TaskStatus.PENDING, TaskStatus.SCHEDULED)
             and self.task.spec.idempotency_key is None
+        )
+
+    @property
+    def _is_new_alone(self) -> bool:
+        """Whether it makes a task, and no other task, schedule or alert has to do with that."""
+        return (
+            self.expected_version is None
+            and self.takes_off is None
+            and self.fire is None
             and not self.task.spec.depends_on
             and not (self.events or self.alerts)
         )
@@ -72,7 +73,8 @@ class TaskWrite:
     @property
     def is_plain_move(self) -> bool:
         """Whether it changes a task's state, and nothing is written with it but attempts and events."""
-        return self.expected_version is not None and not self.alerts and not self.ends_wait
+        is_alone = not self.alerts and not self.ends_wait and letter_of(self.task) is None
+        return self.expected_version is not None and is_alone
 
     @property
     def ends_wait(self) -> bool:
@@ -105,10 +107,28 @@ class Batch:
     workflow: Workflow | None = None
 
     @property
+    def is_all_new(self) -> bool:
+        """Whether it is of plain new tasks, and not a leader's."""
+        return self._is_of_tasks(leaders=False) and all(write.is_plainly_new for write in self.tasks)
+
+    @property
     def is_all_given(self) -> bool:
         """Whether it is a leader's, of plain new tasks; without keys, it waits for nobody under its epoch."""
-        is_a_leaders = self.epoch is not None and self.workflow is None and not self.nodes
-        return is_a_leaders and bool(self.tasks) and all(write.is_plainly_given for write in self.tasks)
+        return self._is_of_tasks(leaders=True) and all(write.is_plainly_given for write in self.tasks)
+
+    @property
+    def is_all_moves(self) -> bool:
+        """Whether it is of plain moves, of each task once, and not a leader's."""
+        return (
+            self._is_of_tasks(leaders=False)
+            and all(write.is_plain_move for write in self.tasks)
+            and len({write.task.task_id for write in self.tasks}) == len(self.tasks)
+        )
+
+    def _is_of_tasks(self, *, leaders: bool) -> bool:
+        """Whether nothing but tasks is written, under an epoch or without one."""
+        by_a_leader = self.epoch is not None
+        return by_a_leader is leaders and self.workflow is None and bool(self.tasks) and not self.nodes
 
 
 class WriteStatus(StrEnum):

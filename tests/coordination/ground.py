@@ -1,5 +1,6 @@
 """What tests of coordination stand on: a store, and a way to let its time pass."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,6 +39,20 @@ class MovedClock:
         return self.seconds
 
 
+class GoingClock(MovedClock):
+    """One that goes as the database's does, and is moved as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = time.monotonic()
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=time.monotonic() - self._begun)
+
+    def monotonic(self) -> float:
+        return self.seconds + time.monotonic() - self._begun
+
+
 @dataclass
 class Ground:
     """`over` gives coordination with another prefix on the same store, `pass_time` ages all that is there."""
@@ -48,8 +63,8 @@ class Ground:
     pool: "asyncpg.Pool[asyncpg.Record] | None" = None
 
 
-def memory_ground() -> Ground:
-    clock = MovedClock()
+def memory_ground(clock: MovedClock | None = None) -> Ground:
+    clock = clock or MovedClock()
     coordination = in_memory(clock=clock)
 
     async def pass_time(seconds: float) -> None:

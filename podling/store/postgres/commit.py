@@ -72,13 +72,13 @@ class Committer:
                         raise
 
     async def _commit_once(self, batch: Batch) -> list[WriteResult]:
-        if _is_all_new(batch):
+        if batch.is_all_new:
             with suppress(*_TAKEN):
                 if await self._insert_all(batch):
                     return [_applied(write) for write in batch.tasks]
         if batch.is_all_given and await self._insert_given(batch):
             return [_applied(write) for write in batch.tasks]
-        if moves.are_all(batch) and (results := await moves.write(self._pool, batch)) is not None:
+        if batch.is_all_moves and (results := await moves.write(self._pool, batch)) is not None:
             return results
         try:
             async with self._pool.transaction(*self._guard.settings(batch.epoch)) as connection:
@@ -130,16 +130,6 @@ class Committer:
         async with self._pool.connection() as connection:
             body = await connection.fetchval(_SQL.recorded_changes, batch.master_id, batch.number)
         return None if body is None else read_results(body)
-
-
-def _is_all_new(batch: Batch) -> bool:
-    return (
-        batch.epoch is None
-        and batch.workflow is None
-        and bool(batch.tasks)
-        and not batch.nodes
-        and all(write.is_plainly_new for write in batch.tasks)
-    )
 
 
 def _applied(write: TaskWrite) -> WriteResult:

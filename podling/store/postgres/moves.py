@@ -4,7 +4,6 @@ from contextlib import suppress
 
 import asyncpg
 
-from podling.core.dead_letters import letter_of
 from podling.store.base import Batch, WriteResult, WriteStatus
 from podling.store.postgres.change_rows import changes_body
 from podling.store.postgres.pool import Pool
@@ -12,18 +11,6 @@ from podling.store.postgres.queries import load
 from podling.store.postgres.rows import kept_columns, moved_row, rows_to_json
 
 _SQL = load("commit")
-
-
-def are_all(batch: Batch) -> bool:
-    """Whether nothing but states, attempts and events is written, of each task once, and not as a leader."""
-    return (
-        batch.epoch is None
-        and batch.workflow is None
-        and bool(batch.tasks)
-        and not batch.nodes
-        and all(write.is_plain_move and letter_of(write.task) is None for write in batch.tasks)
-        and len({write.task.task_id for write in batch.tasks}) == len(batch.tasks)
-    )
 
 
 async def write(pool: Pool, batch: Batch) -> list[WriteResult] | None:
