@@ -24,9 +24,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_seed_breaks_a_law(seed: int) -> None:
     world = World(seed)
-    outcome = world.run(STEPS)
-    assert outcome.steps >= STEPS
-    assert outcome.faults > 2, "a world without faults shows nothing"
+    steps = STEPS * 3 // 2 if world.coordinates and world.produces else STEPS  # of which these take half
+    outcome = world.run(steps)
+    assert outcome.steps >= steps
+    assert outcome.faults > 5, "a world without faults shows nothing"
     assert outcome.starts > 20, "a world without work shows nothing"
     assert outcome.grants > 5 or not world.coordinates, "a world in which nobody locks shows nothing"
 

@@ -107,7 +107,7 @@ class World:
         node_ids = [worker.name for worker in self.workers]
         self.operators = Operators(self.clients, self.store, node_ids, self.story, name)
         self.producers = Producers(self.store, self.loop.time, self.story, self.laws, name)
-        self._produces = not favours and random.Random(f"{name} sql").random() < 0.4
+        self.produces = not favours and random.Random(f"{name} sql").random() < 0.4
         self.chaos = Chaos(
             self.masters,
             self.workers,
@@ -172,7 +172,7 @@ class World:
         self.loop.later(1.0, self._watch_over)
         if self.coordinates:
             self.loop.later(1.0, self._agree)
-        if self._produces:
+        if self.produces:
             self.loop.later(1.5, self._produce)
         while self.steps < steps:
             self._step()
