@@ -255,6 +255,21 @@ async def test_an_ended_attempt_whose_end_was_not_brought_says_so(master: Runnin
     assert await _logs(master, work) == "one\n" + CUT_OFF.decode()
 
 
+async def test_the_end_of_a_log_that_is_still_on_its_way_is_waited_for(master: RunningMaster) -> None:
+    """A worker that cannot be asked just after the end has brought nothing yet: that is no empty log."""
+    worker = await master.worker()
+    work = await _running(master, worker)
+    await worker.end(work)
+    reading = asyncio.create_task(_logs(master, work))
+
+    async def is_refused() -> bool:
+        return bool(worker.streams)
+
+    await eventually(is_refused, "the worker to be asked")
+    await master.api.post("/nodes/node-1/tails", {"tails": [_tail(work, [line("all")], final=True)]})
+    assert await reading == "all\n"
+
+
 async def test_the_tail_is_read_when_the_worker_has_no_log_any_more(master: RunningMaster) -> None:
     worker = await master.worker()
     work = await _running(master, worker)

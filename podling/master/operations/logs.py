@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 END_SECONDS = 5.0
 AGAIN_SECONDS = (0.2, 0.5, 1.0)
+"""Pauses before a log that has just ended is asked for again: its worker is busy, or its tail on its way."""
 TAIL_SECONDS = 10.0  # that a tail may take to come after the end
 MOST_END_BYTES = 16 * 1024
 
